@@ -1,0 +1,294 @@
+//! What the engine tells its observer: the life of every exchange as a run of events that ends exactly once.
+//!
+//! For one exchange the order is: [`Request`](EventKind::Request) first, [`Ended`](EventKind::Ended) last and
+//! exactly once; between them the body pieces of each side in wire order, the two sides interleaved as they
+//! happened. Events of different exchanges interleave freely and come from different threads.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    failure::Failure,
+    head::{Headers, RequestHead, ResponseHead},
+};
+
+/// The engine's number for an exchange, unique within one [`Proxy`](crate) process and ever increasing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExchangeId(pub u64);
+
+/// The engine's number for a connection on either side, unique within one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One thing that happened to one exchange.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The exchange it happened to.
+    pub exchange: ExchangeId,
+    /// When, counted from the exchange's beginning.
+    pub at: Duration,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The request's head was read: the exchange begins.
+    Request {
+        /// The client connection it came on.
+        client: Arc<ClientFacts>,
+        /// The head as received, before any change.
+        head: Arc<RequestHead>,
+        /// The wall clock at the beginning.
+        started_at: SystemTime,
+    },
+    /// A piece of the request's body, as received (still content-encoded, without transfer coding).
+    RequestBody(Bytes),
+    /// The request's trailer fields.
+    RequestTrailers(Headers),
+    /// The request's body came to its proper end.
+    RequestEnd,
+    /// A connection to upstream was dialled or taken up again for this exchange.
+    Upstream {
+        /// The upstream connection.
+        upstream: Arc<UpstreamFacts>,
+        /// Whether it had served an exchange before.
+        reused: bool,
+    },
+    /// An interim (1xx) response passed.
+    Informational(Arc<ResponseHead>),
+    /// The final response's head.
+    Response {
+        /// The head as received, before any change.
+        head: Arc<ResponseHead>,
+        /// Who made it.
+        source: ResponseSource,
+    },
+    /// A piece of the response's body, as received (still content-encoded, without transfer coding).
+    ResponseBody(Bytes),
+    /// The response's trailer fields.
+    ResponseTrailers(Headers),
+    /// A WebSocket message passed in an upgraded exchange.
+    Message(WebSocketMessage),
+    /// Bytes passed through an opaque tunnel or upgrade; counts only, no content.
+    TunnelBytes {
+        /// Which way.
+        direction: Direction,
+        /// How many since the last such event.
+        bytes: u64,
+    },
+    /// The exchange is over.
+    Ended(Box<Ending>),
+}
+
+/// Who made a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResponseSource {
+    /// Upstream sent it.
+    Upstream,
+    /// A rule or an interceptor answered.
+    Mock,
+    /// The proxy itself: an error page, the set-up page.
+    Proxy,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Ending {
+    /// With what.
+    pub outcome: Outcome,
+    /// Where the time went.
+    pub timings: Timings,
+    /// How many bytes were on the wire.
+    pub sizes: Sizes,
+}
+
+impl Ending {
+    /// Makes an ending.
+    #[must_use]
+    pub fn new(outcome: Outcome, timings: Timings, sizes: Sizes) -> Self {
+        Self { outcome, timings, sizes }
+    }
+}
+
+/// What became of an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A response came and passed whole.
+    Response,
+    /// A rule, an interceptor or the proxy itself answered, and the answer passed whole.
+    Mock,
+    /// The connection was upgraded (101, or CONNECT), and the upgraded stream came to its end.
+    Upgrade,
+    /// The bytes of a tunnel passed undecrypted until its end.
+    Tunnel,
+    /// It failed; a response may have begun, or even be an error page of the proxy.
+    Failed(Failure),
+}
+
+/// Where an exchange's time went; HAR 1.2's parts, `None` where a part did not take place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timings {
+    /// Waiting in the proxy before anything was done.
+    pub blocked: Option<Duration>,
+    /// Name resolution.
+    pub dns: Option<Duration>,
+    /// Establishing the upstream connection, including `ssl` (as HAR has it).
+    pub connect: Option<Duration>,
+    /// The TLS handshake with upstream.
+    pub ssl: Option<Duration>,
+    /// Sending the request.
+    pub send: Duration,
+    /// From the request's end to the response's first byte.
+    pub wait: Duration,
+    /// Reading the response.
+    pub receive: Duration,
+    /// From beginning to end.
+    pub total: Duration,
+}
+
+/// Bytes on the wire, after TLS, with heads and transfer coding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sizes {
+    /// The request's head on the client side; for HTTP/2 the uncompressed sum of RFC 9113 section 6.5.2.
+    pub request_head: u64,
+    /// The request's body as received, with its content coding, without transfer coding.
+    pub request_body: u64,
+    /// The response's head.
+    pub response_head: u64,
+    /// The response's body as received, with its content coding, without transfer coding.
+    pub response_body: u64,
+}
+
+/// A client connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientFacts {
+    /// Its number.
+    pub connection: ConnectionId,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The listener's address.
+    pub local: SocketAddr,
+    /// The authority of the CONNECT that opened the tunnel, if any.
+    pub tunnel: Option<String>,
+    /// TLS between the client and the proxy, where there is any.
+    pub tls: Option<TlsFacts>,
+}
+
+impl ClientFacts {
+    /// Makes the facts of a connection in cleartext, outside any tunnel.
+    #[must_use]
+    pub fn new(connection: ConnectionId, peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { connection, peer, local, tunnel: None, tls: None }
+    }
+}
+
+/// An upstream connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UpstreamFacts {
+    /// Its number.
+    pub connection: ConnectionId,
+    /// Upstream's address.
+    pub peer: SocketAddr,
+    /// Our address towards it.
+    pub local: SocketAddr,
+    /// TLS with upstream, where there is any.
+    pub tls: Option<TlsFacts>,
+}
+
+impl UpstreamFacts {
+    /// Makes the facts of a connection in cleartext.
+    #[must_use]
+    pub fn new(connection: ConnectionId, peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { connection, peer, local, tls: None }
+    }
+}
+
+/// What a TLS handshake agreed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsFacts {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: String,
+    /// The cipher suite's IANA name.
+    pub cipher: String,
+    /// The protocol agreed by ALPN.
+    pub alpn: Option<String>,
+    /// The server name the client side of the handshake asked for.
+    pub sni: Option<String>,
+    /// The certificates the peer showed, leaf first, DER. Empty on the client side.
+    pub certificates: Vec<Bytes>,
+}
+
+/// Which way bytes went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to upstream.
+    ToUpstream,
+    /// From upstream to the client.
+    ToClient,
+}
+
+/// One WebSocket message (RFC 6455), fragments joined, permessage-deflate (RFC 7692) decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WebSocketMessage {
+    /// Which way it went.
+    pub direction: Direction,
+    /// What it is.
+    pub kind: MessageKind,
+    /// The decoded payload, cut at [`Limits::max_recorded_message_bytes`](crate::Limits).
+    pub data: Bytes,
+    /// The decoded payload's full length in bytes.
+    pub length: u64,
+    /// Whether `data` was cut, or could not be decoded to its end.
+    pub truncated: bool,
+    /// Whether it was compressed on the wire.
+    pub compressed: bool,
+}
+
+impl WebSocketMessage {
+    /// Makes a message that is whole and was not compressed.
+    #[must_use]
+    pub fn new(direction: Direction, kind: MessageKind, data: Bytes) -> Self {
+        let length = data.len() as u64;
+        Self { direction, kind, data, length, truncated: false, compressed: false }
+    }
+}
+
+/// The kind of a WebSocket message (RFC 6455 section 11.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MessageKind {
+    /// UTF-8 text.
+    Text,
+    /// Bytes.
+    Binary,
+    /// The closing handshake: two bytes of code, then a reason.
+    Close,
+    /// A ping.
+    Ping,
+    /// A pong.
+    Pong,
+}

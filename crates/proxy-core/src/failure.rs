@@ -1,0 +1,160 @@
+//! Why an exchange failed: which side is at fault, at what step, and how.
+
+use std::fmt;
+
+/// The side at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Side {
+    /// The client.
+    Client,
+    /// Upstream.
+    Upstream,
+    /// The proxy itself: a limit, a rule, its shutdown.
+    Proxy,
+}
+
+impl Side {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+/// A failure of one exchange, recorded with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What failed.
+    pub kind: FailureKind,
+    /// What the failing step said, in one line.
+    pub detail: String,
+}
+
+impl Failure {
+    /// Makes a failure.
+    pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+
+    /// The side at fault.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.kind.side()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind)?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+macro_rules! failure_kinds {
+    ($($(#[$doc:meta])* $name:ident, $side:ident, $code:literal, $text:literal;)*) => {
+        /// What failed. Each has a stable code for machines and a phrase for people.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum FailureKind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl FailureKind {
+            /// Every kind there is.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stable code, for storage and machines.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The kind with this code.
+            #[must_use]
+            pub fn from_code(code: &str) -> Option<Self> {
+                match code { $($code => Some(Self::$name),)* _ => None }
+            }
+
+            /// The side at fault.
+            #[must_use]
+            pub fn side(self) -> Side {
+                match self { $(Self::$name => Side::$side,)* }
+            }
+        }
+
+        impl fmt::Display for FailureKind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$name => $text,)* })
+            }
+        }
+    };
+}
+
+failure_kinds! {
+    /// The upstream name does not resolve.
+    Dns, Upstream, "dns", "upstream name does not resolve";
+    /// Nothing listens at upstream's address.
+    ConnectionRefused, Upstream, "connection_refused", "upstream refused the connection";
+    /// Upstream's address cannot be reached.
+    Unreachable, Upstream, "unreachable", "upstream cannot be reached";
+    /// Upstream did not accept in time.
+    ConnectTimeout, Upstream, "connect_timeout", "upstream did not accept the connection in time";
+    /// Upstream's certificate is not signed by a trusted authority.
+    CertificateUntrusted, Upstream, "certificate_untrusted", "upstream certificate is not trusted";
+    /// Upstream's certificate is outside its validity period.
+    CertificateExpired, Upstream, "certificate_expired", "upstream certificate is expired or not yet valid";
+    /// Upstream's certificate is for another name.
+    CertificateWrongName, Upstream, "certificate_wrong_name", "upstream certificate is for another name";
+    /// The TLS handshake with upstream failed otherwise.
+    UpstreamTls, Upstream, "upstream_tls", "TLS handshake with upstream failed";
+    /// Upstream closed before its response was whole.
+    UpstreamClosed, Upstream, "upstream_closed", "upstream closed the connection before the message was whole";
+    /// Upstream reset the stream or the connection.
+    UpstreamReset, Upstream, "upstream_reset", "upstream reset the stream";
+    /// Upstream sent bytes that are no valid message.
+    UpstreamMalformed, Upstream, "upstream_malformed", "upstream sent a malformed message";
+    /// Upstream kept silent for too long.
+    UpstreamTimeout, Upstream, "upstream_timeout", "upstream did not answer in time";
+    /// The client refused our certificate: it does not trust the CA.
+    ClientDistrustsCa, Client, "client_distrusts_ca", "client does not trust the CA";
+    /// The TLS handshake with the client failed otherwise.
+    ClientTls, Client, "client_tls", "TLS handshake with the client failed";
+    /// The client went away before the exchange was over.
+    ClientLeft, Client, "client_left", "client left before the exchange was over";
+    /// The client sent bytes that are no valid message.
+    ClientMalformed, Client, "client_malformed", "client sent a malformed message";
+    /// The client kept silent for too long.
+    ClientTimeout, Client, "client_timeout", "client did not send in time";
+    /// A limit of the proxy was reached.
+    Limit, Proxy, "limit", "a limit of the proxy was reached";
+    /// The request would have made the proxy dial itself.
+    Loop, Proxy, "loop", "the request leads back to the proxy";
+    /// A rule or an interceptor ended it.
+    Aborted, Proxy, "aborted", "a rule ended the exchange";
+    /// The proxy was shut down while the exchange went on.
+    Shutdown, Proxy, "shutdown", "the proxy was shut down";
+    /// The proxy process ended without telling how the exchange ended.
+    Crash, Proxy, "crash", "the recording process ended before the exchange did";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_reads_back_as_its_kind() {
+        for kind in FailureKind::ALL {
+            assert_eq!(FailureKind::from_code(kind.code()), Some(*kind));
+        }
+    }
+}

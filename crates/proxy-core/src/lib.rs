@@ -1,0 +1,22 @@
+//! An HTTP(S) intercepting proxy engine.
+//!
+//! What enters: a listening address, a [`CertificateAuthority`], and whoever wants to look ([`Observer`]) or
+//! change ([`Interceptor`]). What leaves: every exchange, relayed as it was received and told as a run of
+//! [`Event`]s that ends exactly once. What it does not know: storage, HAR, MCP, command lines.
+
+pub mod event;
+pub mod failure;
+pub mod head;
+pub mod interceptor;
+pub mod limits;
+pub mod observer;
+
+pub use event::{
+    ClientFacts, ConnectionId, Direction, Ending, Event, EventKind, ExchangeId, MessageKind, Outcome,
+    ResponseSource, Sizes, Timings, TlsFacts, UpstreamFacts, WebSocketMessage,
+};
+pub use failure::{Failure, FailureKind, Side};
+pub use head::{Header, Headers, RequestHead, ResponseHead, Scheme};
+pub use interceptor::{Interceptor, Verdict};
+pub use limits::{Limits, Timeouts};
+pub use observer::Observer;

@@ -1,0 +1,85 @@
+//! Bounds on everything a peer controls.
+
+use std::time::Duration;
+
+/// Sizes and counts a peer cannot exceed. What happens at each bound stands with it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of a message head, or of a trailer section, in either direction. Beyond it a request gets 431 and a
+    /// response becomes a 502. Default 256 KiB (browsers send up to 64 KiB of cookies; origins differ).
+    pub max_head_bytes: usize,
+    /// Fields in a head. Beyond it as above. Default 1,000.
+    pub max_header_count: usize,
+    /// Client connections at once. Beyond it the listener stops accepting until one closes. Default 10,000.
+    pub max_connections: usize,
+    /// Concurrent HTTP/2 streams a client may open on one connection; beyond it they are refused
+    /// (REFUSED_STREAM, RFC 9113 section 5.1.2). Default 256.
+    pub max_concurrent_streams: u32,
+    /// Bytes of body in flight per direction and stream. Default 64 KiB.
+    pub body_buffer_bytes: usize,
+    /// Bytes of one WebSocket message kept for the record; the rest passes and is counted. Default 4 MiB.
+    pub max_recorded_message_bytes: usize,
+    /// Leaf certificates kept in memory; beyond it the least used is forgotten and minted again. Default 1,000.
+    pub max_cached_leafs: usize,
+    /// Interim (1xx) responses to one request; beyond it the exchange fails with 502. Default 100.
+    pub max_informational: usize,
+    /// CONNECTs inside CONNECTs on one client connection; beyond it 508. Default 4.
+    pub max_tunnel_depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_head_bytes: 256 * 1024,
+            max_header_count: 1_000,
+            max_connections: 10_000,
+            max_concurrent_streams: 256,
+            body_buffer_bytes: 64 * 1024,
+            max_recorded_message_bytes: 4 * 1024 * 1024,
+            max_cached_leafs: 1_000,
+            max_informational: 100,
+            max_tunnel_depth: 4,
+        }
+    }
+}
+
+/// Waits a peer cannot stretch. Each says what it bounds.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// Resolving and connecting, each address tried within it. Default 30 s.
+    pub connect: Duration,
+    /// A TLS handshake on either side. Default 30 s.
+    pub handshake: Duration,
+    /// From a request head's first byte to its end; answered with 408. Default 60 s.
+    pub request_head: Duration,
+    /// From the request's end to the response's head; answered with 504. Default 10 min (long polls).
+    pub response_head: Duration,
+    /// Without any byte in either direction while a message is under way. Default 1 h.
+    pub idle_body: Duration,
+    /// Between exchanges on a client connection. Default 5 min.
+    pub keep_alive: Duration,
+    /// An unused upstream connection kept for the client connection that caused it. Default 60 s.
+    pub upstream_idle: Duration,
+    /// How long a fresh tunnel may be silent before it counts as server-speaks-first. Default 2 s.
+    pub peek: Duration,
+    /// How long an exchange goes on for a client that closed its sending half. Default 60 s.
+    pub half_closed: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(30),
+            handshake: Duration::from_secs(30),
+            request_head: Duration::from_secs(60),
+            response_head: Duration::from_secs(600),
+            idle_body: Duration::from_secs(3_600),
+            keep_alive: Duration::from_secs(300),
+            upstream_idle: Duration::from_secs(60),
+            peek: Duration::from_secs(2),
+            half_closed: Duration::from_secs(60),
+        }
+    }
+}
