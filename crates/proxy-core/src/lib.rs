@@ -10,6 +10,7 @@ pub mod head;
 pub mod interceptor;
 pub mod limits;
 pub mod observer;
+mod wire;
 
 pub use event::{
     ClientFacts, ConnectionId, Direction, Ending, Event, EventKind, ExchangeId, MessageKind, Outcome,
