@@ -1,0 +1,89 @@
+//! What can fail in the store.
+
+use std::{fmt, path::PathBuf};
+
+/// An error of the store: what failed, and why below.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The directory cannot be made, read or written.
+    #[error("open the store at {}; check that the directory exists and is yours", .0.display())]
+    Directory(PathBuf),
+    /// Another process is recording into this store.
+    #[error("record into {}: another wirescope is recording there; choose another --store", .0.display())]
+    Locked(PathBuf),
+    /// The store was written by a newer version.
+    #[error(
+        "open the store at {path}: its schema is version {found}, this wirescope knows up to {known}; use a newer wirescope or another --store"
+    )]
+    NewerSchema {
+        /// The store.
+        path: String,
+        /// Its schema version.
+        found: u32,
+        /// The newest version this crate knows.
+        known: u32,
+    },
+    /// There is no such session.
+    #[error("find session {0}; list the sessions to see which there are")]
+    UnknownSession(crate::SessionId),
+    /// There is no such exchange, or it was evicted.
+    #[error("find exchange {0}; it was never recorded, or evicted, cleared or deleted since")]
+    UnknownExchange(crate::Seq),
+    /// The session is being recorded into.
+    #[error("change session {0} while it is being recorded; stop it first")]
+    SessionActive(crate::SessionId),
+    /// The store was opened for reading only.
+    #[error("write to a store that was opened for reading only")]
+    ReadOnly,
+    /// The database refused.
+    #[error("use the store's database")]
+    Database,
+    /// A body's file is missing or damaged.
+    #[error("read the body of exchange {0}")]
+    Body(crate::Seq),
+    /// The recorder is gone.
+    #[error("reach the recorder; it has stopped")]
+    RecorderStopped,
+    /// The disk is full or failing.
+    #[error("write to the store; check free space and the disk")]
+    Disk,
+}
+
+impl Error {
+    /// Makes an error without a cause below.
+    #[must_use]
+    pub fn new(kind: ErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// Makes an error with its cause.
+    pub fn with_source(kind: ErrorKind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+
+    /// What failed.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,260 @@
+//! An exchange as it was recorded.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use proxy_core::{
+    Failure, Headers, MessageKind, RequestHead, ResponseHead, ResponseSource, Sizes, Timings, TlsFacts,
+};
+
+use crate::id::{Seq, SessionId};
+
+/// What every list shows of an exchange.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ExchangeSummary {
+    /// Its number and short id.
+    pub seq: Seq,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// What it was.
+    pub kind: ExchangeKind,
+    /// When it began.
+    pub started_at: SystemTime,
+    /// From beginning to end; `None` while it goes on.
+    pub duration: Option<Duration>,
+    /// The request's method.
+    pub method: String,
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Host without port, lower case.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Path and query as received.
+    pub target: String,
+    /// The whole URL.
+    pub url: String,
+    /// The version on the client side: `HTTP/1.1`, `HTTP/2`.
+    pub http_version: String,
+    /// The final response's status.
+    pub status: Option<u16>,
+    /// The request's `Content-Type`.
+    pub request_content_type: Option<String>,
+    /// The response's `Content-Type`.
+    pub response_content_type: Option<String>,
+    /// Body bytes as received, content coding kept.
+    pub request_body_bytes: u64,
+    /// Body bytes as received so far, content coding kept.
+    pub response_body_bytes: u64,
+    /// WebSocket messages so far.
+    pub messages: u64,
+    /// How it stands or ended.
+    pub state: ExchangeState,
+}
+
+/// What an exchange was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExchangeKind {
+    /// A request and its response.
+    Http,
+    /// An upgrade to WebSocket.
+    WebSocket,
+    /// Another upgrade, relayed as bytes.
+    Upgrade,
+    /// A tunnel that was not decrypted, or never came to be.
+    Tunnel,
+}
+
+/// How an exchange stands or ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExchangeState {
+    /// It goes on.
+    Open,
+    /// The origin's response passed whole.
+    Response,
+    /// A rule, an interceptor or the proxy itself answered.
+    Mock,
+    /// An upgraded stream came to its end.
+    Upgrade,
+    /// A tunnel came to its end.
+    Tunnel,
+    /// It failed.
+    Failed(Failure),
+}
+
+/// One whole exchange without its bodies, which are read by [`Store::body`](crate::Store::body).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Exchange {
+    /// What lists show.
+    pub summary: ExchangeSummary,
+    /// The request's head as received.
+    pub request: RequestHead,
+    /// The request's trailer fields.
+    pub request_trailers: Headers,
+    /// How much of the request's body was recorded.
+    pub request_body: Recorded,
+    /// Interim responses, in order.
+    pub informational: Vec<ResponseHead>,
+    /// The final response's head as received.
+    pub response: Option<ResponseHead>,
+    /// Who made the response.
+    pub response_source: Option<ResponseSource>,
+    /// The response's trailer fields.
+    pub response_trailers: Headers,
+    /// How much of the response's body was recorded.
+    pub response_body: Recorded,
+    /// The client side.
+    pub client: Option<Peer>,
+    /// The upstream side, where one was dialled.
+    pub upstream: Option<Peer>,
+    /// The CONNECT authority of the tunnel it came through.
+    pub tunnel: Option<String>,
+    /// Where the time went.
+    pub timings: Timings,
+    /// Bytes on the wire.
+    pub sizes: Sizes,
+    /// Bytes towards upstream and towards the client in a tunnel or opaque upgrade.
+    pub tunnel_bytes: (u64, u64),
+    /// Free text kept with it (a HAR entry's comment).
+    pub comment: Option<String>,
+}
+
+impl Exchange {
+    /// Makes an exchange for import: open, without response. The summary is derived from the rest when imported.
+    #[must_use]
+    pub fn new(request: RequestHead, started_at: SystemTime) -> Self {
+        let _ = (request, started_at);
+        todo!()
+    }
+}
+
+/// How much of a body there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recorded {
+    /// Bytes that passed, content coding kept.
+    pub wire_bytes: u64,
+    /// Bytes that are stored; fewer where a limit cut it.
+    pub stored_bytes: u64,
+    /// Whether the body came to its proper end.
+    pub complete: bool,
+}
+
+/// One side's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// The connection's number within the recording process.
+    pub connection: u64,
+    /// The peer's address.
+    pub address: Option<SocketAddr>,
+    /// TLS facts, where there was TLS.
+    pub tls: Option<TlsFacts>,
+}
+
+impl Peer {
+    /// Makes a peer.
+    #[must_use]
+    pub fn new(connection: u64, address: Option<SocketAddr>, tls: Option<TlsFacts>) -> Self {
+        Self { connection, address, tls }
+    }
+}
+
+/// Which body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BodySide {
+    /// The request's.
+    Request,
+    /// The response's.
+    Response,
+}
+
+/// A stored body, open for reading. Holds no more than a buffer in memory.
+pub struct Body {
+    pub(crate) recorded: Recorded,
+    pub(crate) content_encoding: Option<String>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) reader: Box<dyn std::io::Read + Send>,
+}
+
+/// A body decoded up to a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Decoded {
+    /// The decoded bytes, at most as many as asked for.
+    pub bytes: Bytes,
+    /// Whether more would follow.
+    pub truncated: bool,
+    /// Why decoding stopped early, where it did; `bytes` then holds what came before, or the raw body when
+    /// nothing could be decoded.
+    pub problem: Option<String>,
+}
+
+/// A recorded WebSocket message.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StoredMessage {
+    /// Its number within the exchange, from 0.
+    pub index: u64,
+    /// When.
+    pub at: SystemTime,
+    /// Whether the client sent it.
+    pub from_client: bool,
+    /// What it is.
+    pub kind: MessageKind,
+    /// The decoded payload, possibly cut.
+    pub data: Bytes,
+    /// The decoded payload's full length.
+    pub length: u64,
+    /// Whether `data` was cut.
+    pub truncated: bool,
+    /// Whether it was compressed on the wire.
+    pub compressed: bool,
+}
+
+impl Body {
+    /// How much there is.
+    #[must_use]
+    pub fn recorded(&self) -> Recorded {
+        self.recorded
+    }
+
+    /// The `Content-Encoding` it has.
+    #[must_use]
+    pub fn content_encoding(&self) -> Option<&str> {
+        self.content_encoding.as_deref()
+    }
+
+    /// The `Content-Type` it has.
+    #[must_use]
+    pub fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
+    }
+
+    /// Reads the bytes as they were on the wire.
+    #[must_use]
+    pub fn into_reader(self) -> Box<dyn std::io::Read + Send> {
+        self.reader
+    }
+
+    /// Reads the body with its content coding (gzip, deflate, br, zstd, chained) taken off, lazily. Errors of the
+    /// coding come as [`std::io::ErrorKind::InvalidData`].
+    #[must_use]
+    pub fn into_decoded_reader(self) -> Box<dyn std::io::Read + Send> {
+        todo!()
+    }
+
+    /// Decodes at most `max_bytes`.
+    #[must_use]
+    pub fn decode(self, max_bytes: usize) -> Decoded {
+        let _ = max_bytes;
+        todo!()
+    }
+}
