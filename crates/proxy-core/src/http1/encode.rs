@@ -1,0 +1,131 @@
+//! Heads and trailer sections into bytes, exactly as they are; what would break the framing is refused.
+
+use bytes::{BufMut, BytesMut};
+use http::Version;
+
+use super::{
+    fields::{is_field_value, is_token},
+    parse::is_target,
+};
+use crate::{
+    head::{Headers, RequestHead, ResponseHead},
+    wire::WireError,
+};
+
+/// In which form a request target is written (RFC 9112 section 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TargetForm {
+    /// Path and query, or `*`: to an origin.
+    Origin,
+    /// The whole URL: to a parent proxy.
+    Absolute,
+    /// Host and port: CONNECT to a parent proxy.
+    Authority,
+}
+
+/// Writes a request head. HTTP/1.0 stays HTTP/1.0; every other version becomes HTTP/1.1, the one spoken here.
+pub(super) fn request(head: &RequestHead, form: TargetForm, out: &mut BytesMut) -> Result<(), WireError> {
+    let target = if head.target == "*" && form == TargetForm::Absolute { "" } else { &head.target };
+    let parts = match form {
+        TargetForm::Origin => ["", "", target],
+        TargetForm::Absolute => [head.scheme.as_str(), "://", ""],
+        TargetForm::Authority => ["", "", ""],
+    };
+    let tail = match form {
+        TargetForm::Origin => ["", ""],
+        TargetForm::Absolute => [head.authority.as_str(), target],
+        TargetForm::Authority => [head.authority.as_str(), ""],
+    };
+    let parts = parts.iter().chain(&tail).filter(|part| !part.is_empty());
+    if parts.clone().count() == 0 || !parts.clone().all(|part| is_target(part)) {
+        return Err(WireError::malformed("request target is empty or holds a space or a control character"));
+    }
+    check_fields(&head.headers)?;
+    out.reserve(head.method.as_str().len() + 16 + size_hint(&head.headers) + head.target.len());
+    out.put_slice(head.method.as_str().as_bytes());
+    out.put_u8(b' ');
+    for part in parts {
+        out.put_slice(part.as_bytes());
+    }
+    out.put_slice(if head.version == Version::HTTP_10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
+    fields(&head.headers, out);
+    Ok(())
+}
+
+/// Writes a response head. The version is always HTTP/1.1: a sender says its own (RFC 9110 section 2.5).
+pub(super) fn response(head: &ResponseHead, out: &mut BytesMut) -> Result<(), WireError> {
+    let reason = match &head.reason {
+        Some(reason) => &reason[..],
+        None => head.status.canonical_reason().unwrap_or("").as_bytes(),
+    };
+    if !is_field_value(reason) {
+        return Err(WireError::malformed("reason phrase holds CR, LF or NUL"));
+    }
+    check_fields(&head.headers)?;
+    out.reserve(16 + reason.len() + size_hint(&head.headers));
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(head.status.as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(reason);
+    out.put_slice(b"\r\n");
+    fields(&head.headers, out);
+    Ok(())
+}
+
+/// Writes the last chunk and the trailer section.
+pub(super) fn last_chunk(trailers: Option<&Headers>, out: &mut BytesMut) -> Result<(), WireError> {
+    if let Some(trailers) = trailers {
+        check_fields(trailers)?;
+        super::decode::check_trailers(trailers)?;
+    }
+    out.put_slice(b"0\r\n");
+    match trailers {
+        Some(trailers) => fields(trailers, out),
+        None => out.put_slice(b"\r\n"),
+    }
+    Ok(())
+}
+
+/// Writes a chunk-size line.
+pub(super) fn chunk_size(mut size: usize, out: &mut BytesMut) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut line = [0; size_of::<usize>() * 2];
+    let mut at = line.len();
+    loop {
+        at -= 1;
+        line[at] = DIGITS[size % 16];
+        size /= 16;
+        if size == 0 {
+            break;
+        }
+    }
+    out.put_slice(&line[at..]);
+    out.put_slice(b"\r\n");
+}
+
+fn check_fields(headers: &Headers) -> Result<(), WireError> {
+    for header in headers {
+        if !is_token(&header.name) {
+            return Err(WireError::malformed("field name is not a token"));
+        }
+        if !is_field_value(&header.value) {
+            return Err(WireError::malformed("field value holds CR, LF or NUL"));
+        }
+    }
+    Ok(())
+}
+
+/// Writes checked field lines and the empty line.
+fn fields(headers: &Headers, out: &mut BytesMut) {
+    for header in headers {
+        out.put_slice(&header.name);
+        out.put_slice(b": ");
+        out.put_slice(&header.value);
+        out.put_slice(b"\r\n");
+    }
+    out.put_slice(b"\r\n");
+}
+
+fn size_hint(headers: &Headers) -> usize {
+    headers.iter().map(|header| header.name.len() + header.value.len() + 4).sum::<usize>() + 2
+}

@@ -1,0 +1,132 @@
+//! Field lines (RFC 9112 section 5): one name, one value, nothing guessed.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use memchr::{memchr, memchr3};
+
+use super::{
+    error::HeadError,
+    lines::{LineEnds, lines},
+};
+use crate::head::{Header, Headers};
+
+/// What to make of a line that continues the one before it (obs-fold, RFC 9112 section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Folds {
+    /// It is an error.
+    Refuse,
+    /// The fold becomes one space.
+    Join,
+}
+
+/// Parses the field lines of `section` from `at` to its empty line. Names and values share its memory.
+pub(super) fn fields(
+    section: &Bytes,
+    at: usize,
+    ends: LineEnds,
+    folds: Folds,
+    capacity: usize,
+) -> Result<Headers, HeadError> {
+    let mut fields: Vec<Header> = Vec::with_capacity(capacity);
+    for line in lines(section, at, ends) {
+        let line = line?;
+        if memchr3(b'\r', b'\n', 0, &section[line.clone()]).is_some() {
+            return Err(HeadError::malformed("field line holds a bare CR or a NUL"));
+        }
+        if matches!(section[line.start], b' ' | b'\t') {
+            match (folds, fields.last_mut()) {
+                (Folds::Join, Some(field)) => field.value = joined(&field.value, &section[line]),
+                (Folds::Refuse, Some(_)) => {
+                    return Err(HeadError::malformed("field value goes on in the next line (obs-fold)"));
+                }
+                (_, None) => return Err(HeadError::malformed("first field line begins with whitespace")),
+            }
+        } else {
+            fields.push(field(section, line)?);
+        }
+    }
+    Ok(fields.into_iter().collect())
+}
+
+fn field(section: &Bytes, line: Range<usize>) -> Result<Header, HeadError> {
+    let Some(colon) = memchr(b':', &section[line.clone()]) else {
+        return Err(HeadError::malformed("field line has no colon"));
+    };
+    let name = line.start..line.start + colon;
+    if !is_token(&section[name.clone()]) {
+        let text = match section[name.clone()].last() {
+            None => "field name is empty",
+            Some(b' ' | b'\t') => "whitespace between field name and colon",
+            Some(_) => "field name is not a token",
+        };
+        return Err(HeadError::malformed(text));
+    }
+    let value = section[name.end + 1..line.end].as_ref();
+    let start = name.end + 1 + leading_ows(value);
+    let end = start + trim_ows(value).len();
+    Ok(Header { name: section.slice(name), value: section.slice(start..end) })
+}
+
+fn joined(value: &[u8], continuation: &[u8]) -> Bytes {
+    let continuation = trim_ows(continuation);
+    let mut joined = BytesMut::with_capacity(value.len() + 1 + continuation.len());
+    joined.extend_from_slice(value);
+    if !continuation.is_empty() {
+        joined.extend_from_slice(b" ");
+        joined.extend_from_slice(continuation);
+    }
+    joined.freeze()
+}
+
+/// Tells whether this is a token (RFC 9110 section 5.6.2).
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| TOKEN[usize::from(*byte)])
+}
+
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            );
+        byte += 1;
+    }
+    table
+};
+
+/// Takes optional whitespace, SP and HTAB and nothing else, off both ends (RFC 9110 section 5.6.3).
+pub(super) fn trim_ows(value: &[u8]) -> &[u8] {
+    let value = &value[leading_ows(value)..];
+    let end = value.iter().rposition(|byte| !is_ows(*byte)).map_or(0, |last| last + 1);
+    &value[..end]
+}
+
+fn leading_ows(value: &[u8]) -> usize {
+    value.iter().position(|byte| !is_ows(*byte)).unwrap_or(value.len())
+}
+
+fn is_ows(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// Tells whether a value may stand in a field line (RFC 9110 section 5.5): no CR, LF or NUL.
+pub(super) fn is_field_value(value: &[u8]) -> bool {
+    memchr3(b'\r', b'\n', 0, value).is_none()
+}

@@ -1,0 +1,111 @@
+//! What belongs to one connection and not to the message (RFC 9110 section 7.6.1).
+
+use bytes::Bytes;
+use http::Version;
+
+use super::fields::trim_ows;
+use crate::head::{Header, Headers};
+
+/// What becomes of an upgrade the message offers or confirms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upgrade {
+    /// It passes on: `Upgrade` and the `Connection` option that goes with it stay.
+    Keep,
+    /// It ends here.
+    Drop,
+}
+
+/// Fields that `Connection` cannot take away: without them the message is another one, and naming them there is
+/// how some try to make it so.
+const END_TO_END: [&[u8]; 14] = [
+    b"authorization",
+    b"cache-control",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"date",
+    b"expect",
+    b"host",
+    b"location",
+    b"set-cookie",
+    b"trailer",
+    b"transfer-encoding",
+];
+
+/// Takes off the fields meant for this hop: `Connection` and what it names, `Proxy-Connection`, `Keep-Alive`,
+/// `Proxy-Authorization`, `TE` but for `trailers`, and `Upgrade` unless it passes on.
+///
+/// Where an upgrade passes on, or `TE: trailers` does, the first `Connection` stays in its place with just those
+/// options, spelt as received. `Content-Length`, `Transfer-Encoding` and `Trailer` stay as they are.
+pub(crate) fn strip_hop_by_hop(headers: &mut Headers, upgrade: Upgrade) {
+    let options: Vec<Bytes> = options(headers, "connection").collect();
+    let has = |name: &[u8]| options.iter().any(|option| option.eq_ignore_ascii_case(name));
+    let upgrades = upgrade == Upgrade::Keep && has(b"upgrade") && headers.contains("upgrade");
+    let te_trailers = headers.has_token("te", "trailers");
+    let kept: Vec<&[u8]> = options
+        .iter()
+        .map(|option| &option[..])
+        .filter(|option| {
+            (upgrades && option.eq_ignore_ascii_case(b"upgrade"))
+                || (te_trailers && option.eq_ignore_ascii_case(b"te"))
+        })
+        .collect();
+    let mut connection = (!kept.is_empty()).then(|| Bytes::from(kept.join(&b", "[..])));
+    let mut te = te_trailers.then(|| Bytes::from_static(b"trailers"));
+
+    let mut stripped = Headers::with_capacity(headers.len());
+    for Header { name, value } in headers.iter() {
+        let value = match () {
+            () if name.eq_ignore_ascii_case(b"connection") => connection.take(),
+            () if name.eq_ignore_ascii_case(b"te") => te.take(),
+            () if name.eq_ignore_ascii_case(b"upgrade") => upgrades.then(|| value.clone()),
+            () if is_for_this_hop(name) => None,
+            () if has(name) && !END_TO_END.iter().any(|kept| name.eq_ignore_ascii_case(kept)) => None,
+            () => Some(value.clone()),
+        };
+        if let Some(value) = value {
+            stripped.push(name.clone(), value);
+        }
+    }
+    *headers = stripped;
+}
+
+fn is_for_this_hop(name: &[u8]) -> bool {
+    [&b"proxy-connection"[..], b"keep-alive", b"proxy-authorization"]
+        .iter()
+        .any(|hop| name.eq_ignore_ascii_case(hop))
+}
+
+/// The members of a list field, over all its lines.
+fn options<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = Bytes> + 'a {
+    headers.get_all(name).flat_map(|value| {
+        value
+            .split(|byte| *byte == b',')
+            .map(trim_ows)
+            .filter(|option| !option.is_empty())
+            .map(|option| value.slice_ref(option))
+    })
+}
+
+/// Tells whether the connection persists after a message (RFC 9112 section 9.3), as far as its sender is concerned.
+pub(crate) fn keeps_alive(version: Version, headers: &Headers) -> bool {
+    if headers.has_token("connection", "close") {
+        return false;
+    }
+    version != Version::HTTP_10 || headers.has_token("connection", "keep-alive")
+}
+
+/// Makes `Host` say `authority`, as a proxy must when the target said otherwise (RFC 9112 section 3.2.2). A `Host`
+/// that says it already stays as it is; a new one goes first.
+pub(crate) fn put_host_right(headers: &mut Headers, authority: &str) {
+    match headers.get("host") {
+        Some(host) if host.eq_ignore_ascii_case(authority.as_bytes()) => {}
+        Some(_) => headers.set("Host", authority.to_owned()),
+        None => {
+            let host = Header::new("Host", authority.to_owned());
+            *headers = std::iter::once(host).chain(headers.iter().cloned()).collect();
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The write half of a connection: heads are gathered, bodies go out at once.
+
+use std::{io, mem};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::{
+    encode::{self, TargetForm},
+    framing::Encoding,
+};
+use crate::{
+    head::{Headers, RequestHead, ResponseHead},
+    wire::WireError,
+};
+
+/// Bytes of data up to which copying beside the head and the chunk framing is cheaper than a gathered write.
+const COPY_BYTES: usize = 1024;
+
+/// Writes messages to one connection: `put_*`, [`begin`](Self::begin), any number of [`data`](Self::data),
+/// [`end`](Self::end). Interim responses are put and flushed before the final one.
+///
+/// A future of `data`, `end` or `flush` that is dropped before it is done leaves the message cut short: the
+/// connection is not clean any more and must be closed.
+#[derive(Debug)]
+pub(crate) struct Writer<W> {
+    io: W,
+    /// What was put and not yet written.
+    out: BytesMut,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Between messages.
+    Clean,
+    /// A head was put, its body not begun.
+    Head,
+    /// In a body.
+    Body(Encoding),
+    /// A message was cut short, ends with the connection, or took it over.
+    Spent,
+}
+
+impl<W> Writer<W> {
+    /// Makes a writer of a connection nothing was written to yet.
+    pub(crate) fn new(io: W) -> Self {
+        Self { io, out: BytesMut::new(), state: State::Clean }
+    }
+
+    /// Puts a request head: its size in bytes. Nothing is written yet.
+    ///
+    /// # Errors
+    /// Malformed, with nothing put, when the target or a field cannot stand on the wire.
+    pub(crate) fn put_request(&mut self, head: &RequestHead, form: TargetForm) -> Result<u64, WireError> {
+        let before = self.out.len();
+        encode::request(head, form, &mut self.out)?;
+        self.state = State::Head;
+        Ok((self.out.len() - before) as u64)
+    }
+
+    /// Puts a response head, interim or final: its size in bytes. Nothing is written yet.
+    ///
+    /// # Errors
+    /// Malformed, with nothing put, when the reason phrase or a field cannot stand on the wire.
+    pub(crate) fn put_response(&mut self, head: &ResponseHead) -> Result<u64, WireError> {
+        let before = self.out.len();
+        encode::response(head, &mut self.out)?;
+        if !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            self.state = State::Head;
+        }
+        Ok((self.out.len() - before) as u64)
+    }
+
+    /// Says how the body of the message whose head was put is sent. The head must say the same.
+    pub(crate) fn begin(&mut self, encoding: Encoding) {
+        self.state = State::Body(encoding);
+    }
+
+    /// Tells whether the last message was ended properly and all of it written, so that another may follow.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.state == State::Clean && self.out.is_empty()
+    }
+
+    /// Gives back the connection. What was put and not flushed is lost.
+    pub(crate) fn into_inner(self) -> W {
+        self.io
+    }
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    /// Writes a piece of the body, with all that was put before it, and flushes. Not cancel safe.
+    ///
+    /// # Errors
+    /// When writing fails, or the piece is more than the body may hold.
+    pub(crate) async fn data(&mut self, data: Bytes) -> io::Result<()> {
+        if data.is_empty() {
+            return self.flush().await;
+        }
+        let encoding = match mem::replace(&mut self.state, State::Spent) {
+            State::Body(Encoding::Length(left)) => match left.checked_sub(data.len() as u64) {
+                Some(left) => Encoding::Length(left),
+                None => return Err(misuse("body is longer than its Content-Length")),
+            },
+            State::Body(encoding @ (Encoding::Chunked | Encoding::UntilClose)) => encoding,
+            _ => return Err(misuse("body bytes in a message without a body")),
+        };
+        let tail: &[u8] = if encoding == Encoding::Chunked {
+            encode::chunk_size(data.len(), &mut self.out);
+            b"\r\n"
+        } else {
+            b""
+        };
+        if data.len() <= COPY_BYTES {
+            self.out.extend_from_slice(&data);
+            self.out.extend_from_slice(tail);
+            self.io.write_all_buf(&mut self.out).await?;
+        } else {
+            self.io.write_all_buf(&mut (&mut self.out).chain(data).chain(tail)).await?;
+        }
+        self.io.flush().await?;
+        self.state = State::Body(encoding);
+        Ok(())
+    }
+
+    /// Ends the message and flushes. Trailers are sent where the encoding has a place for them, which is `Chunked`.
+    /// Not cancel safe.
+    ///
+    /// # Errors
+    /// When writing fails, a trailer cannot stand on the wire, or the body is shorter than its length.
+    pub(crate) async fn end(&mut self, trailers: Option<&Headers>) -> io::Result<()> {
+        let after = match mem::replace(&mut self.state, State::Spent) {
+            State::Body(Encoding::None | Encoding::Length(0)) => State::Clean,
+            State::Body(Encoding::Length(_)) => {
+                return Err(misuse("body is shorter than its Content-Length"));
+            }
+            State::Body(Encoding::Chunked) => {
+                encode::last_chunk(trailers, &mut self.out)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+                State::Clean
+            }
+            State::Body(Encoding::UntilClose) => State::Spent,
+            _ => return Err(misuse("end of a message that was not begun")),
+        };
+        self.write_out().await?;
+        self.state = after;
+        Ok(())
+    }
+
+    /// Writes what was put: interim responses, or the head of a body that is yet to come. Not cancel safe.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        let state = mem::replace(&mut self.state, State::Spent);
+        self.write_out().await?;
+        self.state = state;
+        Ok(())
+    }
+
+    /// Closes the sending half: writes what was put, then tells the peer that nothing more comes.
+    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+        self.state = State::Spent;
+        self.write_out().await?;
+        self.io.shutdown().await
+    }
+
+    async fn write_out(&mut self) -> io::Result<()> {
+        self.io.write_all_buf(&mut self.out).await?;
+        self.io.flush().await
+    }
+}
+
+fn misuse(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
