@@ -14,13 +14,14 @@ pub struct ImportSession {
     _private: (),
 }
 
-/// One exchange to import. `exchange.summary.seq` and `.session` are given anew.
+/// One exchange to import. `exchange.summary.seq` and `.session` are given anew. A body whose
+/// [`Recorded::identity`](crate::Recorded) is set is stored as already decoded.
 pub struct ImportedExchange {
     /// The exchange.
     pub exchange: Exchange,
-    /// The request's body as on the wire.
+    /// The request's body as on the wire, or decoded where `exchange.request_body.identity` says so.
     pub request_body: Option<Bytes>,
-    /// The response's body as on the wire.
+    /// The response's body as on the wire, or decoded where `exchange.response_body.identity` says so.
     pub response_body: Option<Bytes>,
     /// WebSocket messages.
     pub messages: Vec<StoredMessage>,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Version;
 use proxy_core::{
     Failure, Headers, MessageKind, RequestHead, ResponseHead, ResponseSource, Sizes, Timings, TlsFacts,
 };
@@ -127,11 +128,66 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Makes an exchange for import: open, without response. The summary is derived from the rest when imported.
+    /// Makes an exchange for import: open, without response. When it is imported, `kind` and `state` are taken
+    /// from the summary and the rest of the summary is derived from the other fields.
     #[must_use]
     pub fn new(request: RequestHead, started_at: SystemTime) -> Self {
-        let _ = (request, started_at);
-        todo!()
+        Self {
+            summary: ExchangeSummary::new(&request, started_at),
+            request,
+            request_trailers: Headers::new(),
+            request_body: Recorded::default(),
+            informational: Vec::new(),
+            response: None,
+            response_source: None,
+            response_trailers: Headers::new(),
+            response_body: Recorded::default(),
+            client: None,
+            upstream: None,
+            tunnel: None,
+            timings: Timings::default(),
+            sizes: Sizes::default(),
+            tunnel_bytes: (0, 0),
+            comment: None,
+        }
+    }
+}
+
+impl ExchangeSummary {
+    /// Makes the summary of an exchange of which only the request's head is known.
+    fn new(request: &RequestHead, started_at: SystemTime) -> Self {
+        Self {
+            seq: Seq(0),
+            session: SessionId(0),
+            kind: ExchangeKind::Http,
+            started_at,
+            duration: None,
+            method: request.method.to_string(),
+            scheme: request.scheme.as_str().to_owned(),
+            host: request.host().to_ascii_lowercase(),
+            port: request.port(),
+            target: request.target.clone(),
+            url: request.url(),
+            http_version: version_text(request.version).to_owned(),
+            status: None,
+            request_content_type: request.headers.get_str("content-type").map(str::to_owned),
+            response_content_type: None,
+            request_body_bytes: 0,
+            response_body_bytes: 0,
+            messages: 0,
+            state: ExchangeState::Open,
+        }
+    }
+}
+
+/// The version as lists show it.
+fn version_text(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
     }
 }
 
@@ -145,6 +201,9 @@ pub struct Recorded {
     pub stored_bytes: u64,
     /// Whether the body came to its proper end.
     pub complete: bool,
+    /// Whether the stored bytes have no content coding although the head names one: they were imported decoded.
+    /// [`Body::content_encoding`] is `None` then, and `stored_bytes` counts decoded bytes.
+    pub identity: bool,
 }
 
 /// One side's connection.
@@ -217,6 +276,15 @@ pub struct StoredMessage {
     pub truncated: bool,
     /// Whether it was compressed on the wire.
     pub compressed: bool,
+}
+
+impl StoredMessage {
+    /// Makes a message that is whole and was not compressed.
+    #[must_use]
+    pub fn new(index: u64, at: SystemTime, from_client: bool, kind: MessageKind, data: Bytes) -> Self {
+        let length = data.len() as u64;
+        Self { index, at, from_client, kind, data, length, truncated: false, compressed: false }
+    }
 }
 
 impl Body {

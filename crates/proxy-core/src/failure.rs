@@ -145,6 +145,8 @@ failure_kinds! {
     Shutdown, Proxy, "shutdown", "the proxy was shut down";
     /// The proxy process ended without telling how the exchange ended.
     Crash, Proxy, "crash", "the recording process ended before the exchange did";
+    /// It was imported from a recording that does not say, in a way we know, what failed.
+    Unstated, Proxy, "unstated", "the recording does not say what failed";
 }
 
 #[cfg(test)]
