@@ -4,6 +4,12 @@
 //! change ([`Interceptor`]). What leaves: every exchange, relayed as it was received and told as a run of
 //! [`Event`]s that ends exactly once. What it does not know: storage, HAR, MCP, command lines.
 
+#[expect(dead_code, reason = "wired by the listener")]
+mod ca;
+mod calendar;
+#[expect(dead_code, reason = "wired by the exchange")]
+mod dial;
+pub mod error;
 pub mod event;
 pub mod failure;
 pub mod head;
@@ -12,8 +18,14 @@ mod http1;
 pub mod interceptor;
 pub mod limits;
 pub mod observer;
+#[expect(dead_code, reason = "wired by the listener")]
+mod setup_page;
+#[expect(dead_code, unused_imports, reason = "wired by the listener")]
+mod tls;
 mod wire;
 
+pub use ca::CertificateAuthority;
+pub use error::{Error, ErrorKind};
 pub use event::{
     ClientFacts, ConnectionId, Direction, Ending, Event, EventKind, ExchangeId, MessageKind, Outcome,
     ResponseSource, Sizes, Timings, TlsFacts, UpstreamFacts, WebSocketMessage,
@@ -23,3 +35,4 @@ pub use head::{Header, Headers, RequestHead, ResponseHead, Scheme};
 pub use interceptor::{Interceptor, Verdict};
 pub use limits::{Limits, Timeouts};
 pub use observer::Observer;
+pub use tls::{HostPattern, UpstreamTrust};

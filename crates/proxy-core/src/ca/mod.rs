@@ -1,0 +1,8 @@
+//! The certificate authority the user trusts, and the leaf certificates it signs.
+
+mod authority;
+mod files;
+mod leaf;
+
+pub use authority::CertificateAuthority;
+pub(crate) use leaf::Leafs;

@@ -1,0 +1,15 @@
+//! TLS on both sides: accepting clients with leafs of our CA, and connecting to upstream under its trust.
+
+mod acceptor;
+mod alert;
+mod connector;
+mod facts;
+mod stream;
+mod trust;
+mod verify;
+
+pub(crate) use acceptor::{Accepted, Acceptor, Hello};
+pub(crate) use alert::distrust;
+pub(crate) use connector::{Connected, Connector, upstream_alpn};
+pub(crate) use stream::Refusal;
+pub use trust::{HostPattern, UpstreamTrust};
