@@ -15,6 +15,8 @@ pub mod failure;
 pub mod head;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the exchange that drives it lands next"))]
 mod http1;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the exchange that drives it lands next"))]
+mod http2;
 pub mod interceptor;
 pub mod limits;
 pub mod observer;

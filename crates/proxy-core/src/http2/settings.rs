@@ -1,0 +1,89 @@
+//! What a leg tells its peer, and what it holds in memory.
+
+use super::fields::SectionLimits;
+use crate::limits::Limits;
+
+/// The least an HTTP/2 window is worth announcing: the protocol's default (RFC 9113 section 6.9.2).
+const MIN_WINDOW_BYTES: usize = 65_535;
+/// The most a window can be (RFC 9113 section 6.9.1).
+const MAX_WINDOW_BYTES: usize = (1 << 31) - 1;
+
+/// A client is near: four bodies' worth of buffer keep a stream busy.
+const CLIENT_STREAM_WINDOW_IN_BUFFERS: usize = 4;
+/// Upstream is far: 1 MiB by default, 10 MiB/s at a round trip of 100 ms.
+const UPSTREAM_STREAM_WINDOW_IN_BUFFERS: usize = 16;
+/// Uploads that may stall before one stalls its siblings.
+const CLIENT_STREAMS_IN_CONNECTION_WINDOW: usize = 8;
+/// Downloads that may stall before one stalls its siblings; a page with paused videos has a few.
+const UPSTREAM_STREAMS_IN_CONNECTION_WINDOW: usize = 16;
+
+/// Streams a client may open and reset before they were looked at. Beyond it the connection ends with
+/// ENHANCE_YOUR_CALM: that is the rapid reset attack (CVE-2023-44487). A browser leaving a page resets dozens.
+const MAX_PENDING_RESETS: usize = 100;
+
+/// One leg's settings, made from the proxy's limits.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Bytes of a head or a trailer section, counted as RFC 9113 section 6.5.2 has it. Beyond it a request is
+    /// answered with 431 and a response is an error.
+    pub(crate) max_head_bytes: usize,
+    /// Fields in a head or a trailer section; beyond it as above.
+    pub(crate) max_header_count: usize,
+    /// Streams the peer may have open at once; more are refused with REFUSED_STREAM.
+    pub(crate) max_concurrent_streams: u32,
+    /// Body bytes received on one stream and not yet taken.
+    pub(crate) stream_window_bytes: u32,
+    /// The same over all streams of the connection: the most it holds in memory.
+    pub(crate) connection_window_bytes: u32,
+    /// Body bytes of one stream handed over and not yet written; beyond it [`Writer::data`](super::Writer::data)
+    /// waits.
+    pub(crate) send_buffer_bytes: usize,
+    /// Streams opened and reset before they were looked at; beyond it the connection ends.
+    pub(crate) max_pending_resets: usize,
+    /// Whether clients may ask for extended CONNECT (RFC 8441). A client that sees it opens WebSockets on this
+    /// connection and does not fall back, so it must be true only when upstream has it too.
+    pub(crate) extended_connect: bool,
+}
+
+impl Settings {
+    /// The settings towards clients.
+    pub(crate) fn client_facing(limits: &Limits) -> Self {
+        let stream = window(limits.body_buffer_bytes, CLIENT_STREAM_WINDOW_IN_BUFFERS);
+        Self::new(limits, stream, CLIENT_STREAMS_IN_CONNECTION_WINDOW)
+    }
+
+    /// The settings towards upstream.
+    pub(crate) fn upstream_facing(limits: &Limits) -> Self {
+        let stream = window(limits.body_buffer_bytes, UPSTREAM_STREAM_WINDOW_IN_BUFFERS);
+        Self::new(limits, stream, UPSTREAM_STREAMS_IN_CONNECTION_WINDOW)
+    }
+
+    fn new(limits: &Limits, stream_window_bytes: u32, streams_in_connection: usize) -> Self {
+        Self {
+            max_head_bytes: limits.max_head_bytes,
+            max_header_count: limits.max_header_count,
+            max_concurrent_streams: limits.max_concurrent_streams,
+            stream_window_bytes,
+            connection_window_bytes: window(stream_window_bytes as usize, streams_in_connection),
+            send_buffer_bytes: limits.body_buffer_bytes.max(1),
+            max_pending_resets: MAX_PENDING_RESETS,
+            extended_connect: false,
+        }
+    }
+
+    pub(super) fn section_limits(&self) -> SectionLimits {
+        SectionLimits { max_bytes: self.max_head_bytes, max_count: self.max_header_count }
+    }
+
+    /// What `h2` is told to accept: twice our own limit, so that what is a little over it reaches us whole and is
+    /// refused with a reason and on the record. Beyond twice `h2` refuses by itself, beyond eight times it ends
+    /// the connection.
+    pub(super) fn announced_head_bytes(&self) -> u32 {
+        u32::try_from(self.max_head_bytes.saturating_mul(2)).unwrap_or(u32::MAX)
+    }
+}
+
+fn window(bytes: usize, times: usize) -> u32 {
+    let bytes = bytes.saturating_mul(times).clamp(MIN_WINDOW_BYTES, MAX_WINDOW_BYTES);
+    u32::try_from(bytes).unwrap_or(i32::MAX as u32)
+}

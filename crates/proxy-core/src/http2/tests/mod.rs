@@ -1,0 +1,1 @@
+//! Both legs over in-memory connections.
