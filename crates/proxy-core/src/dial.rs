@@ -204,3 +204,155 @@ fn covers(own: IpAddr, target: IpAddr) -> bool {
 fn is_of_this_machine(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn addresses(list: &[&str]) -> Vec<SocketAddr> {
+        list.iter().map(|addr| addr.parse().unwrap()).collect()
+    }
+
+    fn unguarded() -> LoopGuard {
+        LoopGuard::default()
+    }
+
+    /// An address nobody listens at: the port is held by a socket that does not listen.
+    fn closed_port() -> (socket2::Socket, SocketAddr) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let addr = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, addr)
+    }
+
+    #[tokio::test]
+    async fn listening_upstream_is_reached_without_delayed_segments() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in ["127.0.0.1", "localhost"] {
+            let dialled = dial(host, port, &Timeouts::default(), &unguarded()).await.unwrap();
+            let (_, from) = listener.accept().await.unwrap();
+            assert_eq!(dialled.peer, listener.local_addr().unwrap());
+            assert_eq!(dialled.local, from);
+            assert!(dialled.stream.nodelay().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn closed_port_is_a_refusal() {
+        let (_socket, addr) = closed_port();
+        let failure = dial("127.0.0.1", addr.port(), &Timeouts::default(), &unguarded()).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::ConnectionRefused);
+        assert!(failure.detail.contains(&addr.to_string()), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn name_that_cannot_resolve_is_a_dns_failure() {
+        // A label of more than 63 octets (RFC 1035 section 2.3.4) never leaves the machine.
+        let name = format!("{}.example", "a".repeat(64));
+        let failure = dial(&name, 80, &Timeouts::default(), &unguarded()).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Dns);
+        assert!(failure.detail.starts_with(&name), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn next_address_is_tried_when_one_fails() {
+        let (_socket, closed) = closed_port();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let stream = first_to_connect(&[closed, open]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+    }
+
+    #[tokio::test]
+    async fn failure_of_the_first_address_is_told_when_all_fail() {
+        let ((_a, first), (_b, second)) = (closed_port(), closed_port());
+        let failure = first_to_connect(&[first, second]).await.unwrap_err();
+        assert!(failure.detail.contains(&first.to_string()), "{failure}");
+    }
+
+    #[test]
+    fn families_take_turns() {
+        for (found, order) in [
+            (
+                &["[::1]:1", "[::2]:1", "1.1.1.1:1", "1.1.1.2:1"][..],
+                &["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1"][..],
+            ),
+            (
+                &["1.1.1.1:1", "1.1.1.2:1", "1.1.1.3:1", "[::1]:1"],
+                &["1.1.1.1:1", "[::1]:1", "1.1.1.2:1", "1.1.1.3:1"],
+            ),
+            (&["1.1.1.1:1"], &["1.1.1.1:1"]),
+            (&[], &[]),
+        ] {
+            assert_eq!(interleave(addresses(found)), addresses(order));
+        }
+    }
+
+    #[test]
+    fn own_addresses_are_known() {
+        for (listening, target, own) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080", true),
+            ("127.0.0.1:8080", "127.0.0.1:8081", false),
+            ("127.0.0.1:8080", "127.0.0.2:8080", false),
+            ("127.0.0.1:8080", "[::1]:8080", false),
+            ("127.0.0.1:8080", "[::ffff:127.0.0.1]:8080", true),
+            ("127.0.0.1:8080", "0.0.0.0:8080", true),
+            ("192.0.2.1:8080", "0.0.0.0:8080", false),
+            ("0.0.0.0:8080", "127.0.0.1:8080", true),
+            ("0.0.0.0:8080", "127.9.9.9:8080", true),
+            ("0.0.0.0:8080", "192.0.2.1:8080", false),
+            ("0.0.0.0:8080", "[::1]:8080", false),
+            ("[::]:8080", "127.0.0.1:8080", true),
+            ("[::]:8080", "[::1]:8080", true),
+            ("[::]:8080", "192.0.2.1:8080", false),
+        ] {
+            let guard = LoopGuard::new(addresses(&[listening]));
+            assert_eq!(guard.is_own(target.parse().unwrap()), own, "{listening} {target}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_proxys_own_address_is_not_dialled() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let guard = LoopGuard::new([addr]);
+        for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
+            let failure = dial(host, addr.port(), &Timeouts::default(), &guard).await.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Loop, "{host}: {failure}");
+        }
+    }
+
+    /// An address that neither accepts nor refuses: its queue of one is full, and Linux drops what comes then.
+    #[cfg(target_os = "linux")]
+    fn silent_port() -> ((socket2::Socket, std::net::TcpStream), SocketAddr) {
+        let (socket, addr) = closed_port();
+        socket.listen(0).unwrap();
+        let filler = std::net::TcpStream::connect(addr).unwrap();
+        ((socket, filler), addr)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test(start_paused = true)]
+    async fn silent_address_holds_the_next_up_for_the_attempt_delay_only() {
+        let (_silent, silent) = silent_port();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let start = Instant::now();
+        let stream = first_to_connect(&[silent, open]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        assert!(start.elapsed() < 2 * ATTEMPT_DELAY, "{:?}", start.elapsed());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test(start_paused = true)]
+    async fn silent_upstream_is_given_up_in_time() {
+        let (_silent, silent) = silent_port();
+        let timeouts = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
+        let failure = dial("127.0.0.1", silent.port(), &timeouts, &unguarded()).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::ConnectTimeout);
+        assert_eq!(failure.detail, format!("{silent}: no answer within 3s"));
+    }
+}

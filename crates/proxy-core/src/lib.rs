@@ -4,25 +4,25 @@
 //! change ([`Interceptor`]). What leaves: every exchange, relayed as it was received and told as a run of
 //! [`Event`]s that ends exactly once. What it does not know: storage, HAR, MCP, command lines.
 
-#[expect(dead_code, reason = "wired by the listener")]
+#[allow(dead_code, unused_imports, reason = "wired by the listener")]
 mod ca;
 mod calendar;
-#[expect(dead_code, reason = "wired by the exchange")]
+#[allow(dead_code, unused_imports, reason = "wired by the exchange")]
 mod dial;
 pub mod error;
 pub mod event;
 pub mod failure;
 pub mod head;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the exchange that drives it lands next"))]
+#[allow(dead_code, unused_imports, reason = "the exchange that drives it lands next")]
 mod http1;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the exchange that drives it lands next"))]
 mod http2;
 pub mod interceptor;
 pub mod limits;
 pub mod observer;
-#[expect(dead_code, reason = "wired by the listener")]
+#[allow(dead_code, unused_imports, reason = "wired by the listener")]
 mod setup_page;
-#[expect(dead_code, unused_imports, reason = "wired by the listener")]
+#[allow(dead_code, unused_imports, reason = "wired by the listener")]
 mod tls;
 mod wire;
 

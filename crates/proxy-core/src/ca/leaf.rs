@@ -107,6 +107,12 @@ impl Leafs {
         Ok(key)
     }
 
+    /// How many leafs are kept now.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.kept.lock().unwrap().leafs.len()
+    }
+
     fn mint(&self, subject: &Subject, now: SystemTime) -> Result<(Arc<CertifiedKey>, SystemTime), LeafError> {
         let not_before = (now - BACKDATED).max(self.ca.not_before());
         let not_after = (now - BACKDATED + LEAF_VALIDITY).min(self.ca.not_after());

@@ -6,3 +6,6 @@ mod leaf;
 
 pub use authority::CertificateAuthority;
 pub(crate) use leaf::Leafs;
+
+#[cfg(test)]
+mod tests;

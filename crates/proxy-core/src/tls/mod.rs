@@ -13,3 +13,6 @@ pub(crate) use alert::distrust;
 pub(crate) use connector::{Connected, Connector, upstream_alpn};
 pub(crate) use stream::Refusal;
 pub use trust::{HostPattern, UpstreamTrust};
+
+#[cfg(test)]
+mod tests;
