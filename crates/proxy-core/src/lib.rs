@@ -24,6 +24,8 @@ pub mod observer;
 mod setup_page;
 #[allow(dead_code, unused_imports, reason = "wired by the listener")]
 mod tls;
+#[allow(dead_code, unused_imports, reason = "wired by the relay of upgrades")]
+mod websocket;
 mod wire;
 
 pub use ca::CertificateAuthority;

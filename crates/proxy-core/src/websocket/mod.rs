@@ -1,0 +1,13 @@
+//! WebSocket messages, decoded beside the relay only to be recorded (docs/design/003-websocket-tap.md).
+//!
+//! What enters: the bytes of one direction of an upgraded connection, in pieces of any size, and what the 101
+//! agreed on. What leaves: the messages they hold. The bytes themselves are relayed untouched by whoever calls;
+//! nothing here can delay, change or stop them.
+
+mod extension;
+mod frame;
+mod inflate;
+mod tap;
+
+pub(crate) use extension::{Negotiated, negotiated};
+pub(crate) use tap::MessageTap;
