@@ -7,6 +7,10 @@
 #[allow(dead_code, unused_imports, reason = "wired by the listener")]
 mod ca;
 mod calendar;
+#[allow(dead_code, unused_imports, reason = "wired by the listener")]
+mod client_hello;
+#[allow(dead_code, unused_imports, reason = "wired by the listener")]
+mod detect;
 #[allow(dead_code, unused_imports, reason = "wired by the exchange")]
 mod dial;
 pub mod error;
@@ -20,6 +24,8 @@ mod http2;
 pub mod interceptor;
 pub mod limits;
 pub mod observer;
+#[allow(dead_code, unused_imports, reason = "wired by the listener")]
+mod peek;
 #[allow(dead_code, unused_imports, reason = "wired by the listener")]
 mod setup_page;
 #[allow(dead_code, unused_imports, reason = "wired by the listener")]

@@ -1,0 +1,221 @@
+//! Reads what a TLS ClientHello says before the handshake is taken up (RFC 8446 section 4.1.2).
+//!
+//! Strict about the form, so that nothing else is taken for TLS; indifferent to what it does not need. The same
+//! bytes are read again by the TLS library.
+
+use crate::detect::MAX_PEEKED_BYTES;
+
+/// The content type of a handshake record (RFC 8446 section 5.1).
+pub(crate) const HANDSHAKE_RECORD: u8 = 22;
+
+/// The most a record may hold (RFC 8446 section 5.1).
+const MAX_FRAGMENT_BYTES: usize = 1 << 14;
+
+/// The handshake type of a ClientHello (RFC 8446 section 4).
+const CLIENT_HELLO: u8 = 1;
+
+/// The extensions read here (RFC 6066 section 3, RFC 7301 section 3.1, RFC 9849 section 5).
+const SERVER_NAME: u16 = 0;
+const ALPN: u16 = 16;
+const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
+
+/// The only type of name there is (RFC 6066 section 3).
+const HOST_NAME: u8 = 0;
+
+/// The longest name of the DNS (RFC 1035 section 2.3.4).
+const MAX_HOST_NAME_BYTES: usize = 253;
+
+/// What a ClientHello asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClientHelloSummary {
+    /// The host name the client wants, where it names one that can be a host's. As sent.
+    pub(crate) sni: Option<String>,
+    /// The protocols the client offers, in its order, GREASE (RFC 8701) left out.
+    pub(crate) alpn: Vec<Vec<u8>>,
+    /// Whether it has an Encrypted Client Hello, real or GREASE: then `sni` may be a stand-in.
+    pub(crate) ech: bool,
+}
+
+/// What [`parse`] can say yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    Yes(ClientHelloSummary),
+    /// It is no ClientHello, or one that does not end within `MAX_PEEKED_BYTES`.
+    No,
+    NeedMore,
+}
+
+/// Reads a ClientHello from the beginning of a connection, over however many records it is spread.
+pub(crate) fn parse(bytes: &[u8]) -> Parsed {
+    let peeked = &bytes[..bytes.len().min(MAX_PEEKED_BYTES)];
+    let more = if peeked.len() < MAX_PEEKED_BYTES { Parsed::NeedMore } else { Parsed::No };
+    let mut message = Vec::new();
+    let mut rest = peeked;
+    loop {
+        let Some(fragment) = next_fragment(&mut rest) else { return Parsed::No };
+        message.extend_from_slice(fragment);
+        match &*message {
+            [] => return more,
+            [CLIENT_HELLO, a, b, c, body @ ..] => {
+                let len = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+                if let Some(hello) = body.get(..len) {
+                    return client_hello(hello).map_or(Parsed::No, Parsed::Yes);
+                }
+                if len > MAX_PEEKED_BYTES {
+                    return Parsed::No;
+                }
+            }
+            [CLIENT_HELLO, ..] => {}
+            _ => return Parsed::No,
+        }
+        if rest.is_empty() {
+            return more;
+        }
+    }
+}
+
+/// Takes the next record, or as much of it as is there, off `rest`: its fragment; `None` when it is no record
+/// that can carry a ClientHello.
+fn next_fragment<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let expected = |at: usize, test: fn(u8) -> bool| rest.get(at).is_none_or(|byte| test(*byte));
+    // SSL 3.0 to TLS 1.2 are named here; TLS 1.3 says 1.0 or 1.2 (RFC 8446 section 5.1).
+    if !expected(0, |byte| byte == HANDSHAKE_RECORD)
+        || !expected(1, |byte| byte == 3)
+        || !expected(2, |byte| byte <= 3)
+    {
+        return None;
+    }
+    let [_, _, _, high, low, fragment @ ..] = *rest else {
+        *rest = &[];
+        return Some(&[]);
+    };
+    let len = usize::from(*high) << 8 | usize::from(*low);
+    // A handshake record is never empty (RFC 8446 section 5.1).
+    if len == 0 || len > MAX_FRAGMENT_BYTES {
+        return None;
+    }
+    let (fragment, after) = fragment.split_at(len.min(fragment.len()));
+    *rest = after;
+    Some(fragment)
+}
+
+/// Reads the body of a ClientHello; `None` when its form is not right.
+fn client_hello(body: &[u8]) -> Option<ClientHelloSummary> {
+    let mut body = Reader(body);
+    let legacy_version = body.u16()?;
+    body.take(32)?;
+    let session_id = body.vector8()?;
+    let cipher_suites = body.vector16()?;
+    let compression_methods = body.vector8()?;
+    if legacy_version >> 8 != 3
+        || session_id.0.len() > 32
+        || cipher_suites.0.is_empty()
+        || cipher_suites.0.len() % 2 != 0
+        || compression_methods.0.is_empty()
+    {
+        return None;
+    }
+    let mut summary = ClientHelloSummary::default();
+    // Before TLS 1.3 the extensions may be left out (RFC 5246 section 7.4.1.2).
+    if body.0.is_empty() {
+        return Some(summary);
+    }
+    let mut extensions = body.vector16()?;
+    if !body.0.is_empty() {
+        return None;
+    }
+    let (mut names, mut protocols) = (false, false);
+    while !extensions.0.is_empty() {
+        let kind = extensions.u16()?;
+        let data = extensions.vector16()?;
+        match kind {
+            SERVER_NAME if !names => (names, summary.sni) = (true, server_name(data)?),
+            ALPN if !protocols => (protocols, summary.alpn) = (true, protocol_names(data)?),
+            // No extension may come twice (RFC 8446 section 4.2).
+            SERVER_NAME | ALPN => return None,
+            ENCRYPTED_CLIENT_HELLO => summary.ech = true,
+            _ => {}
+        }
+    }
+    Some(summary)
+}
+
+/// The host name of a server_name extension, where it can be one (RFC 6066 section 3).
+fn server_name(mut data: Reader<'_>) -> Option<Option<String>> {
+    let mut list = data.vector16()?;
+    if !data.0.is_empty() || list.0.is_empty() {
+        return None;
+    }
+    let mut host = None;
+    while !list.0.is_empty() {
+        let kind = list.u8()?;
+        let name = list.vector16()?;
+        if kind == HOST_NAME && host.is_none() {
+            host = Some(name.0);
+        }
+    }
+    let host = host.and_then(|name| std::str::from_utf8(name).ok()).filter(|name| is_host_name(name));
+    Some(host.map(str::to_owned))
+}
+
+/// Letters, digits, hyphens, dots, and the underscores some hosts have.
+fn is_host_name(name: &str) -> bool {
+    let len = name.strip_suffix('.').unwrap_or(name).len();
+    (1..=MAX_HOST_NAME_BYTES).contains(&len)
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+}
+
+/// The protocols of an ALPN extension (RFC 7301 section 3.1).
+fn protocol_names(mut data: Reader<'_>) -> Option<Vec<Vec<u8>>> {
+    let mut list = data.vector16()?;
+    if !data.0.is_empty() || list.0.is_empty() {
+        return None;
+    }
+    let mut names = Vec::new();
+    while !list.0.is_empty() {
+        let name = list.vector8()?.0;
+        if name.is_empty() {
+            return None;
+        }
+        if !is_grease(name) {
+            names.push(name.to_vec());
+        }
+    }
+    Some(names)
+}
+
+/// A protocol name no one has, sent to keep servers tolerant (RFC 8701 section 2).
+fn is_grease(name: &[u8]) -> bool {
+    matches!(name, [a, b] if a == b && a & 0x0f == 0x0a)
+}
+
+/// Reads the presentation language of RFC 8446 section 3.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take(2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+    }
+
+    /// A vector whose length is one byte.
+    fn vector8(&mut self) -> Option<Self> {
+        let len = self.u8()?;
+        self.take(usize::from(len)).map(Reader)
+    }
+
+    /// A vector whose length is two bytes.
+    fn vector16(&mut self) -> Option<Self> {
+        let len = self.u16()?;
+        self.take(usize::from(len)).map(Reader)
+    }
+}
