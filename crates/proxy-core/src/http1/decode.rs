@@ -110,7 +110,7 @@ impl Decoder {
                     Some(data) => Step::Data(data),
                     None if eof => {
                         self.state = State::Done;
-                        return Ok(Step::Done);
+                        Step::Done
                     }
                     None => Step::NeedMore,
                 },

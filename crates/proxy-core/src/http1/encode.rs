@@ -6,6 +6,7 @@ use http::Version;
 use super::{
     fields::{is_field_value, is_token},
     parse::is_target,
+    target::check_authority,
 };
 use crate::{
     head::{Headers, RequestHead, ResponseHead},
@@ -25,23 +26,24 @@ pub(crate) enum TargetForm {
 
 /// Writes a request head. HTTP/1.0 stays HTTP/1.0; every other version becomes HTTP/1.1, the one spoken here.
 pub(super) fn request(head: &RequestHead, form: TargetForm, out: &mut BytesMut) -> Result<(), WireError> {
-    let target = if head.target == "*" && form == TargetForm::Absolute { "" } else { &head.target };
+    let (scheme, authority, target) = (head.scheme.as_str(), &*head.authority, &*head.target);
     let parts = match form {
-        TargetForm::Origin => ["", "", target],
-        TargetForm::Absolute => [head.scheme.as_str(), "://", ""],
-        TargetForm::Authority => ["", "", ""],
+        TargetForm::Origin => ["", "", "", target],
+        TargetForm::Absolute if target == "*" => [scheme, "://", authority, ""],
+        TargetForm::Absolute => [scheme, "://", authority, target],
+        TargetForm::Authority => ["", "", authority, ""],
     };
-    let tail = match form {
-        TargetForm::Origin => ["", ""],
-        TargetForm::Absolute => [head.authority.as_str(), target],
-        TargetForm::Authority => [head.authority.as_str(), ""],
-    };
-    let parts = parts.iter().chain(&tail).filter(|part| !part.is_empty());
-    if parts.clone().count() == 0 || !parts.clone().all(|part| is_target(part)) {
-        return Err(WireError::malformed("request target is empty or holds a space or a control character"));
+    if form != TargetForm::Origin && check_authority(authority).is_err() {
+        return Err(WireError::malformed("authority is not a host with an optional port"));
+    }
+    if form != TargetForm::Authority && !is_path(target) {
+        return Err(WireError::malformed(
+            "request target is no path, or holds a space or a control character",
+        ));
     }
     check_fields(&head.headers)?;
-    out.reserve(head.method.as_str().len() + 16 + size_hint(&head.headers) + head.target.len());
+    let target_bytes = parts.iter().map(|part| part.len()).sum::<usize>();
+    out.reserve(head.method.as_str().len() + target_bytes + 16 + size_hint(&head.headers));
     out.put_slice(head.method.as_str().as_bytes());
     out.put_u8(b' ');
     for part in parts {
@@ -50,6 +52,11 @@ pub(super) fn request(head: &RequestHead, form: TargetForm, out: &mut BytesMut) 
     out.put_slice(if head.version == Version::HTTP_10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
     fields(&head.headers, out);
     Ok(())
+}
+
+/// Tells whether this is the path and query of an origin-form target, or the asterisk.
+fn is_path(target: &str) -> bool {
+    (target.starts_with('/') || target == "*") && is_target(target)
 }
 
 /// Writes a response head. The version is always HTTP/1.1: a sender says its own (RFC 9110 section 2.5).

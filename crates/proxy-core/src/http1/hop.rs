@@ -40,20 +40,19 @@ const END_TO_END: [&[u8]; 14] = [
 /// Where an upgrade passes on, or `TE: trailers` does, the first `Connection` stays in its place with just those
 /// options, spelt as received. `Content-Length`, `Transfer-Encoding` and `Trailer` stay as they are.
 pub(crate) fn strip_hop_by_hop(headers: &mut Headers, upgrade: Upgrade) {
-    let options: Vec<Bytes> = options(headers, "connection").collect();
+    let options: Vec<Bytes> = members(headers, "connection").collect();
     let has = |name: &[u8]| options.iter().any(|option| option.eq_ignore_ascii_case(name));
     let upgrades = upgrade == Upgrade::Keep && has(b"upgrade") && headers.contains("upgrade");
-    let te_trailers = headers.has_token("te", "trailers");
+    let mut te = members(headers, "te").find(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     let kept: Vec<&[u8]> = options
         .iter()
         .map(|option| &option[..])
         .filter(|option| {
             (upgrades && option.eq_ignore_ascii_case(b"upgrade"))
-                || (te_trailers && option.eq_ignore_ascii_case(b"te"))
+                || (te.is_some() && option.eq_ignore_ascii_case(b"te"))
         })
         .collect();
     let mut connection = (!kept.is_empty()).then(|| Bytes::from(kept.join(&b", "[..])));
-    let mut te = te_trailers.then(|| Bytes::from_static(b"trailers"));
 
     let mut stripped = Headers::with_capacity(headers.len());
     for Header { name, value } in headers.iter() {
@@ -79,7 +78,7 @@ fn is_for_this_hop(name: &[u8]) -> bool {
 }
 
 /// The members of a list field, over all its lines.
-fn options<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = Bytes> + 'a {
+fn members<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = Bytes> + 'a {
     headers.get_all(name).flat_map(|value| {
         value
             .split(|byte| *byte == b',')
@@ -100,10 +99,15 @@ pub(crate) fn keeps_alive(version: Version, headers: &Headers) -> bool {
 /// Makes `Host` say `authority`, as a proxy must when the target said otherwise (RFC 9112 section 3.2.2). A `Host`
 /// that says it already stays as it is; a new one goes first.
 pub(crate) fn put_host_right(headers: &mut Headers, authority: &str) {
-    match headers.get("host") {
-        Some(host) if host.eq_ignore_ascii_case(authority.as_bytes()) => {}
-        Some(_) => headers.set("Host", authority.to_owned()),
-        None => {
+    let mut hosts = headers.get_all("host");
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if host.eq_ignore_ascii_case(authority.as_bytes()) => {}
+        (Some(_), _) => {
+            drop(hosts);
+            headers.set("Host", authority.to_owned());
+        }
+        (None, _) => {
+            drop(hosts);
             let host = Header::new("Host", authority.to_owned());
             *headers = std::iter::once(host).chain(headers.iter().cloned()).collect();
         }

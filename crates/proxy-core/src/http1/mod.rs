@@ -28,3 +28,6 @@ pub(crate) use hop::{Upgrade, keeps_alive, put_host_right, strip_hop_by_hop};
 pub(crate) use parse::Defaults;
 pub(crate) use reader::{HeadLimits, Reader};
 pub(crate) use writer::Writer;
+
+#[cfg(test)]
+mod tests;

@@ -147,11 +147,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Reads ahead while nothing is expected, to notice that the peer went away: how many bytes came, or 0 when the
     /// peer closed its sending half. Once `max` bytes are buffered it never returns.
     pub(crate) async fn read_ahead(&mut self, max: usize) -> io::Result<usize> {
-        if self.buf.len() >= max {
-            return future::pending().await;
-        }
         if self.eof {
             return Ok(0);
+        }
+        if self.buf.len() >= max {
+            return future::pending().await;
         }
         let room = (max - self.buf.len()).min(self.read_bytes);
         self.buf.reserve(room.min(FIRST_READ_BYTES));
@@ -193,8 +193,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 return Err(HeadError::malformed("too many empty lines before the message"));
             }
         }
-        let end = self.scan.find_end(&self.buf, ends)?;
-        if end.unwrap_or(self.buf.len()) > self.limits.max_bytes {
+        let within = self.buf.len().min(self.limits.max_bytes);
+        let end = self.scan.find_end(&self.buf[..within], ends)?;
+        if end.is_none() && self.buf.len() > within {
             return Err(match self.scan.lines() {
                 0 => HeadError::StartLineTooLong,
                 _ => HeadError::TooLarge,

@@ -51,8 +51,10 @@ impl<W> Writer<W> {
     /// Puts a request head: its size in bytes. Nothing is written yet.
     ///
     /// # Errors
-    /// Malformed, with nothing put, when the target or a field cannot stand on the wire.
+    /// Malformed, with nothing put, when the target or a field cannot stand on the wire, or the message before it
+    /// was not ended.
     pub(crate) fn put_request(&mut self, head: &RequestHead, form: TargetForm) -> Result<u64, WireError> {
+        self.check_between_messages()?;
         let before = self.out.len();
         encode::request(head, form, &mut self.out)?;
         self.state = State::Head;
@@ -62,8 +64,10 @@ impl<W> Writer<W> {
     /// Puts a response head, interim or final: its size in bytes. Nothing is written yet.
     ///
     /// # Errors
-    /// Malformed, with nothing put, when the reason phrase or a field cannot stand on the wire.
+    /// Malformed, with nothing put, when the reason phrase or a field cannot stand on the wire, or the message
+    /// before it was not ended.
     pub(crate) fn put_response(&mut self, head: &ResponseHead) -> Result<u64, WireError> {
+        self.check_between_messages()?;
         let before = self.out.len();
         encode::response(head, &mut self.out)?;
         if !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS {
@@ -80,6 +84,14 @@ impl<W> Writer<W> {
     /// Tells whether the last message was ended properly and all of it written, so that another may follow.
     pub(crate) fn is_clean(&self) -> bool {
         self.state == State::Clean && self.out.is_empty()
+    }
+
+    /// A head in the middle of another message would be taken for its body, or split it.
+    fn check_between_messages(&self) -> Result<(), WireError> {
+        match self.state {
+            State::Clean => Ok(()),
+            _ => Err(WireError::malformed("message head before the end of the message before it")),
+        }
     }
 
     /// Gives back the connection. What was put and not flushed is lost.
