@@ -17,7 +17,7 @@ pub mod error;
 pub mod event;
 pub mod failure;
 pub mod head;
-#[allow(dead_code, unused_imports, reason = "the exchange that drives it lands next")]
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the exchange that drives it lands next"))]
 mod http1;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the exchange that drives it lands next"))]
 mod http2;
