@@ -4,33 +4,32 @@
 //! change ([`Interceptor`]). What leaves: every exchange, relayed as it was received and told as a run of
 //! [`Event`]s that ends exactly once. What it does not know: storage, HAR, MCP, command lines.
 
-#[allow(dead_code, unused_imports, reason = "wired by the listener")]
 mod ca;
 mod calendar;
-#[allow(dead_code, unused_imports, reason = "wired by the listener")]
 mod client_hello;
-#[allow(dead_code, unused_imports, reason = "wired by the listener")]
+mod connection;
 mod detect;
-#[allow(dead_code, unused_imports, reason = "wired by the exchange")]
 mod dial;
+mod engine;
 pub mod error;
 pub mod event;
+mod exchange;
 pub mod failure;
 pub mod head;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the exchange that drives it lands next"))]
+mod hosts;
 mod http1;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the exchange that drives it lands next"))]
 mod http2;
 pub mod interceptor;
+mod leg;
 pub mod limits;
 pub mod observer;
-#[allow(dead_code, unused_imports, reason = "wired by the listener")]
 mod peek;
-#[allow(dead_code, unused_imports, reason = "wired by the listener")]
+mod proxy;
+mod serve;
 mod setup_page;
-#[allow(dead_code, unused_imports, reason = "wired by the listener")]
 mod tls;
-#[allow(dead_code, unused_imports, reason = "wired by the relay of upgrades")]
+mod tunnel;
+mod upstreams;
 mod websocket;
 mod wire;
 
@@ -42,7 +41,9 @@ pub use event::{
 };
 pub use failure::{Failure, FailureKind, Side};
 pub use head::{Header, Headers, RequestHead, ResponseHead, Scheme};
+pub use hosts::{HostPattern, ParseHostPatternError};
 pub use interceptor::{Interceptor, Verdict};
 pub use limits::{Limits, Timeouts};
 pub use observer::Observer;
-pub use tls::{HostPattern, UpstreamTrust};
+pub use proxy::{Drained, Proxy, ProxyBuilder, ProxyHandle};
+pub use tls::UpstreamTrust;

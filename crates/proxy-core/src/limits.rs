@@ -66,6 +66,8 @@ pub struct Timeouts {
     pub peek: Duration,
     /// How long an exchange goes on for a client that closed its sending half. Default 60 s.
     pub half_closed: Duration,
+    /// How long exchanges under way may go on after a shutdown began. Default 5 s.
+    pub drain: Duration,
 }
 
 impl Default for Timeouts {
@@ -80,6 +82,7 @@ impl Default for Timeouts {
             upstream_idle: Duration::from_secs(60),
             peek: Duration::from_secs(2),
             half_closed: Duration::from_secs(60),
+            drain: Duration::from_secs(5),
         }
     }
 }

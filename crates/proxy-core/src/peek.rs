@@ -68,6 +68,11 @@ pub(crate) struct Rewind<I> {
 }
 
 impl<I: Io> Rewind<I> {
+    /// A connection of which these bytes were read already.
+    pub(crate) fn new(io: I, buffered: BytesMut) -> Self {
+        Self { buffered, io }
+    }
+
     /// What was peeked at and not yet read again.
     pub(crate) fn buffered(&self) -> &[u8] {
         &self.buffered

@@ -18,7 +18,7 @@ mod upstream;
 mod writer;
 
 pub(crate) use body::BodyReader;
-pub(crate) use downstream::{Downstream, DownstreamError, Incoming, RefusedRequest, Responder};
+pub(crate) use downstream::{Downstream, DownstreamError, Incoming, Responder};
 pub(crate) use settings::Settings;
-pub(crate) use upstream::{Driver, ResponseReader, SendError, Upstream};
+pub(crate) use upstream::{ResponseReader, SendError, Upstream};
 pub(crate) use writer::{BodyToCome, Writer};

@@ -8,11 +8,10 @@ mod stream;
 mod trust;
 mod verify;
 
-pub(crate) use acceptor::{Accepted, Acceptor, Hello};
-pub(crate) use alert::distrust;
+pub(crate) use acceptor::Acceptor;
 pub(crate) use connector::{Connected, Connector, upstream_alpn};
 pub(crate) use stream::Refusal;
-pub use trust::{HostPattern, UpstreamTrust};
+pub use trust::UpstreamTrust;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,10 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    hosts::HostPattern,
+};
 
 /// Whose certificates are accepted from upstream.
 ///
@@ -75,8 +78,8 @@ impl UpstreamTrust {
     /// Accepts any certificate from hosts that match: whoever is on the way can then read and change that
     /// traffic unnoticed.
     #[must_use]
-    pub fn with_insecure_host(mut self, pattern: impl Into<HostPattern>) -> Self {
-        self.insecure.push(pattern.into());
+    pub fn with_insecure_host(mut self, pattern: HostPattern) -> Self {
+        self.insecure.push(pattern);
         self
     }
 
@@ -132,58 +135,4 @@ fn parse(content: &[u8]) -> Result<Vec<CertificateDer<'static>>, BadPem> {
 
 fn is_certificate(der: &CertificateDer<'_>) -> bool {
     rustls::server::ParsedCertificate::try_from(der).is_ok()
-}
-
-/// Which hosts: one by name or address, `*.suffix` for every name below the suffix (and not the suffix itself),
-/// or `*` for all. Case does not matter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPattern(Pattern);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Pattern {
-    Any,
-    Below(String),
-    Exactly(String),
-}
-
-impl HostPattern {
-    /// Reads a pattern. Brackets around an IPv6 address are allowed.
-    #[must_use]
-    pub fn new(pattern: &str) -> Self {
-        Self(match pattern.strip_prefix('*') {
-            Some("") => Pattern::Any,
-            Some(suffix) if suffix.starts_with('.') => Pattern::Below(normal(suffix)),
-            _ => Pattern::Exactly(normal(pattern)),
-        })
-    }
-
-    /// Tells whether the host, without its port, matches.
-    #[must_use]
-    pub fn matches(&self, host: &str) -> bool {
-        match &self.0 {
-            Pattern::Any => true,
-            Pattern::Below(suffix) => {
-                let host = normal(host);
-                host.len() > suffix.len() && host.ends_with(suffix.as_str())
-            }
-            Pattern::Exactly(name) => normal(host) == *name,
-        }
-    }
-}
-
-impl From<&str> for HostPattern {
-    fn from(pattern: &str) -> Self {
-        Self::new(pattern)
-    }
-}
-
-impl From<String> for HostPattern {
-    fn from(pattern: String) -> Self {
-        Self::new(&pattern)
-    }
-}
-
-fn normal(host: &str) -> String {
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase()
 }

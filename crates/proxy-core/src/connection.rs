@@ -1,0 +1,388 @@
+//! The life of a client connection: what is found on it, layer by layer, until HTTP or raw bytes remain.
+//!
+//! ```text
+//! accept -> detect -> [CONNECT -> detect] -> [TLS accept -> detect] -> serve
+//! ```
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::{
+    client_hello::ClientHelloSummary,
+    detect::Detection,
+    engine::{Engine, SETUP_HOST},
+    event::{ClientFacts, Outcome},
+    exchange::run::error_status,
+    failure::{Failure, FailureKind},
+    head::{RequestHead, Scheme, split_authority},
+    peek::{Patience, Rewind, peek},
+    serve::{self, Connect},
+    tls::{self, Refusal},
+    tunnel,
+    upstreams::{self, Destination, Leased, Opened, Security, Upstreams, dial_tcp},
+    wire::BoxedIo,
+};
+
+/// One layer of a client connection: bytes whose protocol is to be found out.
+pub(crate) struct Layer {
+    pub(crate) io: BoxedIo,
+    pub(crate) facts: Arc<ClientFacts>,
+    pub(crate) tunnel: Option<Tunnel>,
+    /// CONNECTs so far.
+    pub(crate) depth: usize,
+    /// Tells why the client ended its TLS before it sent anything.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// What a CONNECT opened.
+pub(crate) struct Tunnel {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// The CONNECT itself, for the record when the tunnel is not decrypted.
+    pub(crate) connect: Arc<RequestHead>,
+    pub(crate) connect_bytes: u64,
+    pub(crate) upstream: Reach,
+    /// How upstream is spoken to; known once the client's first bytes were seen.
+    pub(crate) security: Security,
+}
+
+/// How far upstream was reached before the client's first request.
+pub(crate) enum Reach {
+    /// Not tried, or already handed on.
+    Open,
+    /// Connected in cleartext.
+    Dialled(crate::dial::Dialled),
+    /// Ready for HTTP or raw bytes.
+    Ready(Opened),
+    /// Failed; the first request inside the tunnel is told.
+    Failed(Failure),
+}
+
+/// What the exchanges of a client connection share.
+pub(crate) struct Client {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) facts: Arc<ClientFacts>,
+    pub(crate) upstreams: Upstreams,
+    route: Route,
+    draining: watch::Receiver<bool>,
+}
+
+/// Where a client connection's requests go.
+enum Route {
+    /// Each to its own authority.
+    ByAuthority,
+    /// All to where the tunnel leads.
+    Fixed { to: Destination, first: Mutex<Reach> },
+}
+
+impl Client {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        facts: &Arc<ClientFacts>,
+        tunnel: Option<Tunnel>,
+        draining: &watch::Receiver<bool>,
+    ) -> Self {
+        let route = match tunnel {
+            None => Route::ByAuthority,
+            Some(Tunnel { host, port, upstream, security, .. }) => {
+                Route::Fixed { to: Destination { host, port, security }, first: Mutex::new(upstream) }
+            }
+        };
+        Self {
+            engine: engine.clone(),
+            facts: facts.clone(),
+            upstreams: Upstreams::default(),
+            route,
+            draining: draining.clone(),
+        }
+    }
+
+    /// Whether the proxy is shutting down, so that connections close after the exchange they carry.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Lends a connection to where a request goes.
+    pub(crate) async fn lease(&self, head: &RequestHead) -> Result<(Destination, Leased), Failure> {
+        match &self.route {
+            Route::ByAuthority => {
+                let to = destination(head);
+                let leased = self.upstreams.lease(&self.engine, &to).await?;
+                Ok((to, leased))
+            }
+            Route::Fixed { to, first } => {
+                let reach = std::mem::replace(
+                    &mut *first.lock().unwrap_or_else(PoisonError::into_inner),
+                    Reach::Open,
+                );
+                let leased = match reach {
+                    Reach::Open => self.upstreams.lease(&self.engine, to).await?,
+                    Reach::Failed(failure) => return Err(failure),
+                    Reach::Ready(opened) => self.upstreams.adopt(&self.engine, to, opened).await?,
+                    Reach::Dialled(tcp) => {
+                        let http2 = matches!(to.security, Security::Plain { http2: true });
+                        let opened = upstreams::plain(&self.engine, tcp, http2);
+                        self.upstreams.adopt(&self.engine, to, opened).await?
+                    }
+                };
+                Ok((to.clone(), leased))
+            }
+        }
+    }
+}
+
+/// Where a request outside any tunnel goes: to its own authority.
+fn destination(head: &RequestHead) -> Destination {
+    let host = head.host().to_owned();
+    let security = match head.scheme {
+        Scheme::Http => Security::Plain { http2: false },
+        Scheme::Https => Security::Tls { server_name: host.clone(), alpn: vec![b"http/1.1".to_vec()] },
+    };
+    Destination { host, port: head.port(), security }
+}
+
+/// Carries a client connection to its end. Dropping the future cuts it.
+pub(crate) async fn run(engine: Arc<Engine>, mut layer: Layer, mut draining: watch::Receiver<bool>) {
+    loop {
+        match step(&engine, layer, &mut draining).await {
+            Some(next) => layer = next,
+            None => return,
+        }
+    }
+}
+
+/// Finds out what a layer is, and goes on with it; gives the layer below when there is one.
+async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) -> Option<Layer> {
+    let Layer { io, facts, tunnel, depth, refusal } = layer;
+    // A client with something to wait for from upstream may be silent; outside a tunnel it has to speak first.
+    let speaks_http = refusal.is_some() && facts.tls.as_ref().is_some_and(|tls| tls.alpn.is_some());
+    let silence =
+        if tunnel.is_some() && !speaks_http { engine.timeouts.peek } else { engine.timeouts.keep_alive };
+    let patience = Patience { silence, decision: engine.timeouts.handshake };
+    let peeked = tokio::select! {
+        peeked = peek(io, patience) => peeked,
+        () = drained(draining) => return None,
+    };
+    let (detection, io) = match peeked {
+        Ok(peeked) => peeked,
+        Err(_) => {
+            note_refusal(engine, &facts, tunnel.as_ref(), refusal.as_ref());
+            return None;
+        }
+    };
+    let seen = Seen::of(io.buffered());
+    let layer = Layer { io: Box::new(io), facts, tunnel, depth, refusal };
+    match detection {
+        Detection::Http1 => http1(engine, layer, draining).await,
+        Detection::Http2 => {
+            serve::http2(engine, layer, draining).await;
+            None
+        }
+        Detection::Tls(hello) if layer.tunnel.as_ref().is_some_and(|tunnel| !tunnel.is_secured()) => {
+            in_tunnel(engine, layer, &hello).await
+        }
+        Detection::Tls(_) if layer.tunnel.is_none() && layer.facts.tls.is_none() => {
+            to_proxy(engine, layer).await
+        }
+        Detection::Unknown if seen == Seen::Nothing => {
+            note_refusal(engine, &layer.facts, layer.tunnel.as_ref(), layer.refusal.as_ref());
+            None
+        }
+        // Never relayed undecrypted: a hello that comes too slowly or too large would slip past interception.
+        Detection::Unknown if seen == Seen::Tls => {
+            let failure = Failure::new(FailureKind::ClientTls, "no whole and valid ClientHello came");
+            note_failure(engine, &layer.facts, layer.tunnel.as_ref(), failure);
+            None
+        }
+        Detection::Silent | Detection::Unknown | Detection::Tls(_) if layer.tunnel.is_some() => {
+            let silent = matches!(detection, Detection::Silent);
+            tunnel::raw(engine, layer, silent, draining).await
+        }
+        // Outside a tunnel only HTTP makes sense; its parser says what is wrong.
+        Detection::Unknown | Detection::Tls(_) => http1(engine, layer, draining).await,
+        Detection::Silent => None,
+    }
+}
+
+/// What the first bytes of a connection look like, where its protocol could not be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    /// The beginning of a TLS handshake record (RFC 8446 section 5.1).
+    Tls,
+    Other,
+}
+
+impl Seen {
+    fn of(bytes: &[u8]) -> Self {
+        match bytes {
+            [] => Self::Nothing,
+            [22] | [22, 3, ..] => Self::Tls,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Tunnel {
+    /// Notes that HTTP/2 is spoken; in cleartext that is by prior knowledge.
+    pub(crate) fn speak_http2(&mut self) {
+        if let Security::Plain { http2 } = &mut self.security {
+            *http2 = true;
+        }
+        if let Reach::Ready(opened) = &mut self.upstream
+            && opened.facts.tls.is_none()
+        {
+            opened.http2 = true;
+        }
+    }
+
+    fn is_secured(&self) -> bool {
+        matches!(self.security, Security::Tls { .. })
+    }
+}
+
+/// Resolves when the proxy begins to shut down.
+pub(crate) async fn drained(draining: &mut watch::Receiver<bool>) {
+    // A closed channel means that the proxy is gone: that is drained as well.
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+/// Serves HTTP/1, and follows the CONNECT that may come.
+async fn http1(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) -> Option<Layer> {
+    let facts = layer.facts.clone();
+    let depth = layer.depth;
+    let connect = serve::http1(engine, layer, draining).await?;
+    self::connect(engine, &facts, depth, connect).await
+}
+
+/// Opens the tunnel a CONNECT asks for: dials first, so that a failure is the CONNECT's own answer.
+async fn connect(
+    engine: &Arc<Engine>,
+    facts: &Arc<ClientFacts>,
+    depth: usize,
+    connect: Connect,
+) -> Option<Layer> {
+    let Connect { head, head_bytes, reader, mut writer } = connect;
+    let (host, port) = split_authority(&head.authority);
+    let is_setup = host.eq_ignore_ascii_case(SETUP_HOST);
+    let dialled = match port {
+        _ if is_setup => Ok(Reach::Open),
+        _ if depth >= engine.limits.max_tunnel_depth => {
+            Err(Failure::new(FailureKind::Loop, format!("{depth} tunnels inside each other")))
+        }
+        None => Err(Failure::new(FailureKind::ClientMalformed, "CONNECT names no port")),
+        Some(port) => match dial_tcp(engine, host, port).await {
+            Ok(tcp) => Ok(Reach::Dialled(tcp)),
+            // A rule may answer without upstream.
+            Err(failure) if engine.interceptors.is_empty() => Err(failure),
+            Err(failure) => Ok(Reach::Failed(failure)),
+        },
+    };
+    let upstream = match dialled {
+        Ok(upstream) => upstream,
+        Err(failure) => {
+            tunnel::refuse(engine, facts, &head, head_bytes, &mut writer, failure).await;
+            return None;
+        }
+    };
+    if tunnel::confirm(&mut writer).await.is_err() {
+        let gone = Failure::new(FailureKind::ClientLeft, "it closed before its CONNECT was answered");
+        engine.ledger(facts, &head, head_bytes).end(Outcome::Failed(gone));
+        return None;
+    }
+    let (read, buffered) = reader.into_parts();
+    let io = read.unsplit(writer.into_inner());
+    let mut facts = ClientFacts::clone(facts);
+    facts.tunnel = Some(head.authority.clone());
+    let tunnel = Tunnel {
+        host: host.to_owned(),
+        port: port.unwrap_or(443),
+        connect: head.clone(),
+        connect_bytes: head_bytes,
+        upstream,
+        security: Security::Plain { http2: false },
+    };
+    let io = Box::new(Rewind::new(io, buffered));
+    Some(Layer { io, facts: Arc::new(facts), tunnel: Some(tunnel), depth: depth + 1, refusal: None })
+}
+
+/// TLS inside a tunnel: passed through where that is asked for, else decrypted, with both legs speaking what
+/// upstream chose of what the client offered.
+async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummary) -> Option<Layer> {
+    let Layer { io, facts, tunnel, depth, .. } = layer;
+    let mut tunnel = tunnel?;
+    let name = hello.sni.clone().unwrap_or_else(|| tunnel.host.clone());
+    if engine.passes_through(&tunnel.host) || engine.passes_through(&name) {
+        tunnel::pass_through(engine, io, &facts, tunnel, hello).await;
+        return None;
+    }
+    let alpn = tls::upstream_alpn(&hello.alpn);
+    tunnel.upstream = match tunnel.upstream {
+        Reach::Dialled(tcp) => match upstreams::secure(engine, tcp, &name, &alpn).await {
+            Ok(opened) => Reach::Ready(opened),
+            Err(failure) => Reach::Failed(failure),
+        },
+        other => other,
+    };
+    let chosen = match &tunnel.upstream {
+        Reach::Ready(opened) => {
+            opened.facts.tls.as_ref().and_then(|tls| tls.alpn.clone()).map(String::into_bytes)
+        }
+        _ => alpn.iter().find(|name| *name == b"h2").or(alpn.first()).cloned(),
+    };
+    // Later connections of this client must speak what was agreed with it.
+    let alpn = chosen.iter().cloned().collect();
+    tunnel.security = Security::Tls { server_name: name, alpn };
+    secured(engine, io, facts, Some(tunnel), depth, chosen).await
+}
+
+/// TLS to the proxy itself.
+async fn to_proxy(engine: &Arc<Engine>, layer: Layer) -> Option<Layer> {
+    let Layer { io, facts, tunnel, depth, .. } = layer;
+    secured(engine, io, facts, tunnel, depth, Some(b"http/1.1".to_vec())).await
+}
+
+/// Does the handshake with the client.
+async fn secured(
+    engine: &Arc<Engine>,
+    io: BoxedIo,
+    facts: Arc<ClientFacts>,
+    tunnel: Option<Tunnel>,
+    depth: usize,
+    alpn: Option<Vec<u8>>,
+) -> Option<Layer> {
+    let own = facts.local.ip().to_string();
+    let fallback = tunnel.as_ref().map_or(own.as_str(), |tunnel| tunnel.host.as_str());
+    match engine.acceptor.accept(io, fallback, alpn, engine.timeouts.handshake).await {
+        Ok(accepted) => {
+            let mut facts = ClientFacts::clone(&facts);
+            facts.tls = Some(accepted.facts);
+            let refusal = Some(accepted.refusal);
+            Some(Layer { io: accepted.io, facts: Arc::new(facts), tunnel, depth, refusal })
+        }
+        Err(failure) => {
+            note_failure(engine, &facts, tunnel.as_ref(), failure);
+            None
+        }
+    }
+}
+
+/// Records that a client refused our certificate, if that is why it left.
+fn note_refusal(
+    engine: &Engine,
+    facts: &Arc<ClientFacts>,
+    tunnel: Option<&Tunnel>,
+    refusal: Option<&Refusal>,
+) {
+    if let Some(failure) = refusal.and_then(Refusal::get) {
+        note_failure(engine, facts, tunnel, failure.clone());
+    }
+}
+
+fn note_failure(engine: &Engine, facts: &Arc<ClientFacts>, tunnel: Option<&Tunnel>, failure: Failure) {
+    tracing::debug!(client = %facts.peer, %failure, status = %error_status(&failure), "TLS with the client failed");
+    if let Some(tunnel) = tunnel {
+        engine.ledger(facts, &tunnel.connect, tunnel.connect_bytes).end(Outcome::Failed(failure));
+    }
+}

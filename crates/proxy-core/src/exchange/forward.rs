@@ -1,0 +1,286 @@
+//! What the other side gets to see: pure decisions about heads, from one leg to the other.
+//!
+//! Where both legs speak the same version a head passes as it came, less what is only for one hop
+//! (RFC 9110 section 7.6.1). Where they do not, the framing and the fields are put right for the other version.
+
+use bytes::Bytes;
+use http::{Method, StatusCode, Version};
+
+use crate::{
+    head::{Headers, RequestHead, ResponseHead},
+    http1::{Encoding, Framing, Upgrade, keeps_alive, put_host_right, strip_hop_by_hop},
+    leg::unsendable,
+    wire::WireError,
+};
+
+/// How long a body is, whichever version it comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// There is none.
+    Empty,
+    /// This many bytes.
+    Length(u64),
+    /// Until its own end mark.
+    Unknown,
+    /// Until the connection closes (HTTP/1 responses only).
+    UntilClose,
+}
+
+impl Shape {
+    pub(crate) fn of_http1(framing: &Framing) -> Self {
+        match framing {
+            Framing::Empty => Self::Empty,
+            Framing::Length(length) => Self::Length(*length),
+            Framing::Chunked => Self::Unknown,
+            Framing::UntilClose => Self::UntilClose,
+        }
+    }
+
+    /// For HTTP/2: `ended` says that the head itself ended the stream.
+    pub(crate) fn of_http2(ended: bool, headers: &Headers) -> Result<Self, WireError> {
+        if ended {
+            return Ok(Self::Empty);
+        }
+        let Some(length) = headers.get("content-length") else { return Ok(Self::Unknown) };
+        let text = std::str::from_utf8(length).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        match text.and_then(|text| text.parse().ok()) {
+            Some(length) => Ok(Self::Length(length)),
+            None => Err(unsendable("content-length is no number")),
+        }
+    }
+}
+
+/// The version of a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leg {
+    Http1,
+    Http2,
+}
+
+impl Leg {
+    pub(crate) fn of(version: Version) -> Self {
+        if version == Version::HTTP_2 { Self::Http2 } else { Self::Http1 }
+    }
+}
+
+/// The head upstream gets for a client's request, and how its body is framed there.
+pub(crate) fn request(head: &RequestHead, shape: Shape, to: Leg) -> (RequestHead, Encoding) {
+    let mut out = head.clone();
+    let upgrade = if is_upgrade(head) { Upgrade::Keep } else { Upgrade::Drop };
+    strip_hop_by_hop(&mut out.headers, upgrade);
+    if to == Leg::Http2 {
+        out.version = Version::HTTP_2;
+        if Leg::of(head.version) == Leg::Http1 {
+            out.headers.remove("host");
+            out.headers.remove("transfer-encoding");
+        }
+        return (out, if shape == Shape::Empty { Encoding::None } else { Encoding::UntilClose });
+    }
+    if Leg::of(head.version) == Leg::Http2 {
+        join_cookies(&mut out.headers);
+    }
+    out.version = Version::HTTP_11;
+    put_host_right(&mut out.headers, &head.authority);
+    let encoding = match shape {
+        Shape::Empty => Encoding::None,
+        Shape::Length(length) => Encoding::Length(length),
+        Shape::Unknown | Shape::UntilClose => {
+            if !out.headers.contains("transfer-encoding") {
+                out.headers.push("Transfer-Encoding", "chunked");
+            }
+            Encoding::Chunked
+        }
+    };
+    (out, encoding)
+}
+
+/// Joins the cookie crumbs of HTTP/2 into one field (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut Headers) {
+    let crumbs: Vec<Bytes> = headers.get_all("cookie").cloned().collect();
+    if crumbs.len() > 1 {
+        headers.set("cookie", crumbs.join(&b"; "[..]));
+    }
+}
+
+/// Whether the client asks to switch protocols. `h2c` is not an upgrade that is passed on.
+pub(crate) fn is_upgrade(head: &RequestHead) -> bool {
+    head.version == Version::HTTP_11
+        && head.headers.has_token("connection", "upgrade")
+        && head.headers.contains("upgrade")
+        && !head.headers.has_token("upgrade", "h2c")
+}
+
+/// Whether an upgrade leads to WebSocket (RFC 6455 section 4.1).
+pub(crate) fn is_websocket(head: &RequestHead) -> bool {
+    is_upgrade(head) && head.headers.has_token("upgrade", "websocket")
+}
+
+/// Whether the client's connection may carry another request after this exchange.
+pub(crate) fn client_keeps_alive(head: &RequestHead) -> bool {
+    keeps_alive(head.version, &head.headers)
+}
+
+/// Whether upstream's connection may carry another request after this response.
+pub(crate) fn upstream_keeps_alive(head: &ResponseHead, shape: Shape) -> bool {
+    shape != Shape::UntilClose && keeps_alive(head.version, &head.headers)
+}
+
+/// A response on its way to the client.
+pub(crate) struct Outgoing {
+    pub(crate) head: ResponseHead,
+    pub(crate) encoding: Encoding,
+    /// Whether an HTTP/1 client connection must close after it.
+    pub(crate) close: bool,
+}
+
+/// The head the client gets for upstream's response, and how its body is framed there.
+pub(crate) fn response(
+    request: &RequestHead,
+    head: &ResponseHead,
+    shape: Shape,
+    keep_alive: bool,
+) -> Outgoing {
+    let mut out = head.clone();
+    let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    strip_hop_by_hop(&mut out.headers, if switching { Upgrade::Keep } else { Upgrade::Drop });
+    if request.version == Version::HTTP_2 {
+        out.headers.remove("transfer-encoding");
+        let encoding = if shape == Shape::Empty { Encoding::None } else { Encoding::UntilClose };
+        return Outgoing { head: out, encoding, close: false };
+    }
+    let from_http2 = Leg::of(head.version) == Leg::Http2;
+    if from_http2 {
+        out.reason = head.status.canonical_reason().map(|reason| Bytes::from_static(reason.as_bytes()));
+    }
+    let mut close = !keep_alive;
+    let encoding = match shape {
+        Shape::Empty => {
+            if from_http2 && may_have_body(request, head) && !out.headers.contains("content-length") {
+                out.headers.push("Content-Length", "0");
+            }
+            Encoding::None
+        }
+        Shape::Length(length) => Encoding::Length(length),
+        Shape::Unknown if request.version == Version::HTTP_11 => {
+            if !out.headers.contains("transfer-encoding") {
+                out.headers.push("Transfer-Encoding", "chunked");
+            }
+            Encoding::Chunked
+        }
+        Shape::Unknown | Shape::UntilClose => {
+            out.headers.remove("transfer-encoding");
+            close = true;
+            Encoding::UntilClose
+        }
+    };
+    if !switching {
+        put_connection(&mut out.headers, request.version, close);
+    }
+    Outgoing { head: out, encoding, close }
+}
+
+/// The interim head the client gets for upstream's.
+pub(crate) fn informational(head: &ResponseHead) -> ResponseHead {
+    let mut out = head.clone();
+    strip_hop_by_hop(&mut out.headers, Upgrade::Drop);
+    if out.reason.is_none() {
+        out.reason = head.status.canonical_reason().map(|reason| Bytes::from_static(reason.as_bytes()));
+    }
+    out
+}
+
+/// Whether this response could carry content (RFC 9110 section 6.4.1).
+fn may_have_body(request: &RequestHead, head: &ResponseHead) -> bool {
+    request.method != Method::HEAD
+        && !head.status.is_informational()
+        && head.status != StatusCode::NO_CONTENT
+        && head.status != StatusCode::NOT_MODIFIED
+}
+
+/// Says what becomes of the client's connection where it is not what its version implies.
+fn put_connection(headers: &mut Headers, version: Version, close: bool) {
+    if close && version != Version::HTTP_10 {
+        headers.push("Connection", "close");
+    } else if !close && version == Version::HTTP_10 {
+        headers.push("Connection", "keep-alive");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::head::Scheme;
+
+    fn request_head(version: Version, fields: &[(&str, &str)]) -> RequestHead {
+        RequestHead {
+            method: Method::GET,
+            scheme: Scheme::Http,
+            authority: "example.com".into(),
+            target: "/x".into(),
+            version,
+            headers: headers(fields),
+        }
+    }
+
+    fn headers(fields: &[(&str, &str)]) -> Headers {
+        let mut headers = Headers::new();
+        for (name, value) in fields {
+            headers.push(name.to_string(), value.to_string());
+        }
+        headers
+    }
+
+    fn text(headers: &Headers) -> Vec<String> {
+        headers.iter().map(|h| format!("{}: {}", h.name_text(), h.value_text())).collect()
+    }
+
+    #[test]
+    fn requests_lose_only_what_is_for_one_hop() {
+        let head = request_head(
+            Version::HTTP_11,
+            &[
+                ("Host", "example.com"),
+                ("X-A", "1"),
+                ("Connection", "close, X-Hop"),
+                ("x-hop", "gone"),
+                ("Proxy-Connection", "keep-alive"),
+                ("x-a", "2"),
+            ],
+        );
+        let (out, _) = request(&head, Shape::Empty, Leg::Http1);
+        assert_eq!(text(&out.headers), ["Host: example.com", "X-A: 1", "x-a: 2"]);
+    }
+
+    #[test]
+    fn a_request_without_host_gets_one_in_front() {
+        let (out, _) = request(&request_head(Version::HTTP_10, &[("A", "1")]), Shape::Empty, Leg::Http1);
+        assert_eq!(text(&out.headers), ["Host: example.com", "A: 1"]);
+    }
+
+    #[test]
+    fn cookie_crumbs_are_joined_for_http1() {
+        let head = request_head(Version::HTTP_2, &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")]);
+        let (out, _) = request(&head, Shape::Empty, Leg::Http1);
+        assert_eq!(text(&out.headers), ["Host: example.com", "cookie: a=1; b=2", "x: y"]);
+    }
+
+    #[test]
+    fn a_body_of_unknown_length_is_chunked_or_closes() {
+        let mut head = ResponseHead::new(StatusCode::OK);
+        head.version = Version::HTTP_2;
+        let to_11 = response(&request_head(Version::HTTP_11, &[]), &head, Shape::Unknown, true);
+        assert!(matches!(to_11.encoding, Encoding::Chunked) && !to_11.close);
+        let to_10 = response(&request_head(Version::HTTP_10, &[]), &head, Shape::Unknown, true);
+        assert!(matches!(to_10.encoding, Encoding::UntilClose) && to_10.close);
+    }
+
+    #[test]
+    fn an_h2c_upgrade_is_not_passed_on() {
+        let head = request_head(
+            Version::HTTP_11,
+            &[("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABk")],
+        );
+        let (out, _) = request(&head, Shape::Empty, Leg::Http1);
+        assert_eq!(text(&out.headers), ["Host: example.com"]);
+    }
+}

@@ -1,0 +1,221 @@
+//! The account of one exchange: its clock, its sizes, and the telling of its events.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    event::{
+        ClientFacts, Ending, Event, EventKind, ExchangeId, Outcome, ResponseSource, Sizes, Timings,
+        UpstreamFacts,
+    },
+    failure::{Failure, FailureKind},
+    head::{Headers, RequestHead, ResponseHead},
+    observer::Observer,
+};
+
+/// Everyone who looks at exchanges.
+#[derive(Clone, Default)]
+pub(crate) struct Observers(Vec<Arc<dyn Observer>>);
+
+impl Observers {
+    pub(crate) fn push(&mut self, observer: Arc<dyn Observer>) {
+        self.0.push(observer);
+    }
+
+    fn tell(&self, event: &Event) {
+        for observer in &self.0 {
+            observer.observe(event);
+        }
+    }
+
+    /// Waits until every observer has room for more body bytes.
+    pub(crate) async fn ready(&self) {
+        for observer in &self.0 {
+            while let Some(room) = observer.ready() {
+                room.await;
+            }
+        }
+    }
+}
+
+/// The account of one exchange. Tells its beginning when made and its ending exactly once: by [`end`](Self::end),
+/// or, when it is dropped before (the connection's task was aborted), as cut short by the proxy's shutdown.
+pub(crate) struct Ledger {
+    observers: Observers,
+    exchange: ExchangeId,
+    begun: Instant,
+    request_head: u64,
+    request_body: AtomicU64,
+    response_head: AtomicU64,
+    response_body: AtomicU64,
+    /// Nanoseconds since `begun`, plus one; zero while it has not happened.
+    forwarded_at: AtomicU64,
+    request_done_at: AtomicU64,
+    response_began_at: AtomicU64,
+    dialled: Mutex<Dialled>,
+    ended: AtomicBool,
+}
+
+/// Where the time of getting an upstream connection went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Dialled {
+    pub(crate) dns: Option<Duration>,
+    /// TCP and TLS together, as HAR has it.
+    pub(crate) connect: Option<Duration>,
+    pub(crate) ssl: Option<Duration>,
+}
+
+impl Ledger {
+    pub(crate) fn begin(
+        observers: &Observers,
+        exchange: ExchangeId,
+        client: &Arc<ClientFacts>,
+        head: &Arc<RequestHead>,
+        request_head: u64,
+    ) -> Self {
+        let ledger = Self {
+            observers: observers.clone(),
+            exchange,
+            begun: Instant::now(),
+            request_head,
+            request_body: AtomicU64::new(0),
+            response_head: AtomicU64::new(0),
+            response_body: AtomicU64::new(0),
+            forwarded_at: AtomicU64::new(0),
+            request_done_at: AtomicU64::new(0),
+            response_began_at: AtomicU64::new(0),
+            dialled: Mutex::default(),
+            ended: AtomicBool::new(false),
+        };
+        ledger.tell(|| EventKind::Request {
+            client: client.clone(),
+            head: head.clone(),
+            started_at: SystemTime::now(),
+        });
+        ledger
+    }
+
+    pub(crate) fn exchange(&self) -> ExchangeId {
+        self.exchange
+    }
+
+    fn tell(&self, kind: impl FnOnce() -> EventKind) {
+        if !self.observers.0.is_empty() {
+            self.observers.tell(&Event { exchange: self.exchange, at: self.begun.elapsed(), kind: kind() });
+        }
+    }
+
+    /// Waits for room: the body tap's back-pressure.
+    pub(crate) async fn ready(&self) {
+        self.observers.ready().await;
+    }
+
+    fn mark(&self, cell: &AtomicU64) {
+        let nanos = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX - 1);
+        let _ = cell.compare_exchange(0, nanos + 1, Relaxed, Relaxed);
+    }
+
+    pub(crate) fn upstream(&self, upstream: &Arc<UpstreamFacts>, reused: bool, dialled: Dialled) {
+        *self.dialled.lock().unwrap_or_else(PoisonError::into_inner) = dialled;
+        self.mark(&self.forwarded_at);
+        self.tell(|| EventKind::Upstream { upstream: upstream.clone(), reused });
+    }
+
+    pub(crate) fn request_piece(&self, data: &Bytes) {
+        self.request_body.fetch_add(data.len() as u64, Relaxed);
+        self.tell(|| EventKind::RequestBody(data.clone()));
+    }
+
+    pub(crate) fn request_trailers(&self, trailers: &Headers) {
+        self.tell(|| EventKind::RequestTrailers(trailers.clone()));
+    }
+
+    pub(crate) fn request_done(&self) {
+        self.mark(&self.request_done_at);
+        self.tell(|| EventKind::RequestEnd);
+    }
+
+    /// Whether the request's body came to its proper end.
+    pub(crate) fn is_request_done(&self) -> bool {
+        self.request_done_at.load(Relaxed) != 0
+    }
+
+    pub(crate) fn informational(&self, head: &ResponseHead) {
+        self.tell(|| EventKind::Informational(Arc::new(head.clone())));
+    }
+
+    pub(crate) fn response(&self, head: &Arc<ResponseHead>, bytes: u64, source: ResponseSource) {
+        self.mark(&self.response_began_at);
+        self.response_head.store(bytes, Relaxed);
+        self.tell(|| EventKind::Response { head: head.clone(), source });
+    }
+
+    pub(crate) fn response_piece(&self, data: &Bytes) {
+        self.response_body.fetch_add(data.len() as u64, Relaxed);
+        self.tell(|| EventKind::ResponseBody(data.clone()));
+    }
+
+    pub(crate) fn response_trailers(&self, trailers: &Headers) {
+        self.tell(|| EventKind::ResponseTrailers(trailers.clone()));
+    }
+
+    /// Tells something that is not counted here: messages, tunnel bytes.
+    pub(crate) fn note(&self, kind: EventKind) {
+        self.tell(|| kind);
+    }
+
+    /// Tells the ending, once; later calls do nothing.
+    pub(crate) fn end(&self, outcome: Outcome) {
+        if !self.ended.swap(true, Relaxed) {
+            self.tell(|| EventKind::Ended(Box::new(Ending::new(outcome, self.timings(), self.sizes()))));
+        }
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            request_head: self.request_head,
+            request_body: self.request_body.load(Relaxed),
+            response_head: self.response_head.load(Relaxed),
+            response_body: self.response_body.load(Relaxed),
+        }
+    }
+
+    fn timings(&self) -> Timings {
+        let total = self.begun.elapsed();
+        let since = |cell: &AtomicU64| match cell.load(Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos - 1)),
+        };
+        let dialled = *self.dialled.lock().unwrap_or_else(PoisonError::into_inner);
+        let dialling = dialled.dns.unwrap_or_default() + dialled.connect.unwrap_or_default();
+        let forwarded = since(&self.forwarded_at).unwrap_or(total);
+        let sent = since(&self.request_done_at).unwrap_or(forwarded).max(forwarded);
+        let began = since(&self.response_began_at).map(|began| began.max(forwarded));
+        // A response may begin before the request has ended; HAR has no overlap, so sending ends there.
+        let sent = began.map_or(sent, |began| sent.min(began));
+        Timings {
+            blocked: Some(forwarded.saturating_sub(dialling)),
+            dns: dialled.dns,
+            connect: dialled.connect,
+            ssl: dialled.ssl,
+            send: sent.saturating_sub(forwarded),
+            wait: began.unwrap_or(total).saturating_sub(sent),
+            receive: began.map_or(Duration::ZERO, |began| total.saturating_sub(began)),
+            total,
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let cut = Failure::new(FailureKind::Shutdown, "the connection's task was stopped");
+        self.end(Outcome::Failed(cut));
+    }
+}

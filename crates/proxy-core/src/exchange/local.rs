@@ -1,0 +1,143 @@
+//! Answers that do not come from upstream: mocks, the set-up page, error pages.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, StatusCode, Version};
+use tokio::time::timeout;
+
+use super::{
+    forward,
+    ledger::Ledger,
+    run::{Afterwards, Ended, error_status},
+};
+use crate::{
+    event::{Outcome, ResponseSource},
+    failure::{Failure, Side},
+    head::{RequestHead, ResponseHead},
+    http1::Encoding,
+    leg::{BodyReader, Responder},
+    setup_page,
+    wire::{Piece, WireError},
+};
+
+/// What is still read of a request's body after a local answer, so that the client gets to read the answer.
+const MAX_SWALLOWED_BYTES: usize = 4 * 1024 * 1024;
+/// And how long.
+const SWALLOW_FOR: Duration = Duration::from_secs(5);
+
+/// What error pages are headed.
+pub(crate) const TITLE: &str = "wirescope could not pass this on";
+
+/// An answer of our own.
+pub(crate) struct Answer {
+    pub(crate) head: ResponseHead,
+    pub(crate) body: Bytes,
+    pub(crate) source: ResponseSource,
+}
+
+/// Gives an answer, and takes in what the client still sends.
+pub(crate) async fn answer(
+    ledger: &Ledger,
+    request: &RequestHead,
+    body: &mut BodyReader<'_>,
+    client: Responder<'_>,
+    answer: Answer,
+) -> Ended {
+    let keep = forward::client_keeps_alive(request);
+    let waits = request.headers.has_token("expect", "100-continue");
+    let outcome = give(ledger, request, client, answer, !keep || waits).await;
+    let swallowed = !waits && timeout(SWALLOW_FOR, swallow(ledger, body)).await.is_ok_and(|done| done);
+    let afterwards = if keep && swallowed { Afterwards::KeepAlive } else { Afterwards::Close };
+    Ended { outcome, afterwards }
+}
+
+/// Answers with an error page that says what failed.
+pub(crate) async fn refuse(
+    ledger: &Ledger,
+    request: &RequestHead,
+    body: &mut BodyReader<'_>,
+    client: Responder<'_>,
+    failure: Failure,
+) -> Ended {
+    let (head, page) = error_page(request, &failure);
+    let ended =
+        answer(ledger, request, body, client, Answer { head, body: page, source: ResponseSource::Proxy })
+            .await;
+    Ended { outcome: Outcome::Failed(failure), afterwards: ended.afterwards }
+}
+
+/// The error page for a failure, in the form the client asks for.
+pub(crate) fn error_page(request: &RequestHead, failure: &Failure) -> (ResponseHead, Bytes) {
+    let accept = request.headers.get_str("accept");
+    setup_page::error_page(error_status(failure), TITLE, failure, request.host(), accept)
+}
+
+/// Puts an answer on the wire and in the books.
+pub(crate) async fn give(
+    ledger: &Ledger,
+    request: &RequestHead,
+    client: Responder<'_>,
+    answer: Answer,
+    close: bool,
+) -> Outcome {
+    let Answer { mut head, body, source } = answer;
+    // RFC 9110 section 8.6: no length where there can be no content.
+    let bodiless = head.status.is_informational() || head.status == StatusCode::NO_CONTENT;
+    if bodiless {
+        head.headers.remove("content-length");
+    } else {
+        head.headers.set("Content-Length", body.len().to_string());
+    }
+    head.headers.remove("transfer-encoding");
+    let silent = bodiless || request.method == Method::HEAD || body.is_empty();
+    if close && request.version != Version::HTTP_2 {
+        head.headers.set("Connection", "close");
+    }
+    let encoding = if silent { Encoding::None } else { Encoding::Length(body.len() as u64) };
+    ledger.response(&std::sync::Arc::new(head.clone()), 0, source);
+    match put(ledger, client, &head, encoding, body).await {
+        Ok(()) => Outcome::Mock,
+        Err(error) => Outcome::Failed(error.into_failure(Side::Client)),
+    }
+}
+
+async fn put(
+    ledger: &Ledger,
+    client: Responder<'_>,
+    head: &ResponseHead,
+    encoding: Encoding,
+    body: Bytes,
+) -> Result<(), WireError> {
+    let mut writer = client.head(head, encoding)?;
+    if encoding != Encoding::None {
+        ledger.response_piece(&body);
+        writer.data(body).await?;
+    }
+    writer.end(None).await
+}
+
+/// Reads the rest of a request's body for the record. `true` when it came to its end.
+async fn swallow(ledger: &Ledger, body: &mut BodyReader<'_>) -> bool {
+    let mut left = MAX_SWALLOWED_BYTES;
+    loop {
+        ledger.ready().await;
+        match body.piece().await {
+            Ok(Some(Piece::Data(data))) => {
+                ledger.request_piece(&data);
+                match left.checked_sub(data.len()) {
+                    Some(rest) => left = rest,
+                    None => return false,
+                }
+            }
+            Ok(Some(Piece::Trailers(trailers))) => ledger.request_trailers(&trailers),
+            Ok(None) => {
+                if !ledger.is_request_done() {
+                    ledger.request_done();
+                }
+                return true;
+            }
+            Err(_) => return false,
+        }
+    }
+}

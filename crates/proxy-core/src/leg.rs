@@ -1,0 +1,227 @@
+//! The two HTTP versions behind one face: what an exchange reads from and writes to on either side.
+
+use std::future::pending;
+
+use bytes::Bytes;
+use tokio::io::{ReadHalf, WriteHalf};
+
+use crate::{
+    exchange::forward::Shape,
+    head::{Headers, RequestHead, ResponseHead},
+    http1::{self, Decoder, Encoding, Framing, HeadError},
+    http2::{self, BodyToCome, SendError},
+    wire::{BoxedIo, Piece, WireError, WireErrorKind},
+};
+
+pub(crate) type Http1Reader = http1::Reader<ReadHalf<BoxedIo>>;
+pub(crate) type Http1Writer = http1::Writer<WriteHalf<BoxedIo>>;
+
+/// HTTP/2 error codes the engine itself sends (RFC 9113 section 7).
+pub(crate) mod code {
+    pub(crate) const INTERNAL_ERROR: u32 = 0x2;
+    pub(crate) const CANCEL: u32 = 0x8;
+}
+
+/// Reads the body of a message.
+pub(crate) enum BodyReader<'c> {
+    /// From an HTTP/1 connection, or raw bytes of what it was upgraded to.
+    Http1 { reader: &'c mut Http1Reader, decoder: Decoder },
+    /// From an HTTP/2 stream.
+    Http2(http2::BodyReader),
+}
+
+impl<'c> BodyReader<'c> {
+    pub(crate) fn http1(reader: &'c mut Http1Reader, framing: Framing, max_trailer_bytes: usize) -> Self {
+        Self::Http1 { reader, decoder: Decoder::new(framing, max_trailer_bytes) }
+    }
+
+    /// Reads on as raw bytes: what follows an upgrade.
+    pub(crate) fn into_raw(mut self) -> Self {
+        self.make_raw();
+        self
+    }
+
+    /// As [`into_raw`](Self::into_raw), in place.
+    pub(crate) fn make_raw(&mut self) {
+        if let Self::Http1 { decoder, .. } = self {
+            *decoder = Decoder::raw();
+        }
+    }
+
+    /// The next piece; `None` at the proper end, and from then on. Cancel safe.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Piece>, WireError> {
+        match self {
+            Self::Http1 { reader, decoder } => reader.piece(decoder).await,
+            Self::Http2(body) => body.piece().await,
+        }
+    }
+
+    /// Waits until the peer is seen to be gone while nothing more is expected of it. `Ok` means it closed its
+    /// sending half only. Never resolves for HTTP/2, where the writing side learns of it.
+    pub(crate) async fn closed(&mut self, read_ahead_bytes: usize) -> Result<(), WireError> {
+        match self {
+            Self::Http1 { reader, .. } => loop {
+                if reader.read_ahead(read_ahead_bytes).await? == 0 {
+                    return Ok(());
+                }
+            },
+            Self::Http2(_) => pending().await,
+        }
+    }
+}
+
+/// Writes the body of a message.
+pub(crate) enum Writer<'c> {
+    Http1(&'c mut Http1Writer),
+    Http2(http2::Writer),
+}
+
+impl Writer<'_> {
+    /// Writes a piece and flushes it. Not cancel safe: after a drop the message is broken.
+    pub(crate) async fn data(&mut self, data: Bytes) -> Result<(), WireError> {
+        match self {
+            Self::Http1(writer) => Ok(writer.data(data).await?),
+            Self::Http2(writer) => writer.data(data).await,
+        }
+    }
+
+    /// Ends the message properly.
+    pub(crate) async fn end(&mut self, trailers: Option<&Headers>) -> Result<(), WireError> {
+        match self {
+            Self::Http1(writer) => Ok(writer.end(trailers).await?),
+            Self::Http2(writer) => writer.end(trailers).await,
+        }
+    }
+
+    /// Pushes out a head that waits for its first piece.
+    pub(crate) async fn flush(&mut self) -> Result<(), WireError> {
+        match self {
+            Self::Http1(writer) => Ok(writer.flush().await?),
+            Self::Http2(_) => Ok(()),
+        }
+    }
+
+    /// Breaks the message off so that the peer sees it is not whole. For HTTP/1 the connection's owner closes it.
+    pub(crate) fn reset(&mut self, code: u32) {
+        if let Self::Http2(writer) = self {
+            writer.reset(code);
+        }
+    }
+
+    /// Resolves when the peer no longer wants the message. Never for HTTP/1, where the reading side learns of it.
+    pub(crate) async fn gone(&mut self) -> WireError {
+        match self {
+            Self::Http1(_) => pending().await,
+            Self::Http2(writer) => writer.gone().await,
+        }
+    }
+
+    /// Ends the sending half of an upgraded stream.
+    pub(crate) async fn shutdown(&mut self) -> Result<(), WireError> {
+        match self {
+            Self::Http1(writer) => Ok(writer.shutdown().await?),
+            Self::Http2(writer) => writer.end(None).await,
+        }
+    }
+}
+
+/// Answers a client's request.
+pub(crate) enum Responder<'c> {
+    Http1(&'c mut Http1Writer),
+    Http2(http2::Responder),
+}
+
+impl<'c> Responder<'c> {
+    /// Sends an interim response at once.
+    pub(crate) async fn informational(&mut self, head: &ResponseHead) -> Result<(), WireError> {
+        match self {
+            Self::Http1(writer) => {
+                writer.put_response(head)?;
+                Ok(writer.flush().await?)
+            }
+            Self::Http2(responder) => responder.informational(head),
+        }
+    }
+
+    /// Puts the final head; it leaves with the first piece, a flush, or the end.
+    pub(crate) fn head(self, head: &ResponseHead, encoding: Encoding) -> Result<Writer<'c>, WireError> {
+        match self {
+            Self::Http1(writer) => {
+                writer.put_response(head)?;
+                writer.begin(encoding);
+                Ok(Writer::Http1(writer))
+            }
+            Self::Http2(mut responder) => {
+                let body = if encoding == Encoding::None { BodyToCome::No } else { BodyToCome::Yes };
+                Ok(Writer::Http2(responder.head(head, body)?))
+            }
+        }
+    }
+
+    /// Resolves when the client no longer wants an answer. Never for HTTP/1, see [`BodyReader::closed`].
+    pub(crate) async fn gone(&mut self) -> WireError {
+        match self {
+            Self::Http1(_) => pending().await,
+            Self::Http2(responder) => responder.gone().await,
+        }
+    }
+
+    /// Refuses without an answer. For HTTP/1 the connection's owner closes it.
+    pub(crate) fn reset(&mut self, code: u32) {
+        if let Self::Http2(responder) = self {
+            responder.reset(code);
+        }
+    }
+}
+
+/// Reads upstream's answer to one request.
+pub(crate) enum ResponseReader<'c> {
+    Http1 { reader: &'c mut Http1Reader, max_trailer_bytes: usize },
+    Http2(http2::ResponseReader),
+}
+
+impl<'c> ResponseReader<'c> {
+    /// The next head: interim ones first, then the final one. Cancel safe.
+    pub(crate) async fn head(&mut self) -> Result<(ResponseHead, u64), SendError> {
+        match self {
+            Self::Http1 { reader, .. } => match reader.response().await {
+                Ok(head) => Ok((head, reader.last_head_bytes())),
+                Err(error) => {
+                    // Nothing came: on a connection that was used before, it was closed under us.
+                    let may_retry =
+                        reader.buffered().is_empty() && matches!(error, HeadError::Closed | HeadError::Io(_));
+                    Err(SendError { error: error.into(), may_retry })
+                }
+            },
+            Self::Http2(response) => {
+                let head = response.head().await?;
+                Ok((head, response.head_bytes()))
+            }
+        }
+    }
+
+    /// The body that follows the final head, and how long it is.
+    pub(crate) fn body(
+        self,
+        request: &RequestHead,
+        response: &ResponseHead,
+    ) -> Result<(BodyReader<'c>, Shape), WireError> {
+        match self {
+            Self::Http1 { reader, max_trailer_bytes } => {
+                let framing = http1::response_framing(&request.method, response)?;
+                let shape = Shape::of_http1(&framing);
+                Ok((BodyReader::http1(reader, framing, max_trailer_bytes), shape))
+            }
+            Self::Http2(source) => {
+                let body = source.body().ok_or_else(|| unsendable("the response has no final head"))?;
+                let shape = Shape::of_http2(body.is_at_end(), &response.headers)?;
+                Ok((BodyReader::Http2(body), shape))
+            }
+        }
+    }
+}
+
+/// A message that cannot be put on this leg.
+pub(crate) fn unsendable(detail: &str) -> WireError {
+    WireError::new(WireErrorKind::Malformed, detail)
+}

@@ -1,0 +1,275 @@
+//! Serving HTTP on a client connection, in either version.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode, Version};
+use tokio::{
+    io::split,
+    sync::watch,
+    task::JoinSet,
+    time::{Duration, timeout},
+};
+
+use crate::{
+    connection::{Client, Layer, drained},
+    engine::Engine,
+    event::{Outcome, ResponseSource},
+    exchange::{
+        forward::Shape,
+        local::{self, Answer},
+        run::{Afterwards, Arrived, Ended, error_status, run},
+    },
+    failure::{Failure, FailureKind, Side},
+    head::{Headers, RequestHead, ResponseHead, Scheme},
+    http1::{self, Defaults, HeadError, request_framing},
+    http2::{Downstream, DownstreamError, Incoming},
+    leg::{BodyReader, Http1Reader, Http1Writer, Responder},
+    setup_page,
+    wire::WireError,
+};
+
+/// What is still read of a connection that is closed under a client that may be sending, so that the client gets
+/// to read the last response before the reset (RFC 9112 section 9.6).
+const MAX_LINGER_BYTES: usize = 256 * 1024;
+/// And how long.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A CONNECT that was read, and the connection it came on.
+pub(crate) struct Connect {
+    pub(crate) head: Arc<RequestHead>,
+    pub(crate) head_bytes: u64,
+    pub(crate) reader: Http1Reader,
+    pub(crate) writer: Http1Writer,
+}
+
+/// An HTTP/1 client connection being served.
+struct Http1 {
+    cx: Client,
+    reader: Http1Reader,
+    writer: Http1Writer,
+    defaults: Defaults,
+    in_tunnel: bool,
+}
+
+/// What to do after a request.
+enum Next {
+    Request,
+    Connect(Arc<RequestHead>, u64),
+    Close,
+}
+
+/// Serves HTTP/1 until the connection ends, or a CONNECT outside any tunnel asks for one.
+pub(crate) async fn http1(
+    engine: &Arc<Engine>,
+    layer: Layer,
+    draining: &mut watch::Receiver<bool>,
+) -> Option<Connect> {
+    let Layer { io, facts, tunnel, .. } = layer;
+    let scheme = if tunnel.is_some() && facts.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let defaults =
+        Defaults { scheme, authority: tunnel.as_ref().map(|tunnel| tunnel.connect.authority.clone()) };
+    let in_tunnel = tunnel.is_some();
+    let (read, write) = split(io);
+    let mut connection = Http1 {
+        cx: Client::new(engine, &facts, tunnel, draining),
+        reader: http1::Reader::new(read, engine.head_limits()),
+        writer: http1::Writer::new(write),
+        defaults,
+        in_tunnel,
+    };
+    loop {
+        match connection.one(draining).await {
+            Next::Request => {}
+            Next::Connect(head, head_bytes) => {
+                let Http1 { reader, writer, .. } = connection;
+                return Some(Connect { head, head_bytes, reader, writer });
+            }
+            Next::Close => break,
+        }
+    }
+    connection.close().await;
+    None
+}
+
+impl Http1 {
+    /// Reads one request and runs its exchange.
+    async fn one(&mut self, draining: &mut watch::Receiver<bool>) -> Next {
+        let timeouts = &self.cx.engine.timeouts;
+        let readable = tokio::select! {
+            readable = timeout(timeouts.keep_alive, self.reader.readable()) => readable,
+            () = drained(draining) => return Next::Close,
+        };
+        if !matches!(readable, Ok(Ok(true))) {
+            return Next::Close;
+        }
+        let head = match timeout(timeouts.request_head, self.reader.request(&self.defaults)).await {
+            Ok(Ok(Some(head))) => head,
+            Ok(Ok(None)) => return Next::Close,
+            Ok(Err(error)) => return self.refuse(error).await,
+            Err(_) => {
+                let detail = format!("no whole request head within {:?}", timeouts.request_head);
+                let failure = Failure::new(FailureKind::ClientTimeout, detail);
+                return self.refuse_with(unreadable(), 0, failure, StatusCode::REQUEST_TIMEOUT).await;
+            }
+        };
+        let head_bytes = self.reader.last_head_bytes();
+        if head.method == Method::CONNECT && !self.in_tunnel {
+            return Next::Connect(Arc::new(head), head_bytes);
+        }
+        let framing = match request_framing(&head) {
+            Ok(framing) => framing,
+            Err(error) => {
+                let failure = error.into_failure(Side::Client);
+                let status = error_status(&failure);
+                return self.refuse_with(head, head_bytes, failure, status).await;
+            }
+        };
+        let shape = Shape::of_http1(&framing);
+        let max_trailer_bytes = self.cx.engine.limits.max_head_bytes;
+        let arrived = Arrived {
+            head: Arc::new(head),
+            head_bytes,
+            body: BodyReader::http1(&mut self.reader, framing, max_trailer_bytes),
+            shape,
+            client: Responder::Http1(&mut self.writer),
+        };
+        match run(&self.cx, arrived).await {
+            Afterwards::KeepAlive => Next::Request,
+            Afterwards::Close => Next::Close,
+        }
+    }
+
+    /// Answers bytes that are no request, and records them as what they are.
+    async fn refuse(&mut self, error: HeadError) -> Next {
+        let status = error.status();
+        let silent = matches!(error, HeadError::Closed | HeadError::Io(_));
+        if silent {
+            return Next::Close;
+        }
+        let failure = WireError::from(error).into_failure(Side::Client);
+        self.refuse_with(unreadable(), 0, failure, status).await
+    }
+
+    async fn refuse_with(
+        &mut self,
+        head: RequestHead,
+        head_bytes: u64,
+        failure: Failure,
+        status: StatusCode,
+    ) -> Next {
+        let head = Arc::new(head);
+        let ledger = self.cx.engine.ledger(&self.cx.facts, &head, head_bytes);
+        let (page, body) = setup_page::error_page(status, local::TITLE, &failure, head.host(), None);
+        let answer = Answer { head: page, body, source: ResponseSource::Proxy };
+        local::give(&ledger, &head, Responder::Http1(&mut self.writer), answer, true).await;
+        ledger.end(Outcome::Failed(failure));
+        Next::Close
+    }
+
+    /// Closes so that what was sent last still arrives.
+    async fn close(mut self) {
+        if self.writer.shutdown().await.is_err() {
+            return;
+        }
+        let rest = async {
+            let mut left = MAX_LINGER_BYTES;
+            let mut body = http1::Decoder::raw();
+            while let Ok(Some(crate::wire::Piece::Data(data))) = self.reader.piece(&mut body).await {
+                match left.checked_sub(data.len()) {
+                    Some(rest) => left = rest,
+                    None => return,
+                }
+            }
+        };
+        let _ = timeout(LINGER, rest).await;
+    }
+}
+
+/// What stands in the record for a request that could not be read.
+fn unreadable() -> RequestHead {
+    RequestHead {
+        method: Method::from_bytes(b"INVALID").unwrap_or_default(),
+        scheme: Scheme::Http,
+        authority: String::new(),
+        target: String::new(),
+        version: Version::HTTP_11,
+        headers: Headers::new(),
+    }
+}
+
+/// Serves HTTP/2 until the connection ends. Its exchanges run as tasks that end with it.
+pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) {
+    let Layer { io, facts, tunnel, .. } = layer;
+    let scheme = if facts.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let mut tunnel = tunnel;
+    if let Some(tunnel) = &mut tunnel {
+        tunnel.speak_http2();
+    }
+    let accept = Downstream::accept(io, scheme, &engine.client_settings);
+    let Ok(Ok(mut connection)) = timeout(engine.timeouts.handshake, accept).await else { return };
+    let in_tunnel = tunnel.is_some();
+    let cx = Arc::new(Client::new(engine, &facts, tunnel, draining));
+    let mut exchanges = JoinSet::new();
+    let mut shutting_down = false;
+    loop {
+        tokio::select! {
+            next = connection.next() => match next {
+                Some(Ok(incoming)) => {
+                    exchanges.spawn(stream(cx.clone(), incoming, in_tunnel));
+                }
+                Some(Err(DownstreamError::Refused(refused))) => {
+                    let ledger = engine.ledger(&facts, &Arc::new(refused.head), refused.head_bytes);
+                    ledger.end(Outcome::Failed(refused.error.into_failure(Side::Client)));
+                }
+                Some(Err(DownstreamError::Connection(error))) => {
+                    tracing::debug!(client = %facts.peer, %error, "HTTP/2 connection with the client failed");
+                    break;
+                }
+                None => break,
+            },
+            () = drained(draining), if !shutting_down => {
+                shutting_down = true;
+                connection.graceful_shutdown();
+            }
+            Some(_) = exchanges.join_next() => {}
+        }
+    }
+    // Each stream learns from its own halves that the connection is gone, and says so in its ending.
+    while exchanges.join_next().await.is_some() {}
+}
+
+/// Runs the exchange of one HTTP/2 stream.
+async fn stream(cx: Arc<Client>, incoming: Incoming, in_tunnel: bool) {
+    let Incoming { head, head_bytes, protocol, body, responder } = incoming;
+    let head = Arc::new(head);
+    let client = Responder::Http2(responder);
+    if head.method == Method::CONNECT && (protocol.is_some() || !in_tunnel) {
+        return not_yet(&cx, &head, head_bytes, client).await;
+    }
+    let shape = match Shape::of_http2(body.is_at_end(), &head.headers) {
+        Ok(shape) => shape,
+        Err(error) => {
+            let ledger = cx.engine.ledger(&cx.facts, &head, head_bytes);
+            let mut body = BodyReader::Http2(body);
+            let failure = error.into_failure(Side::Client);
+            let Ended { outcome, .. } = local::refuse(&ledger, &head, &mut body, client, failure).await;
+            return ledger.end(outcome);
+        }
+    };
+    let arrived = Arrived { head, head_bytes, body: BodyReader::Http2(body), shape, client };
+    run(&cx, arrived).await;
+}
+
+/// CONNECT inside HTTP/2 is refused, on the record.
+async fn not_yet(cx: &Client, head: &Arc<RequestHead>, head_bytes: u64, client: Responder<'_>) {
+    let ledger = cx.engine.ledger(&cx.facts, head, head_bytes);
+    let answer = Answer {
+        head: ResponseHead::new(StatusCode::NOT_IMPLEMENTED),
+        body: bytes::Bytes::from_static(
+            b"CONNECT inside HTTP/2 is not supported; use HTTP/1.1 to the proxy\n",
+        ),
+        source: ResponseSource::Proxy,
+    };
+    local::give(&ledger, head, client, answer, false).await;
+    ledger.end(Outcome::Failed(Failure::new(FailureKind::Limit, "CONNECT inside HTTP/2 is not supported")));
+}

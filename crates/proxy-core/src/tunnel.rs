@@ -1,0 +1,185 @@
+//! Tunnels that are not decrypted: passed through because someone asked, or because no HTTP is in them.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use tokio::{io::split, sync::watch};
+
+use crate::{
+    client_hello::ClientHelloSummary,
+    connection::{Layer, Reach, Tunnel, drained},
+    engine::Engine,
+    event::{ClientFacts, Outcome, ResponseSource, TlsFacts},
+    exchange::{
+        local::{self, Answer},
+        relay::{Tap, relay},
+    },
+    failure::Failure,
+    head::{RequestHead, ResponseHead},
+    http1::{self, Framing},
+    leg::{BodyReader, Http1Reader, Http1Writer, Responder, Writer},
+    peek::Rewind,
+    upstreams::{self, Opened},
+    wire::{BoxedIo, WireError},
+};
+
+/// Tells the client that its tunnel is open.
+pub(crate) async fn confirm(writer: &mut Http1Writer) -> Result<(), WireError> {
+    let mut head = ResponseHead::new(StatusCode::OK);
+    head.reason = Some(bytes::Bytes::from_static(b"Connection established"));
+    writer.put_response(&head)?;
+    Ok(writer.flush().await?)
+}
+
+/// Answers a CONNECT with why it cannot be, and records it.
+pub(crate) async fn refuse(
+    engine: &Engine,
+    facts: &Arc<ClientFacts>,
+    head: &Arc<RequestHead>,
+    head_bytes: u64,
+    writer: &mut Http1Writer,
+    failure: Failure,
+) {
+    let ledger = engine.ledger(facts, head, head_bytes);
+    let (page, body) = local::error_page(head, &failure);
+    let answer = Answer { head: page, body, source: ResponseSource::Proxy };
+    local::give(&ledger, head, Responder::Http1(&mut *writer), answer, true).await;
+    ledger.end(Outcome::Failed(failure));
+    let _ = writer.shutdown().await;
+}
+
+/// Passes TLS through undecrypted.
+pub(crate) async fn pass_through(
+    engine: &Arc<Engine>,
+    io: BoxedIo,
+    facts: &Arc<ClientFacts>,
+    tunnel: Tunnel,
+    hello: &ClientHelloSummary,
+) {
+    let mut facts = ClientFacts::clone(facts);
+    let mut tls = TlsFacts::default();
+    tls.sni.clone_from(&hello.sni);
+    facts.tls = Some(tls);
+    let (client, upstream) = match open(engine, tunnel) {
+        (connect, Ok(upstream)) => (connect, upstream),
+        (connect, Err(failure)) => {
+            return engine.ledger(&Arc::new(facts), &connect.0, connect.1).end(Outcome::Failed(failure));
+        }
+    };
+    let (reader, writer) = halves(engine, io);
+    carry(engine, &Arc::new(facts), client, reader, writer, upstream).await;
+}
+
+/// Relays what is no HTTP. Where the client was silent, whoever speaks first decides: a client's first bytes are
+/// looked at again, upstream's mean that the protocol is one where the server speaks first.
+pub(crate) async fn raw(
+    engine: &Arc<Engine>,
+    layer: Layer,
+    silent: bool,
+    draining: &mut watch::Receiver<bool>,
+) -> Option<Layer> {
+    let Layer { io, facts, tunnel, depth, refusal } = layer;
+    let mut tunnel = tunnel?;
+    let (mut reader, writer) = halves(engine, io);
+    let reach = std::mem::replace(&mut tunnel.upstream, Reach::Open);
+    let opened = match ready(engine, reach) {
+        Ok(opened) => opened,
+        Err(failure) => {
+            engine.ledger(&facts, &tunnel.connect, tunnel.connect_bytes).end(Outcome::Failed(failure));
+            return None;
+        }
+    };
+    let mut upstream = Upstream::new(engine, opened);
+    if silent {
+        let client_spoke = tokio::select! {
+            readable = reader.readable() => readable,
+            _ = upstream.reader.readable() => Ok(false),
+            () = drained(draining) => return None,
+        };
+        if matches!(client_spoke, Ok(true)) {
+            let (read, buffered) = reader.into_parts();
+            let io = Box::new(Rewind::new(read.unsplit(writer.into_inner()), buffered));
+            tunnel.upstream = Reach::Ready(upstream.into_opened());
+            return Some(Layer { io, facts, tunnel: Some(tunnel), depth, refusal });
+        }
+    }
+    carry(engine, &facts, (tunnel.connect, tunnel.connect_bytes), reader, writer, upstream).await;
+    None
+}
+
+/// An upstream connection whose first bytes may have been looked at.
+struct Upstream {
+    reader: Http1Reader,
+    writer: Http1Writer,
+    opened: Facts,
+}
+
+/// All of [`Opened`] but its stream.
+struct Facts {
+    facts: Arc<crate::event::UpstreamFacts>,
+    http2: bool,
+    dialled: crate::exchange::ledger::Dialled,
+}
+
+impl Upstream {
+    fn new(engine: &Engine, opened: Opened) -> Self {
+        let Opened { io, facts, http2, dialled } = opened;
+        let (reader, writer) = halves(engine, io);
+        Self { reader, writer, opened: Facts { facts, http2, dialled } }
+    }
+
+    fn into_opened(self) -> Opened {
+        let (read, buffered) = self.reader.into_parts();
+        let io = Box::new(Rewind::new(read.unsplit(self.writer.into_inner()), buffered));
+        let Facts { facts, http2, dialled } = self.opened;
+        Opened { io, facts, http2, dialled }
+    }
+}
+
+fn halves(engine: &Engine, io: BoxedIo) -> (Http1Reader, Http1Writer) {
+    let (read, write) = split(io);
+    (http1::Reader::new(read, engine.head_limits()), http1::Writer::new(write))
+}
+
+type ConnectHead = (Arc<RequestHead>, u64);
+
+fn open(engine: &Engine, tunnel: Tunnel) -> (ConnectHead, Result<Upstream, Failure>) {
+    let connect = (tunnel.connect, tunnel.connect_bytes);
+    (connect, ready(engine, tunnel.upstream).map(|opened| Upstream::new(engine, opened)))
+}
+
+fn ready(engine: &Engine, reach: Reach) -> Result<Opened, Failure> {
+    match reach {
+        Reach::Ready(opened) => Ok(opened),
+        Reach::Dialled(tcp) => Ok(upstreams::plain(engine, tcp, false)),
+        Reach::Failed(failure) => Err(failure),
+        Reach::Open => Err(Failure::new(
+            crate::failure::FailureKind::ClientMalformed,
+            "no HTTP in a tunnel to the proxy itself",
+        )),
+    }
+}
+
+/// Relays a tunnel to its end and records it.
+async fn carry(
+    engine: &Arc<Engine>,
+    facts: &Arc<ClientFacts>,
+    (connect, connect_bytes): ConnectHead,
+    mut reader: Http1Reader,
+    mut writer: Http1Writer,
+    mut upstream: Upstream,
+) {
+    let ledger = engine.ledger(facts, &connect, connect_bytes);
+    ledger.upstream(&upstream.opened.facts, false, upstream.opened.dialled);
+    let mut from_client = BodyReader::http1(&mut reader, Framing::UntilClose, 0);
+    let from_upstream = BodyReader::http1(&mut upstream.reader, Framing::UntilClose, 0).into_raw();
+    let to_upstream = Writer::Http1(&mut upstream.writer);
+    let to_client = Writer::Http1(&mut writer);
+    let outcome =
+        relay(&engine.timeouts, &ledger, &mut from_client, to_upstream, from_upstream, to_client, Tap::Bytes)
+            .await;
+    ledger.end(match outcome {
+        Outcome::Upgrade => Outcome::Tunnel,
+        other => other,
+    });
+}

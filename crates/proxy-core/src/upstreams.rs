@@ -1,0 +1,210 @@
+//! The upstream connections of one client connection.
+//!
+//! They belong to the client connection that caused them and end with it: NTLM, Negotiate and client certificates
+//! bind a connection to a user, so a pool shared between clients would leak one's identity to another.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use tokio::{io::split, task::JoinSet};
+
+use crate::{
+    dial::{self, Dialled as Tcp},
+    engine::Engine,
+    event::UpstreamFacts,
+    exchange::ledger::Dialled,
+    failure::{Failure, Side},
+    http1, http2,
+    leg::{Http1Reader, Http1Writer},
+    tls::Connected,
+    wire::BoxedIo,
+};
+
+/// Idle HTTP/1 connections kept at most for one client connection; beyond it the oldest is closed. Browsers open
+/// six to a host, but each of theirs has its own here.
+const MAX_IDLE: usize = 8;
+
+/// Where a request goes and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Destination {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) security: Security,
+}
+
+/// What is spoken on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Security {
+    /// Cleartext; HTTP/2 with prior knowledge where the client uses it.
+    Plain { http2: bool },
+    /// TLS, asking for this name and these protocols.
+    Tls { server_name: String, alpn: Vec<Vec<u8>> },
+}
+
+/// A connection to upstream, freshly opened, on which nothing was sent.
+pub(crate) struct Opened {
+    pub(crate) io: BoxedIo,
+    pub(crate) facts: Arc<UpstreamFacts>,
+    pub(crate) http2: bool,
+    pub(crate) dialled: Dialled,
+}
+
+/// Connects to a host, in cleartext.
+pub(crate) async fn dial_tcp(engine: &Engine, host: &str, port: u16) -> Result<Tcp, Failure> {
+    dial::dial(host, port, &engine.timeouts, &engine.guard).await
+}
+
+/// Goes on in cleartext on a connection that was dialled.
+pub(crate) fn plain(engine: &Engine, tcp: Tcp, http2: bool) -> Opened {
+    let facts = UpstreamFacts::new(engine.next_connection(), tcp.peer, tcp.local);
+    let dialled = Dialled { dns: Some(tcp.dns), connect: Some(tcp.connect), ssl: None };
+    Opened { io: Box::new(tcp.stream), facts: Arc::new(facts), http2, dialled }
+}
+
+/// Goes on in TLS on a connection that was dialled.
+pub(crate) async fn secure(
+    engine: &Engine,
+    tcp: Tcp,
+    server_name: &str,
+    alpn: &[Vec<u8>],
+) -> Result<Opened, Failure> {
+    let mut facts = UpstreamFacts::new(engine.next_connection(), tcp.peer, tcp.local);
+    let begun = Instant::now();
+    let io: BoxedIo = Box::new(tcp.stream);
+    let Connected { io, facts: tls } =
+        engine.connector.connect(io, server_name, alpn, engine.timeouts.handshake).await?;
+    let ssl = begun.elapsed();
+    let http2 = tls.alpn.as_deref() == Some("h2");
+    facts.tls = Some(tls);
+    let dialled = Dialled { dns: Some(tcp.dns), connect: Some(tcp.connect + ssl), ssl: Some(ssl) };
+    Ok(Opened { io, facts: Arc::new(facts), http2, dialled })
+}
+
+async fn open(engine: &Engine, to: &Destination) -> Result<Opened, Failure> {
+    let tcp = dial_tcp(engine, &to.host, to.port).await?;
+    match &to.security {
+        Security::Plain { http2 } => Ok(plain(engine, tcp, *http2)),
+        Security::Tls { server_name, alpn } => secure(engine, tcp, server_name, alpn).await,
+    }
+}
+
+/// An HTTP/1 connection to upstream.
+pub(crate) struct Http1Connection {
+    pub(crate) reader: Http1Reader,
+    pub(crate) writer: Http1Writer,
+    pub(crate) facts: Arc<UpstreamFacts>,
+    to: Destination,
+    idle_since: Instant,
+}
+
+/// A connection lent to one exchange.
+pub(crate) enum Lease {
+    Http1(Box<Http1Connection>),
+    Http2(http2::Upstream, Arc<UpstreamFacts>),
+}
+
+/// What [`Upstreams::lease`] gives.
+pub(crate) struct Leased {
+    pub(crate) lease: Lease,
+    pub(crate) reused: bool,
+    pub(crate) dialled: Dialled,
+}
+
+/// The upstream connections of one client connection. Dropping it closes them.
+#[derive(Default)]
+pub(crate) struct Upstreams {
+    idle: Mutex<Vec<Box<Http1Connection>>>,
+    shared: Mutex<Shared>,
+}
+
+/// HTTP/2 connections, which serve many exchanges at once, and the tasks that drive them.
+#[derive(Default)]
+struct Shared {
+    connections: Vec<(Destination, http2::Upstream, Arc<UpstreamFacts>)>,
+    drivers: JoinSet<()>,
+}
+
+impl Upstreams {
+    /// Lends a connection to `to`: one of its own that is alive, else a new one.
+    pub(crate) async fn lease(&self, engine: &Engine, to: &Destination) -> Result<Leased, Failure> {
+        if let Some((upstream, facts)) = self.shared_connection(to) {
+            let lease = Lease::Http2(upstream, facts);
+            return Ok(Leased { lease, reused: true, dialled: Dialled::default() });
+        }
+        if let Some(connection) = self.idle_connection(to, engine.timeouts.upstream_idle) {
+            return Ok(Leased { lease: Lease::Http1(connection), reused: true, dialled: Dialled::default() });
+        }
+        self.lease_fresh(engine, to).await
+    }
+
+    /// Lends a new connection, whatever is there.
+    pub(crate) async fn lease_fresh(&self, engine: &Engine, to: &Destination) -> Result<Leased, Failure> {
+        let opened = open(engine, to).await?;
+        self.adopt(engine, to, opened).await
+    }
+
+    /// Takes in a connection that was opened before anyone asked, and lends it.
+    pub(crate) async fn adopt(
+        &self,
+        engine: &Engine,
+        to: &Destination,
+        opened: Opened,
+    ) -> Result<Leased, Failure> {
+        let Opened { io, facts, http2, dialled } = opened;
+        let lease = if http2 {
+            let (upstream, driver) = http2::Upstream::connect(io, &engine.upstream_settings)
+                .await
+                .map_err(|error| error.into_failure(Side::Upstream))?;
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.drivers.spawn(driver.map(|_end| ()));
+            shared.connections.push((to.clone(), upstream.clone(), facts.clone()));
+            Lease::Http2(upstream, facts)
+        } else {
+            let (read, write) = split(io);
+            Lease::Http1(Box::new(Http1Connection {
+                reader: http1::Reader::new(read, engine.head_limits()),
+                writer: http1::Writer::new(write),
+                facts,
+                to: to.clone(),
+                idle_since: Instant::now(),
+            }))
+        };
+        Ok(Leased { lease, reused: false, dialled })
+    }
+
+    /// Takes back an HTTP/1 connection whose last exchange ended properly on both halves.
+    pub(crate) fn give_back(&self, mut connection: Box<Http1Connection>) {
+        connection.idle_since = Instant::now();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() == MAX_IDLE {
+            idle.remove(0);
+        }
+        idle.push(connection);
+    }
+
+    fn shared_connection(&self, to: &Destination) -> Option<(http2::Upstream, Arc<UpstreamFacts>)> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.connections.retain(|(_, upstream, _)| !upstream.is_closed());
+        shared
+            .connections
+            .iter()
+            .find(|(destination, ..)| destination == to)
+            .map(|(_, upstream, facts)| (upstream.clone(), facts.clone()))
+    }
+
+    fn idle_connection(&self, to: &Destination, max_idle: Duration) -> Option<Box<Http1Connection>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|connection| connection.idle_since.elapsed() < max_idle);
+        while let Some(at) = idle.iter().rposition(|connection| connection.to == *to) {
+            let mut connection = idle.remove(at);
+            // Anything to read on an idle connection means that it was closed, or answers unasked.
+            if connection.reader.read_ahead(1).now_or_never().is_none() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+}
