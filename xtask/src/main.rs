@@ -1,2 +1,54 @@
-//! Placeholder.
-fn main() {}
+//! The project's own commands: `cargo xtask <command>`.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what these commands find is told on the terminal"
+)]
+
+mod ci;
+mod codegen;
+mod process;
+mod repo;
+mod steps;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Build and check commands of the wirescope workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs everything CI runs, in CI's order; the tests come last.
+    Ci,
+    /// Checks the house rules no compiler knows: crate graph, file sizes, links, what text must not contain.
+    Tidy,
+    /// Writes docs/cli.md and docs/tools.md from the built binaries.
+    Codegen {
+        /// Writes nothing; fails when a file is not what would be written.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = repo::Repo::find().and_then(|repo| match Arguments::parse().command {
+        Command::Ci => ci::run(&repo),
+        Command::Tidy => tidy::run(&repo),
+        Command::Codegen { check } => codegen::run(&repo, check),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
