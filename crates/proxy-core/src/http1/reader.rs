@@ -97,7 +97,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     pub(crate) async fn readable(&mut self) -> io::Result<bool> {
         if self.buf.is_empty() {
             // A connection at rest does not hold on to the room a large body needed.
-            if self.buf.capacity() > FIRST_READ_BYTES {
+            if self.read_bytes > FIRST_READ_BYTES {
                 self.buf = BytesMut::new();
                 self.read_bytes = FIRST_READ_BYTES;
             }

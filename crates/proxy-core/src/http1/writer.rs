@@ -17,6 +17,9 @@ use crate::{
 /// Bytes of data up to which copying beside the head and the chunk framing is cheaper than a gathered write.
 const COPY_BYTES: usize = 1024;
 
+/// Bytes put at once up to which the room they took is kept for the next message.
+const KEEP_BYTES: usize = 16 * 1024;
+
 /// Writes messages to one connection: `put_*`, [`begin`](Self::begin), any number of [`data`](Self::data),
 /// [`end`](Self::end). Interim responses are put and flushed before the final one.
 ///
@@ -123,14 +126,14 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         } else {
             b""
         };
-        if data.len() <= COPY_BYTES {
+        // Written one after the other, the three parts would be three packets and three TLS records.
+        if data.len() <= COPY_BYTES || !self.io.is_write_vectored() {
             self.out.extend_from_slice(&data);
             self.out.extend_from_slice(tail);
-            self.io.write_all_buf(&mut self.out).await?;
         } else {
             self.io.write_all_buf(&mut (&mut self.out).chain(data).chain(tail)).await?;
         }
-        self.io.flush().await?;
+        self.write_out().await?;
         self.state = State::Body(encoding);
         Ok(())
     }
@@ -175,7 +178,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 
     async fn write_out(&mut self) -> io::Result<()> {
+        let large = self.out.len() > KEEP_BYTES;
         self.io.write_all_buf(&mut self.out).await?;
+        if large {
+            self.out = BytesMut::new();
+        }
         self.io.flush().await
     }
 }

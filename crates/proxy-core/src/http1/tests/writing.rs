@@ -1,6 +1,9 @@
 //! The writer: exact bytes out, and nothing that would break the framing.
 
+use std::io::IoSlice;
+
 use http::{Method, StatusCode, Version};
+use tokio::io::AsyncWrite;
 
 use super::*;
 
@@ -222,4 +225,58 @@ async fn a_write_that_is_dropped_or_fails_spends_the_connection() {
     writer.begin(Encoding::Chunked);
     assert!(writer.data(Bytes::from_static(b"x")).await.is_err());
     assert!(!writer.is_clean());
+}
+
+/// A peer that counts the writes it gets.
+struct Counting {
+    vectored: bool,
+    writes: usize,
+    out: Vec<u8>,
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes += 1;
+        self.out.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writes += 1;
+        let before = self.out.len();
+        bufs.iter().for_each(|buf| self.out.extend_from_slice(buf));
+        Poll::Ready(Ok(self.out.len() - before))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.vectored
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn head_and_first_piece_leave_in_one_write() {
+    for vectored in [true, false] {
+        for size in [1, 1_024, 1_025, 50_000] {
+            let mut writer = Writer::new(Counting { vectored, writes: 0, out: Vec::new() });
+            writer.put_response(&ResponseHead::new(StatusCode::OK)).unwrap();
+            writer.begin(Encoding::Chunked);
+            now(writer.data(Bytes::from(vec![b'x'; size]))).unwrap();
+            let peer = writer.into_inner();
+            assert_eq!(peer.writes, 1, "{size} bytes, vectored: {vectored}");
+            let framing = format!("HTTP/1.1 200 OK\r\n\r\n{size:x}\r\n\r\n");
+            assert_eq!(peer.out.len(), framing.len() + size);
+        }
+    }
 }
