@@ -216,3 +216,41 @@ impl std::fmt::Debug for Engine {
         f.debug_struct("Engine").field("at", &self.at).field("ended", &self.ended).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "Hello", compressed as in RFC 7692 section 7.2.3.1.
+    const HELLO: [u8; 7] = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+
+    fn decode(inflater: &mut Inflater, payload: &[u8]) -> (Vec<u8>, Result<(), Undecodable>) {
+        let mut decoded = Vec::new();
+        inflater.begin();
+        let mut out = |bytes: &[u8]| decoded.extend_from_slice(bytes);
+        let result = inflater.push(payload, &mut out).and_then(|()| inflater.end(&mut out));
+        (decoded, result)
+    }
+
+    #[test]
+    fn decoding_stops_at_the_bound_and_is_given_up_with_the_context() {
+        for (no_context_takeover, next) in
+            [(false, (Vec::new(), Err(Undecodable))), (true, (b"Hell".to_vec(), Err(Undecodable)))]
+        {
+            let mut inflater = Inflater::new(DeflateParams { no_context_takeover });
+            inflater.max_decoded_bytes = 4;
+            assert_eq!(decode(&mut inflater, &HELLO), (b"Hell".to_vec(), Err(Undecodable)));
+            assert_eq!(decode(&mut inflater, &HELLO), next);
+            inflater.max_decoded_bytes = 5;
+            let whole = no_context_takeover.then(|| b"Hello".to_vec());
+            assert_eq!(decode(&mut inflater, &HELLO).0, whole.unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn nothing_is_allocated_before_the_first_compressed_byte() {
+        let mut inflater = Inflater::new(DeflateParams::default());
+        assert_eq!(decode(&mut inflater, &[]), (Vec::new(), Ok(())));
+        assert!(inflater.engine.is_none());
+    }
+}

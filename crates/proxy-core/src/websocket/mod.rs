@@ -11,3 +11,6 @@ mod tap;
 
 pub(crate) use extension::{Negotiated, negotiated};
 pub(crate) use tap::MessageTap;
+
+#[cfg(test)]
+mod tests;
