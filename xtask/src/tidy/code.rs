@@ -15,6 +15,35 @@ pub(super) fn only(source: &str) -> String {
     String::from_utf8_lossy(&code).into_owned()
 }
 
+/// The code of `source` that is compiled outside tests: [`only`], with every `#[cfg(test)]` item blanked too.
+pub(super) fn production(source: &str) -> String {
+    let mut code = only(before_tests(source)).into_bytes();
+    let marks: Vec<usize> =
+        String::from_utf8_lossy(&code).match_indices("#[cfg(test)]").map(|(at, _)| at).collect();
+    for mark in marks {
+        let length = item(code.get(mark..).unwrap_or_default());
+        for byte in code.iter_mut().skip(mark).take(length).filter(|byte| **byte != b'\n') {
+            *byte = b' ';
+        }
+    }
+    String::from_utf8_lossy(&code).into_owned()
+}
+
+/// The length of the item that `code` begins with, through its closing brace or semicolon.
+fn item(code: &[u8]) -> usize {
+    let mut depth = 0_usize;
+    for (at, byte) in code.iter().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' if depth <= 1 => return at + 1,
+            b'}' => depth -= 1,
+            b';' if depth == 0 => return at + 1,
+            _ => {}
+        }
+    }
+    code.len()
+}
+
 /// The part of `source` before its test module, and the whole when it has none.
 pub(super) fn before_tests(source: &str) -> &str {
     let start = source.match_indices("#[cfg(test)]").map(|(at, _)| at).find(|&at| {
@@ -112,6 +141,13 @@ mod tests {
         ] {
             assert_eq!(only(source), expected, "{source}");
         }
+    }
+
+    #[test]
+    fn items_for_tests_are_no_production_code() {
+        let code =
+            production("#[cfg(test)]\nfn a() { if b { c } }\nfn d() {}\n#[cfg(test)]\nuse e;\nfn f() {}\n");
+        assert_eq!(code.split_whitespace().collect::<Vec<_>>(), ["fn", "d()", "{}", "fn", "f()", "{}"]);
     }
 
     #[test]

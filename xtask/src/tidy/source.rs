@@ -35,7 +35,7 @@ const DECLARATIONS: [&str; 5] = ["mod ", "use ", "pub ", "pub(crate) ", "extern 
 /// Checks one source file.
 pub(super) fn check(path: &Path, text: &str) -> Vec<Finding> {
     let place = slashed(path);
-    let production = code::only(code::before_tests(text));
+    let production = code::production(text);
     let mut findings = Vec::new();
     let lines = production.lines().count();
     if lines > MAX_LINES {
