@@ -28,6 +28,7 @@ pub(crate) struct Downstream {
 }
 
 /// A request as it came.
+#[derive(Debug)]
 pub(crate) struct Incoming {
     /// Its head. `headers` holds the regular fields; a missing `:authority` is filled in from `Host`, a missing
     /// `:scheme` from the connection.

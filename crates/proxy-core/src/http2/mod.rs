@@ -17,6 +17,9 @@ mod settings;
 mod upstream;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use body::BodyReader;
 pub(crate) use downstream::{Downstream, DownstreamError, Incoming, Responder};
 pub(crate) use settings::Settings;

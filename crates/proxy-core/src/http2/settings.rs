@@ -87,3 +87,23 @@ fn window(bytes: usize, times: usize) -> u32 {
     let bytes = bytes.saturating_mul(times).clamp(MIN_WINDOW_BYTES, MAX_WINDOW_BYTES);
     u32::try_from(bytes).unwrap_or(i32::MAX as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_follow_the_body_buffer_within_what_the_protocol_allows() {
+        for (buffer, client, upstream) in [
+            (64 * 1024, (256 << 10, 2 << 20), (1 << 20, 16 << 20)),
+            (0, (65_535, 8 * 65_535), (65_535, 16 * 65_535)),
+            (usize::MAX, (i32::MAX as u32, i32::MAX as u32), (i32::MAX as u32, i32::MAX as u32)),
+        ] {
+            let limits = Limits { body_buffer_bytes: buffer, ..Limits::default() };
+            let settings = Settings::client_facing(&limits);
+            assert_eq!((settings.stream_window_bytes, settings.connection_window_bytes), client);
+            let settings = Settings::upstream_facing(&limits);
+            assert_eq!((settings.stream_window_bytes, settings.connection_window_bytes), upstream);
+        }
+    }
+}

@@ -76,24 +76,26 @@ impl Upstream {
     /// Sends a request's head, once upstream has room for one more stream. `protocol` makes a CONNECT an extended
     /// one (RFC 8441 section 4).
     ///
-    /// Dropped early, a request that waits for room is taken back.
+    /// Dropped early, a request that waits for room is cancelled: `h2` sends its head when there is room, and the
+    /// reset right behind it.
     ///
     /// # Errors
     ///
     /// HTTP/2 cannot express the head, or the connection takes no more requests.
     pub(crate) async fn send(
-        &mut self,
+        &self,
         head: &RequestHead,
         protocol: Option<&str>,
         body: BodyToCome,
     ) -> Result<(Writer, ResponseReader), SendError> {
         let request =
             heads::write_request(head, protocol).map_err(|error| SendError { error, may_retry: false })?;
-        poll_fn(|cx| self.sender.poll_ready(cx)).await.map_err(never_left)?;
-        let (response, stream) =
-            self.sender.send_request(request, body == BodyToCome::No).map_err(never_left)?;
-        // From here on the stream itself says what becomes of it: after a GOAWAY it may well be served.
-        let _ = poll_fn(|cx| self.sender.poll_ready(cx)).await;
+        // A handle of its own: `h2` ties a waiting stream to the handle that sent it.
+        let mut sender = self.sender.clone();
+        poll_fn(|cx| sender.poll_ready(cx)).await.map_err(never_left)?;
+        let (response, stream) = sender.send_request(request, body == BodyToCome::No).map_err(never_left)?;
+        // Now it waits for room. If that fails the stream itself says why: after a GOAWAY it may yet be served.
+        let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
         let reader = ResponseReader { state: State::Waiting(response), limits: self.limits, head_bytes: 0 };
         Ok((Writer::new(stream, body), reader))
     }
@@ -168,6 +170,10 @@ impl ResponseReader {
     /// The stream was reset, the connection broke, or the head is malformed or over the limits. After an error, and
     /// after the final head, there is no other.
     pub(crate) async fn head(&mut self) -> Result<ResponseHead, SendError> {
+        if let State::Final(_) = self.state {
+            let error = WireError::new(WireErrorKind::Closed, "no head follows the final one");
+            return Err(error.into());
+        }
         let read = poll_fn(|cx| self.poll_head(cx)).await;
         if read.is_err() {
             self.state = State::Failed;
@@ -190,7 +196,7 @@ impl ResponseReader {
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, SendError>> {
         let State::Waiting(response) = &mut self.state else {
-            let error = WireError::new(WireErrorKind::Closed, "no head follows the final one");
+            let error = WireError::new(WireErrorKind::Closed, "the response has failed already");
             return Poll::Ready(Err(error.into()));
         };
         let parts = match std::task::ready!(response.poll_informational(cx)) {

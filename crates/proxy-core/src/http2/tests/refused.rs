@@ -1,0 +1,325 @@
+//! What a client may not send, as raw frames: `h2`'s client would not write most of it.
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+use super::*;
+use crate::{
+    http2::{BodyToCome, RefusedRequest},
+    wire::WireErrorKind,
+};
+
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const RST_STREAM: u8 = 0x3;
+const SETTINGS: u8 = 0x4;
+const GOAWAY: u8 = 0x7;
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+const PROTOCOL_ERROR: u32 = 0x1;
+const ENHANCE_YOUR_CALM: u32 = 0xb;
+
+/// `:status: 431` as the first header block of a connection: the name of static entry 8, the value in Huffman code
+/// (RFC 7541 section 6.2.1 and appendices A and B).
+const STATUS_431: [u8; 5] = [0x48, 0x83, 0x69, 0x90, 0xff];
+
+/// A client that writes what it is told, frame by frame.
+struct RawClient {
+    io: DuplexStream,
+}
+
+impl RawClient {
+    async fn connect(settings: Settings) -> (Self, Arrivals) {
+        let (ours, theirs) = duplex(1 << 20);
+        let arrivals = serve(theirs, settings);
+        let mut client = Self { io: ours };
+        client.io.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        client.frame(SETTINGS, 0, 0, b"").await;
+        (client, arrivals)
+    }
+
+    async fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let mut frame = BytesMut::new();
+        frame.put_uint(payload.len() as u64, 3);
+        frame.put_u8(kind);
+        frame.put_u8(flags);
+        frame.put_u32(stream);
+        frame.put_slice(payload);
+        self.io.write_all(&frame).await.unwrap();
+    }
+
+    async fn request(&mut self, stream: u32, fields: &[(&str, &[u8])]) {
+        self.frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields)).await;
+    }
+
+    /// Reads up to a frame of this kind: its stream and payload.
+    async fn until(&mut self, wanted: u8) -> (u32, Vec<u8>) {
+        loop {
+            let mut head = [0; 9];
+            soon(self.io.read_exact(&mut head)).await.unwrap();
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            soon(self.io.read_exact(&mut payload)).await.unwrap();
+            if head[3] == wanted {
+                return (u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload);
+            }
+        }
+    }
+
+    async fn reset(&mut self) -> (u32, u32) {
+        let (stream, payload) = self.until(RST_STREAM).await;
+        (stream, u32::from_be_bytes(payload.try_into().unwrap()))
+    }
+
+    async fn go_away(&mut self) -> u32 {
+        let (_, payload) = self.until(GOAWAY).await;
+        u32::from_be_bytes(payload[4..8].try_into().unwrap())
+    }
+}
+
+/// A header block of literals without indexing (RFC 7541 section 6.2.2), without Huffman.
+fn block(fields: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for string in [name.as_bytes(), value] {
+            push_length(&mut block, string.len());
+            block.extend_from_slice(string);
+        }
+    }
+    block
+}
+
+/// An integer with a prefix of seven bits (RFC 7541 section 5.1).
+fn push_length(block: &mut Vec<u8>, length: usize) {
+    let Some(mut rest) = length.checked_sub(127) else { return block.push(length as u8) };
+    block.push(127);
+    while rest >= 128 {
+        block.push(rest as u8 | 128);
+        rest >>= 7;
+    }
+    block.push(rest as u8);
+}
+
+const GOOD: [(&str, &[u8]); 4] =
+    [(":method", b"GET"), (":scheme", b"https"), (":authority", b"example.com"), (":path", b"/")];
+
+fn without(name: &str) -> Vec<(&'static str, &'static [u8])> {
+    GOOD.into_iter().filter(|field| field.0 != name).collect()
+}
+
+fn with(name: &'static str, value: &'static [u8]) -> Vec<(&'static str, &'static [u8])> {
+    let mut fields = without(name);
+    let at = if name.starts_with(':') { 0 } else { fields.len() };
+    fields.insert(at, (name, value));
+    fields
+}
+
+async fn refused(arrivals: &mut Arrivals) -> RefusedRequest {
+    match arrival_error(arrivals).await {
+        DownstreamError::Refused(refused) => *refused,
+        DownstreamError::Connection(error) => panic!("the connection should go on: {error:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_that_h2_lets_pass_and_we_do_not_are_reset_and_reported() {
+    let (mut client, mut arrivals) = RawClient::connect(tight()).await;
+    let two_hosts = [without(":authority"), vec![("host", b"a"), ("host", b"b")]].concat();
+    let cases = [
+        (without(":authority"), ""),
+        (two_hosts, "a"),
+        (with(":authority", b"user:secret@example.com"), "user:secret@example.com"),
+        ([without(":authority"), vec![("host", b"exa mple")]].concat(), "exa mple"),
+        (with(":scheme", b"ftp"), "example.com"),
+        (with(":path", b"?query"), "example.com"),
+    ];
+    for (index, (fields, authority)) in cases.iter().enumerate() {
+        let stream = 2 * index as u32 + 1;
+        client.request(stream, fields).await;
+        let refused = refused(&mut arrivals).await;
+        assert_eq!(refused.error.kind, WireErrorKind::Malformed, "{fields:?}");
+        assert_eq!(refused.head.authority, *authority);
+        assert_eq!(client.reset().await, (stream, PROTOCOL_ERROR), "{fields:?}");
+    }
+    client.request(99, &GOOD).await;
+    assert_eq!(arrival(&mut arrivals).await.head.target, "/");
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_that_h2_refuses_are_reset_and_the_connection_goes_on() {
+    let (mut client, mut arrivals) = RawClient::connect(tight()).await;
+    let repeated = [GOOD.to_vec(), vec![(":path", &b"/2"[..])]].concat();
+    let late = [&GOOD[..3], &[("x", b"1"), (":path", b"/")]].concat();
+    let cases = [
+        with("connection", b"close"),
+        with("transfer-encoding", b"chunked"),
+        with("keep-alive", b"timeout=5"),
+        with("proxy-connection", b"keep-alive"),
+        with("upgrade", b"websocket"),
+        with("te", b"gzip"),
+        with(":path", b"/a b"),
+        with(":path", b"/a\nb"),
+        with(":path", b"/a\0b"),
+        with(":path", b"relative"),
+        with(":path", b""),
+        with(":authority", b"a b"),
+        with(":status", b"200"),
+        with(":protocol", b"websocket"),
+        with("content-length", b"1"),
+        with("content-length", b"1, 1"),
+        without(":method"),
+        without(":scheme"),
+        repeated,
+        late,
+    ];
+    for (index, fields) in cases.iter().enumerate() {
+        let stream = 2 * index as u32 + 1;
+        client.request(stream, fields).await;
+        assert_eq!(client.reset().await, (stream, PROTOCOL_ERROR), "{fields:?}");
+    }
+    client.request(99, &GOOD).await;
+    assert_eq!(arrival(&mut arrivals).await.head.target, "/");
+}
+
+#[tokio::test(start_paused = true)]
+async fn fields_that_are_no_fields_end_the_connection() {
+    for (name, value) in [
+        ("x", &b"a\nb"[..]),
+        ("x", b"a\rb"),
+        ("x", b"a\0b"),
+        ("Upper", b"case"),
+        ("spa ce", b""),
+        (":unknown", b""),
+    ] {
+        let (mut client, mut arrivals) = RawClient::connect(tight()).await;
+        client.request(1, &with(name, value)).await;
+        assert_eq!(client.go_away().await, PROTOCOL_ERROR, "{name:?}: {value:?}");
+        let error = arrival_error(&mut arrivals).await;
+        let DownstreamError::Connection(error) = error else { panic!("{error:?}") };
+        assert_eq!(error.kind, WireErrorKind::Malformed);
+        assert!(soon(arrivals.recv()).await.is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn te_trailers_and_bytes_beyond_ascii_pass() {
+    let (mut client, mut arrivals) = RawClient::connect(tight()).await;
+    let fields = [with("te", b"trailers"), vec![("x", "\u{e9}\t".as_bytes()), ("x", b"")]].concat();
+    client.request(1, &fields).await;
+    assert_eq!(lines(&arrival(&mut arrivals).await.head.headers), ["te: trailers", "x: \u{e9}\t", "x: "]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_over_the_limits_is_answered_431_and_reported() {
+    let mut settings = tight();
+    settings.max_head_bytes = 4_000;
+    settings.max_header_count = 20;
+    let value = vec![b'a'; 4_000];
+    let many: Vec<(&str, &[u8])> = std::iter::repeat_n(("x", &b"1"[..]), 21).collect();
+    for fields in [[GOOD.to_vec(), vec![("x", &value[..])]].concat(), [GOOD.to_vec(), many].concat()] {
+        let (mut client, mut arrivals) = RawClient::connect(settings.clone()).await;
+        client.request(1, &fields).await;
+        let refused = refused(&mut arrivals).await;
+        assert_eq!(refused.error.kind, WireErrorKind::Limit);
+        assert_eq!(refused.head.authority, "example.com");
+        assert!(refused.head_bytes > 600);
+        assert_eq!(client.until(HEADERS).await, (1, STATUS_431.to_vec()));
+        client.request(3, &GOOD).await;
+        arrival(&mut arrivals).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_far_over_the_limits_is_for_h2_to_refuse() {
+    let mut settings = tight();
+    settings.max_head_bytes = 4_000;
+    let (mut client, mut arrivals) = RawClient::connect(settings).await;
+    let value = vec![b'a'; 16_000];
+    client.request(1, &[GOOD.to_vec(), vec![("x", &value[..])]].concat()).await;
+    assert_eq!(client.until(HEADERS).await, (1, STATUS_431.to_vec()));
+    client.request(3, &GOOD).await;
+    arrival(&mut arrivals).await;
+
+    // A literal that goes into the decoder's table, and then by its index (RFC 7541 section 2.3.3) many times over.
+    let mut bomb = block(&GOOD);
+    let literal = block(&[("x", &value[..3_000])]);
+    bomb.push(0x40);
+    bomb.extend_from_slice(&literal[1..]);
+    bomb.extend_from_slice(&[0x80 | 62; 15]);
+    client.frame(HEADERS, END_HEADERS | END_STREAM, 5, &bomb).await;
+    assert_eq!(client.go_away().await, ENHANCE_YOUR_CALM);
+    let error = arrival_error(&mut arrivals).await;
+    let DownstreamError::Connection(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.kind, WireErrorKind::Limit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trailers_over_the_limits_are_an_error() {
+    let mut settings = tight();
+    settings.max_header_count = 2;
+    let (mut client, mut arrivals) = RawClient::connect(settings).await;
+    client.frame(HEADERS, END_HEADERS, 1, &block(&GOOD)).await;
+    client.frame(DATA, 0, 1, b"body").await;
+    let mut incoming = arrival(&mut arrivals).await;
+    assert!(!incoming.body.is_at_end());
+    client.request(1, &[("a", b"1"), ("b", b"2"), ("c", b"3")]).await;
+    assert_eq!(soon(incoming.body.piece()).await, Ok(Some(Piece::Data("body".into()))));
+    assert_eq!(soon(incoming.body.piece()).await.unwrap_err().kind, WireErrorKind::Limit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_frames_are_no_pieces() {
+    let (mut client, mut arrivals) = RawClient::connect(tight()).await;
+    client.frame(HEADERS, END_HEADERS, 1, &block(&GOOD)).await;
+    for payload in [&b""[..], b"a", b"", b"b"] {
+        client.frame(DATA, 0, 1, payload).await;
+    }
+    // An empty trailer section is as good as none.
+    client.frame(HEADERS, END_HEADERS | END_STREAM, 1, b"").await;
+    let mut incoming = arrival(&mut arrivals).await;
+    for piece in [Some(Piece::Data("a".into())), Some(Piece::Data("b".into())), None, None] {
+        assert_eq!(soon(incoming.body.piece()).await, Ok(piece));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_opened_and_reset_in_a_flood_end_the_connection() {
+    let mut settings = tight();
+    settings.max_pending_resets = 10;
+    let (mut client, mut arrivals) = RawClient::connect(settings).await;
+    for index in 0..30 {
+        client.request(2 * index + 1, &GOOD).await;
+        client.frame(RST_STREAM, 0, 2 * index + 1, &8_u32.to_be_bytes()).await;
+    }
+    assert_eq!(client.go_away().await, ENHANCE_YOUR_CALM);
+    loop {
+        match soon(arrivals.recv()).await.expect("an error") {
+            Ok(_) | Err(DownstreamError::Refused(_)) => {}
+            Err(DownstreamError::Connection(error)) => break assert_eq!(error.kind, WireErrorKind::Limit),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_beyond_the_agreed_number_are_refused() {
+    let mut settings = tight();
+    settings.max_concurrent_streams = 1;
+    let (mut client, mut arrivals) = RawClient::connect(settings).await;
+    client.request(1, &GOOD).await;
+    let mut first = arrival(&mut arrivals).await;
+    client.request(3, &GOOD).await;
+    assert_eq!(client.reset().await, (3, 0x7));
+    first.responder.head(&status(204), BodyToCome::No).unwrap();
+    drop(first);
+    client.until(HEADERS).await;
+    client.request(5, &GOOD).await;
+    arrival(&mut arrivals).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_preface_is_malformed() {
+    let (mut ours, theirs) = duplex(PIPE_BYTES);
+    ours.write_all(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n").await.unwrap();
+    let refused = soon(Downstream::accept(Box::new(theirs), Scheme::Https, &tight())).await;
+    assert_eq!(refused.err().unwrap().kind, WireErrorKind::Malformed);
+}
