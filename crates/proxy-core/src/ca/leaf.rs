@@ -19,9 +19,11 @@ use rustls::{
 use super::authority::{BACKDATED, CertificateAuthority, serial, set_validity};
 use crate::error::{Error, ErrorKind};
 
-/// How long a leaf is valid, backdating included. Chromium refuses 200 days and more (CA/Browser Forum ballot
-/// SC-081v3, in force since 2026-03-15).
-const LEAF_VALIDITY: Duration = Duration::from_secs(197 * 24 * 60 * 60);
+/// How long a leaf is valid, backdating included.
+///
+/// Clients refuse long-lived certificates: beyond 200 days since 2026-03-15, beyond 100 days from 2027-03-15
+/// (CA/Browser Forum ballot SC-081v3). Leafs live no longer than their process, so a shorter life costs nothing.
+const LEAF_VALIDITY: Duration = Duration::from_secs(97 * 24 * 60 * 60);
 
 /// How long before its end a leaf is minted anew.
 const RENEWED_BEFORE_END: Duration = Duration::from_secs(7 * 24 * 60 * 60);

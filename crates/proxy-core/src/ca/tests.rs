@@ -335,8 +335,8 @@ mod a_leaf {
         let now = SystemTime::now();
         let at = |days: u32| leafs.for_host("example.com", now + DAY * days).unwrap().cert[0].clone();
         let first = at(0);
-        assert_eq!(first, at(180));
-        let renewed = at(190);
+        assert_eq!(first, at(88));
+        let renewed = at(90);
         assert_ne!(first, renewed);
         assert_eq!(renewed, at(191));
     }

@@ -5,19 +5,28 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::HandshakeKind;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 use tokio_rustls::server::TlsStream;
 
 use super::alert;
 use crate::{failure::Failure, wire::Io};
 
+/// How soon after the handshake a silent leaving counts as an answer to our certificate. Browsers keep spare
+/// connections for longer before they give them up.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
 /// Tells, once a client's connection has ended, whether it ended because of our certificate.
 ///
 /// Some clients judge the certificate only after the handshake: their alert, or their silent leaving, is then
-/// the first thing read from the connection. It is kept here, because on its way through an HTTP codec the
-/// error loses its kind.
+/// the first thing read from the connection. (Measured: wget tears the connection off, Git with GnuTLS closes it
+/// properly.) It is kept here, because on its way through an HTTP codec an error loses its kind.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Refusal(Arc<OnceLock<Failure>>);
 
@@ -35,20 +44,36 @@ impl Refusal {
 pub(super) struct ClientStream<T> {
     tls: TlsStream<T>,
     refusal: Refusal,
-    heard: bool,
+    /// Since when the client's first word is awaited; `None` once it came. A client that resumed a session has
+    /// accepted our certificate before.
+    awaited_since: Option<Instant>,
 }
 
 impl<T> ClientStream<T> {
     pub(super) fn new(tls: TlsStream<T>) -> Self {
-        Self { tls, refusal: Refusal::default(), heard: false }
+        let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        Self { tls, refusal: Refusal::default(), awaited_since: (!resumed).then(Instant::now) }
     }
 
     pub(super) fn refusal(&self) -> Refusal {
         self.refusal.clone()
     }
 
-    fn refuse(&self, failure: Failure) {
-        // Only the first is of interest.
+    /// Takes note of how a connection ended. Only the first word is of interest, so later calls change nothing.
+    fn ended(&mut self, error: Option<&io::Error>) {
+        let Some(since) = self.awaited_since.take() else { return };
+        let left = match error {
+            None => true,
+            Some(error) => {
+                matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+            }
+        };
+        let failure = match error.and_then(alert::distrust) {
+            Some(failure) => failure,
+            None if left && since.elapsed() < ANSWERS_WITHIN => alert::left_after_certificate(),
+            None => return,
+        };
+        // It is set here only, and once.
         let _ = self.refusal.0.set(failure);
     }
 }
@@ -56,24 +81,19 @@ impl<T> ClientStream<T> {
 impl<T: Io> AsyncRead for ClientStream<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        let result = ready!(Pin::new(&mut this.tls).poll_read(cx, buf));
-        if buf.filled().len() > before {
-            this.heard = true;
-        }
-        Poll::Ready(match result {
-            Ok(()) => Ok(()),
+        let (room, before) = (buf.remaining(), buf.filled().len());
+        match ready!(Pin::new(&mut this.tls).poll_read(cx, buf)) {
+            Ok(()) if buf.filled().len() > before => this.awaited_since = None,
+            Ok(()) if room == 0 => {}
+            Ok(()) => this.ended(None),
             Err(error) => {
-                if let Some(failure) = alert::distrust(&error) {
-                    this.refuse(failure);
+                this.ended(Some(&error));
+                if error.kind() != io::ErrorKind::UnexpectedEof {
+                    return Poll::Ready(Err(error));
                 }
-                let torn_off = error.kind() == io::ErrorKind::UnexpectedEof;
-                if !this.heard && (torn_off || error.kind() == io::ErrorKind::ConnectionReset) {
-                    this.refuse(alert::left_after_certificate());
-                }
-                if torn_off { Ok(()) } else { Err(error) }
             }
-        })
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

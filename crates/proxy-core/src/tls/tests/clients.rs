@@ -1,6 +1,6 @@
 //! The client's side.
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -171,7 +171,7 @@ async fn sessions_are_resumed_across_connections() {
     let (acceptor, ca) = acceptor();
     for (version, name) in VERSIONS {
         let config = client(&ca, version);
-        let mut kinds = Vec::new();
+        let (mut kinds, mut suspected) = (Vec::new(), Vec::new());
         for _ in 0..2 {
             let outcome = shake(&acceptor, config.clone(), "example.com", None).await;
             let (mut client, mut proxy) = (outcome.client.unwrap(), outcome.proxy.unwrap());
@@ -180,8 +180,12 @@ async fn sessions_are_resumed_across_connections() {
             proxy.io.flush().await.unwrap();
             client.read_u8().await.unwrap();
             kinds.push(client.get_ref().1.handshake_kind());
+            drop(client);
+            proxy.io.read(&mut [0; 1]).await.unwrap();
+            suspected.push(proxy.refusal.get().is_some());
         }
         assert_eq!(kinds[1], Some(rustls::HandshakeKind::Resumed), "{name}");
+        assert_eq!(suspected, [true, false], "who resumes has accepted our certificate before");
     }
 }
 
@@ -208,29 +212,38 @@ async fn client_that_leaves_silently_after_the_certificate_is_suspected_only() {
     }
 }
 
-/// As Node.js does: it finishes the handshake, judges the certificate, and destroys the socket.
-#[tokio::test]
-async fn client_that_leaves_without_a_word_after_the_handshake_is_suspected() {
+/// A client that judges the certificate after the handshake only.
+fn late_judge(version: &'static SupportedProtocolVersion) -> ClientConfig {
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier::any(provider())))
+        .with_no_client_auth()
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_leaves_at_once_after_the_handshake_is_suspected() {
     let (acceptor, _) = acceptor();
     for (version, _) in VERSIONS {
-        let config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier::any(provider())))
-            .with_no_client_auth();
-        let outcome = shake(&acceptor, config.clone(), "example.com", None).await;
-        let mut proxy = outcome.proxy.unwrap();
-        drop(outcome.client.unwrap());
-        assert_eq!(proxy.io.read(&mut [0; 8]).await.unwrap(), 0);
-        assert_eq!(proxy.refusal.get().map(|failure| failure.kind), Some(FailureKind::ClientTls));
-
-        // One that says goodbye (a browser that needs its spare connection no more) is not.
-        let outcome = shake(&acceptor, config, "example.com", None).await;
-        let mut proxy = outcome.proxy.unwrap();
-        outcome.client.unwrap().shutdown().await.unwrap();
-        assert_eq!(proxy.io.read(&mut [0; 8]).await.unwrap(), 0);
-        assert!(proxy.refusal.get().is_none());
+        for (says_goodbye, after, suspected) in [
+            (false, Duration::ZERO, true),
+            (true, Duration::ZERO, true),
+            // A browser that needs its spare connection no more.
+            (false, Duration::from_secs(10), false),
+            (true, Duration::from_secs(10), false),
+        ] {
+            let outcome = shake(&acceptor, late_judge(version), "example.com", None).await;
+            let (mut client, mut proxy) = (outcome.client.unwrap(), outcome.proxy.unwrap());
+            tokio::time::advance(after).await;
+            if says_goodbye {
+                client.shutdown().await.unwrap();
+            }
+            drop(client);
+            assert_eq!(proxy.io.read(&mut [0; 8]).await.unwrap(), 0);
+            let kind = proxy.refusal.get().map(|failure| failure.kind);
+            assert_eq!(kind, suspected.then_some(FailureKind::ClientTls), "{says_goodbye} {after:?}");
+        }
     }
 }
 
