@@ -209,7 +209,7 @@ async fn transfer<'c>(
             }
             transfer
         }
-        Lease::Http2(mut upstream, facts) => {
+        Lease::Http2(upstream, facts) => {
             ledger.upstream(&facts, reused, dialled);
             let (out, encoding) = forward::request(head, shape, Leg::Http2);
             let to_come =

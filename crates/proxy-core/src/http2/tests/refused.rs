@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
 use crate::{
-    http2::{BodyToCome, RefusedRequest},
+    http2::{BodyToCome, downstream::RefusedRequest},
     wire::WireErrorKind,
 };
 

@@ -9,7 +9,7 @@ use tokio::{io::duplex, task::JoinHandle};
 
 use super::*;
 use crate::{
-    http2::{BodyToCome, Driver, ResponseReader, Upstream, Writer},
+    http2::{BodyToCome, ResponseReader, Upstream, Writer, upstream::Driver},
     wire::WireErrorKind,
 };
 
