@@ -77,6 +77,13 @@ pub(crate) enum Writer<'c> {
 }
 
 impl Writer<'_> {
+    /// Goes on as raw bytes: what follows an upgrade, or fills a tunnel.
+    pub(crate) fn make_raw(&mut self) {
+        if let Self::Http1(writer) = self {
+            writer.make_raw();
+        }
+    }
+
     /// Writes a piece and flushes it. Not cancel safe: after a drop the message is broken.
     pub(crate) async fn data(&mut self, data: Bytes) -> Result<(), WireError> {
         match self {

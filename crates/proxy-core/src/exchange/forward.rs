@@ -84,13 +84,9 @@ pub(crate) fn request(head: &RequestHead, shape: Shape, to: Leg) -> (RequestHead
     let encoding = match shape {
         Shape::Empty => Encoding::None,
         Shape::Length(length) => Encoding::Length(length),
-        Shape::Unknown | Shape::UntilClose => {
-            if !out.headers.contains("transfer-encoding") {
-                out.headers.push("Transfer-Encoding", "chunked");
-            }
-            Encoding::Chunked
-        }
+        Shape::Unknown | Shape::UntilClose => Encoding::Chunked,
     };
+    encoding.put_right(&mut out.headers);
     (out, encoding)
 }
 
@@ -161,18 +157,13 @@ pub(crate) fn response(
             Encoding::None
         }
         Shape::Length(length) => Encoding::Length(length),
-        Shape::Unknown if request.version == Version::HTTP_11 => {
-            if !out.headers.contains("transfer-encoding") {
-                out.headers.push("Transfer-Encoding", "chunked");
-            }
-            Encoding::Chunked
-        }
+        Shape::Unknown if request.version == Version::HTTP_11 => Encoding::Chunked,
         Shape::Unknown | Shape::UntilClose => {
-            out.headers.remove("transfer-encoding");
             close = true;
             Encoding::UntilClose
         }
     };
+    encoding.put_right(&mut out.headers);
     if !switching {
         put_connection(&mut out.headers, request.version, close);
     }
@@ -272,6 +263,18 @@ mod tests {
         assert!(matches!(to_11.encoding, Encoding::Chunked) && !to_11.close);
         let to_10 = response(&request_head(Version::HTTP_10, &[]), &head, Shape::Unknown, true);
         assert!(matches!(to_10.encoding, Encoding::UntilClose) && to_10.close);
+    }
+
+    #[test]
+    fn framing_fields_say_what_the_framing_is_whatever_was_made_of_them() {
+        let edited =
+            request_head(Version::HTTP_11, &[("Host", "example.com"), ("Transfer-Encoding", "chunked")]);
+        let (out, _) = request(&edited, Shape::Length(5), Leg::Http1);
+        assert_eq!(text(&out.headers), ["Host: example.com", "Content-Length: 5"]);
+        let mut twice = ResponseHead::new(StatusCode::OK);
+        twice.headers = headers(&[("content-length", "5, 5"), ("A", "1"), ("Content-Length", "5")]);
+        let out = response(&request_head(Version::HTTP_11, &[]), &twice, Shape::Length(5), true);
+        assert_eq!(text(&out.head.headers), ["content-length: 5", "A: 1"]);
     }
 
     #[test]

@@ -104,6 +104,8 @@ pub(crate) async fn relay(
     tap: Tap,
 ) -> Outcome {
     from_client.make_raw();
+    to_upstream.make_raw();
+    to_client.make_raw();
     let half = AtomicBool::new(false);
     let result = {
         let up = one_way(timeouts, ledger, &tap, &half, Direction::ToUpstream, from_client, &mut to_upstream);

@@ -88,7 +88,8 @@ impl Decoder {
     }
 
     /// Tells whether the body has come to its proper end.
-    pub(crate) fn is_done(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
     }
 

@@ -84,6 +84,14 @@ impl<W> Writer<W> {
         self.state = State::Body(encoding);
     }
 
+    /// Goes on as raw bytes until the connection closes: what follows an upgrade, or fills a tunnel. What was put and
+    /// not yet written goes first.
+    pub(crate) fn make_raw(&mut self) {
+        if self.state != State::Spent {
+            self.state = State::Body(Encoding::UntilClose);
+        }
+    }
+
     /// Tells whether the last message was ended properly and all of it written, so that another may follow.
     pub(crate) fn is_clean(&self) -> bool {
         self.state == State::Clean && self.out.is_empty()

@@ -209,6 +209,31 @@ fn heads_come_only_between_messages() {
     assert!(text(writer).ends_with("HTTP/1.1 101 Switching Protocols\r\n\r\nraw"));
 }
 
+#[test]
+fn raw_bytes_follow_an_upgrade_on_either_half() {
+    let mut upstream = Writer::new(Vec::new());
+    upstream.put_request(&head(Method::GET, "/", &[]), TargetForm::Origin).unwrap();
+    upstream.begin(Encoding::None);
+    now(upstream.end(None)).unwrap();
+    let mut client = Writer::new(Vec::new());
+    client.put_response(&ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS)).unwrap();
+    client.begin(Encoding::None);
+    let tunnel = Writer::new(Vec::new());
+    for (mut writer, before) in [
+        (upstream, "GET / HTTP/1.1\r\n\r\n"),
+        (client, "HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+        (tunnel, ""),
+    ] {
+        writer.make_raw();
+        now(writer.data(Bytes::from_static(b"frame"))).unwrap();
+        assert!(!writer.is_clean());
+        now(writer.shutdown()).unwrap();
+        writer.make_raw();
+        assert!(now(writer.data(Bytes::from_static(b"late"))).is_err(), "closed");
+        assert_eq!(text(writer), format!("{before}frame"));
+    }
+}
+
 #[tokio::test]
 async fn a_write_that_is_dropped_or_fails_spends_the_connection() {
     let (peer, io) = tokio::io::duplex(10);
