@@ -5,10 +5,12 @@
     reason = "what these commands find is told on the terminal"
 )]
 
+mod bench;
 mod ci;
 mod codegen;
 mod process;
 mod repo;
+mod service;
 mod steps;
 mod tidy;
 
@@ -36,6 +38,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Measures requests per second and CPU seconds per 1,000 requests through the proxy, against going direct.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -43,12 +47,13 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(&repo),
         Command::Tidy => tidy::run(&repo),
         Command::Codegen { check } => codegen::run(&repo, check),
+        Command::Bench(arguments) => bench::run(&repo, &arguments),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<process::Missing>() { 2 } else { 1 })
         }
     }
 }

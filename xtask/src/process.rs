@@ -1,8 +1,20 @@
 //! Running commands, and what a command needs that is not there.
 
-use std::process::Command;
+use std::{fmt, process::Command};
 
 use anyhow::{Context, Result, bail};
+
+/// What has to be installed before a command can run; the exit code is 2.
+#[derive(Debug)]
+pub(crate) struct Missing(pub(crate) Vec<String>);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "missing: {}", self.0.join("; "))
+    }
+}
+
+impl std::error::Error for Missing {}
 
 /// Runs `command` and returns its stdout; fails with its stderr.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
