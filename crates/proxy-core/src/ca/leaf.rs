@@ -84,7 +84,8 @@ impl Leafs {
         Ok(Self { ca, public_key, signing_key, capacity: capacity.max(1), kept: Mutex::default() })
     }
 
-    pub(crate) fn authority(&self) -> &CertificateAuthority {
+    #[cfg(test)]
+    pub(super) fn authority(&self) -> &CertificateAuthority {
         &self.ca
     }
 

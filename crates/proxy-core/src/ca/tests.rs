@@ -338,7 +338,7 @@ mod a_leaf {
         assert_eq!(first, at(88));
         let renewed = at(90);
         assert_ne!(first, renewed);
-        assert_eq!(renewed, at(191));
+        assert_eq!(renewed, at(91));
     }
 
     #[test]

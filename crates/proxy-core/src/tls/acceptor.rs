@@ -12,7 +12,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
+use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     alert, facts,
@@ -76,26 +76,13 @@ impl Acceptor {
         alpn: Option<Vec<u8>>,
         timeout: Duration,
     ) -> Result<Accepted, Failure> {
-        let hello = Hello::read(io, timeout).await?;
-        self.finish(hello, host_fallback, alpn).await
-    }
-
-    /// Does the rest of the handshake after the client's hello; otherwise as [`accept`](Self::accept).
-    pub(crate) async fn finish<T: Io>(
-        &self,
-        hello: Hello<T>,
-        host_fallback: &str,
-        alpn: Option<Vec<u8>>,
-    ) -> Result<Accepted, Failure> {
-        let Hello { start, sni, alpn: offered, deadline, timeout } = hello;
-        let host = sni.as_deref().unwrap_or(host_fallback);
-        let leaf = self
-            .leafs
-            .for_host(host, SystemTime::now())
-            .map_err(|error| Failure::new(FailureKind::ClientTls, error.to_string()))?;
-        let mut config = self.base.clone();
-        config.cert_resolver = Arc::new(ThisLeaf(leaf));
-        config.alpn_protocols = alpn.into_iter().filter(|chosen| offered.contains(chosen)).collect();
+        let deadline = Instant::now() + timeout;
+        let start = match timeout_at(deadline, LazyConfigAcceptor::new(Default::default(), io)).await {
+            Ok(Ok(start)) => start,
+            Ok(Err(error)) => return Err(failure_in_hello(&error)),
+            Err(_elapsed) => return Err(too_slow(timeout)),
+        };
+        let (sni, config) = self.answer(&start.client_hello(), host_fallback, alpn)?;
         let tls = match timeout_at(deadline, start.into_stream(Arc::new(config))).await {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => return Err(failure_after_hello(&error)),
@@ -106,47 +93,25 @@ impl Acceptor {
         let refusal = stream.refusal();
         Ok(Accepted { io: Box::new(stream), facts, refusal })
     }
-}
 
-/// A connection whose client has said hello and waits for the answer.
-pub(crate) struct Hello<T> {
-    start: StartHandshake<T>,
-    sni: Option<String>,
-    alpn: Vec<Vec<u8>>,
-    deadline: Instant,
-    timeout: Duration,
-}
-
-impl<T: Io> Hello<T> {
-    /// Reads the hello. `timeout` bounds the whole handshake, from here on.
-    ///
-    /// Dropping the future drops the connection.
-    ///
-    /// # Errors
-    ///
-    /// When it is no hello, or not whole in time.
-    pub(crate) async fn read(io: T, timeout: Duration) -> Result<Self, Failure> {
-        let deadline = Instant::now() + timeout;
-        let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io);
-        let start = match timeout_at(deadline, acceptor).await {
-            Ok(Ok(start)) => start,
-            Ok(Err(error)) => return Err(failure_in_hello(&error)),
-            Err(_elapsed) => return Err(too_slow(timeout)),
-        };
-        let hello = start.client_hello();
+    /// The server name a hello asks for, and the configuration that answers it.
+    fn answer(
+        &self,
+        hello: &ClientHello<'_>,
+        host_fallback: &str,
+        alpn: Option<Vec<u8>>,
+    ) -> Result<(Option<String>, ServerConfig), Failure> {
         let sni = hello.server_name().map(str::to_owned);
-        let alpn = hello.alpn().map(|names| names.map(<[u8]>::to_vec).collect()).unwrap_or_default();
-        Ok(Self { start, sni, alpn, deadline, timeout })
-    }
-
-    /// The server name the client asks for.
-    pub(crate) fn sni(&self) -> Option<&str> {
-        self.sni.as_deref()
-    }
-
-    /// The protocols the client offers by ALPN, in its order; none when it does not speak ALPN.
-    pub(crate) fn alpn(&self) -> &[Vec<u8>] {
-        &self.alpn
+        let host = sni.as_deref().unwrap_or(host_fallback);
+        let leaf = self
+            .leafs
+            .for_host(host, SystemTime::now())
+            .map_err(|error| Failure::new(FailureKind::ClientTls, error.to_string()))?;
+        let offers = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|it| it == name));
+        let mut config = self.base.clone();
+        config.cert_resolver = Arc::new(ThisLeaf(leaf));
+        config.alpn_protocols = alpn.into_iter().filter(|chosen| offers(chosen)).collect();
+        Ok((sni, config))
     }
 }
 

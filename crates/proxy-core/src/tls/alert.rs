@@ -15,7 +15,7 @@ const HOW_TO_TRUST: &str =
 ///
 /// Some clients finish the handshake before they judge the certificate, so this is to be asked of the first
 /// read of a fresh connection too.
-pub(crate) fn distrust(error: &io::Error) -> Option<Failure> {
+pub(super) fn distrust(error: &io::Error) -> Option<Failure> {
     match tls_error(error)? {
         rustls::Error::AlertReceived(alert) => refusal(*alert),
         _ => None,

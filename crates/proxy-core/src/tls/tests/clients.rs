@@ -14,7 +14,7 @@ use super::{LIMIT, VERSIONS, names, provider};
 use crate::{
     ca::{CertificateAuthority, Leafs},
     failure::{Failure, FailureKind},
-    tls::{Accepted, Acceptor, Hello, distrust, verify::Verifier},
+    tls::{Acceptor, acceptor::Accepted, alert::distrust, verify::Verifier},
 };
 
 fn acceptor() -> (Acceptor, CertificateAuthority) {
@@ -148,25 +148,6 @@ async fn leaf_for_an_address_satisfies_a_client_that_dials_the_address() {
 }
 
 #[tokio::test]
-async fn hello_is_known_before_it_is_answered() {
-    let (acceptor, ca) = acceptor();
-    let (near, far) = duplex(64 * 1024);
-    let mut config = client(&ca, &TLS13);
-    config.alpn_protocols = names(&["h2", "http/1.1"]);
-    let connector = TlsConnector::from(Arc::new(config));
-    let proxy = async {
-        let hello = Hello::read(far, LIMIT).await?;
-        assert_eq!(hello.sni(), Some("example.com"));
-        assert_eq!(hello.alpn(), names(&["h2", "http/1.1"]));
-        acceptor.finish(hello, "", Some(b"http/1.1".to_vec())).await
-    };
-    let (client, proxy) =
-        tokio::join!(connector.connect(ServerName::try_from("example.com").unwrap(), near), proxy);
-    client.unwrap();
-    assert_eq!(proxy.unwrap().facts.alpn.as_deref(), Some("http/1.1"));
-}
-
-#[tokio::test]
 async fn sessions_are_resumed_across_connections() {
     let (acceptor, ca) = acceptor();
     for (version, name) in VERSIONS {
@@ -181,7 +162,7 @@ async fn sessions_are_resumed_across_connections() {
             client.read_u8().await.unwrap();
             kinds.push(client.get_ref().1.handshake_kind());
             drop(client);
-            proxy.io.read(&mut [0; 1]).await.unwrap();
+            assert_eq!(proxy.io.read(&mut [0; 1]).await.unwrap(), 0);
             suspected.push(proxy.refusal.get().is_some());
         }
         assert_eq!(kinds[1], Some(rustls::HandshakeKind::Resumed), "{name}");

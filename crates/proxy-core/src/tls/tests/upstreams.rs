@@ -17,7 +17,7 @@ use super::{LIMIT, VERSIONS, names, provider};
 use crate::{
     error::ErrorKind,
     failure::{Failure, FailureKind},
-    tls::{Connected, Connector, HostPattern, UpstreamTrust, upstream_alpn},
+    tls::{Connected, Connector, UpstreamTrust, upstream_alpn},
 };
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -238,7 +238,7 @@ async fn self_signed_certificate_named_as_trusted_is_accepted_for_its_names_and_
 #[tokio::test]
 async fn insecure_hosts_and_only_they_may_show_any_certificate() {
     let upstream = Upstream::self_signed(&server_params(&["whatever"]));
-    let connector = connector(UpstreamTrust::nobody().with_insecure_host("*.dev.example"));
+    let connector = connector(UpstreamTrust::nobody().with_insecure_host("*.dev.example".parse().unwrap()));
     for (version, name) in VERSIONS {
         let mut only = Upstream::self_signed(&server_params(&["whatever"]));
         let key = KeyPair::generate().unwrap();
@@ -312,26 +312,6 @@ fn only_spoken_protocols_are_offered_in_the_clients_order() {
         (&[], &[]),
     ] {
         assert_eq!(upstream_alpn(&names(client)), names(offered));
-    }
-}
-
-#[test]
-fn host_patterns_match_as_documented() {
-    for (pattern, host, expected) in [
-        ("example.com", "EXAMPLE.com", true),
-        ("Example.com.", "example.com", true),
-        ("example.com", "a.example.com", false),
-        ("*.example.com", "a.example.com", true),
-        ("*.example.com", "a.b.Example.Com.", true),
-        ("*.example.com", "example.com", false),
-        ("*.example.com", ".example.com", false),
-        ("*.example.com", "badexample.com", false),
-        ("*", "anything", true),
-        ("[::1]", "::1", true),
-        ("127.0.0.1", "127.0.0.1", true),
-        ("", "example.com", false),
-    ] {
-        assert_eq!(HostPattern::new(pattern).matches(host), expected, "{pattern} {host}");
     }
 }
 
