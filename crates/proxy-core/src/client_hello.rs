@@ -219,3 +219,216 @@ impl<'a> Reader<'a> {
         self.take(usize::from(len)).map(Reader)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::{collection::vec, prelude::*};
+    use rustls::{
+        ClientConfig, ClientConnection, RootCertStore,
+        pki_types::ServerName,
+        version::{TLS12, TLS13},
+    };
+
+    use super::*;
+
+    fn config(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth()
+    }
+
+    /// The first flight of a real client.
+    fn first_flight(config: ClientConfig, host: &str) -> Vec<u8> {
+        let host = ServerName::try_from(host.to_owned()).unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), host).unwrap();
+        let mut bytes = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    fn summary(sni: Option<&str>, alpn: &[&str]) -> ClientHelloSummary {
+        let alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        ClientHelloSummary { sni: sni.map(str::to_owned), alpn, ech: false }
+    }
+
+    /// Feeds the bytes one by one: nothing but the last of the ClientHello may tell.
+    #[track_caller]
+    fn check(bytes: &[u8], expected: &ClientHelloSummary) {
+        let end = (0..=bytes.len()).find(|len| parse(&bytes[..*len]) != Parsed::NeedMore).unwrap();
+        assert_eq!(parse(&bytes[..end]), Parsed::Yes(expected.clone()));
+        assert_eq!(end, bytes.len());
+        assert_eq!(parse(&[bytes, b"what follows"].concat()), Parsed::Yes(expected.clone()));
+    }
+
+    #[test]
+    fn hellos_of_a_real_client_are_read_byte_by_byte() {
+        for versions in [&[&TLS12][..], &[&TLS13], &[&TLS12, &TLS13]] {
+            check(&first_flight(config(versions), "example.com"), &summary(Some("example.com"), &[]));
+
+            let mut mute = config(versions);
+            mute.enable_sni = false;
+            check(&first_flight(mute, "example.com"), &summary(None, &[]));
+
+            // An address is no name to ask for (RFC 6066 section 3).
+            check(&first_flight(config(versions), "127.0.0.1"), &summary(None, &[]));
+
+            let mut browser = config(versions);
+            browser.alpn_protocols = vec![b"h2".to_vec(), b"\x1a\x1a".to_vec(), b"http/1.1".to_vec()];
+            check(&first_flight(browser, "a.example"), &summary(Some("a.example"), &["h2", "http/1.1"]));
+        }
+    }
+
+    #[test]
+    fn hellos_over_many_records_are_joined() {
+        for size in [32, 33, 64, 100] {
+            let mut config = config(&[&TLS13]);
+            config.max_fragment_size = Some(size);
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            let flight = first_flight(config, "fragmented.example");
+            assert!(flight.len() > 2 * size);
+            check(&flight, &summary(Some("fragmented.example"), &["h2"]));
+        }
+    }
+
+    #[test]
+    fn a_hello_cut_into_records_of_one_byte_is_joined() {
+        let flight = first_flight(config(&[&TLS13]), "example.com");
+        let records: Vec<u8> = flight[5..].iter().flat_map(|byte| [22, 3, 1, 0, 1, *byte]).collect();
+        check(&records, &summary(Some("example.com"), &[]));
+    }
+
+    #[test]
+    fn encrypted_client_hello_is_noticed() {
+        let hello = hello(&[(ENCRYPTED_CLIENT_HELLO, b"\0\0\x01")]);
+        assert_eq!(
+            parse(&record(&hello)),
+            Parsed::Yes(ClientHelloSummary { ech: true, ..summary(None, &[]) })
+        );
+    }
+
+    /// The body of a ClientHello with these extensions.
+    fn hello(extensions: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = b"\x03\x03".to_vec();
+        body.extend([7; 32]);
+        body.extend(b"\0\0\x02\x13\x01\x01\0");
+        let data: Vec<u8> = extensions
+            .iter()
+            .flat_map(|(kind, data)| {
+                [&kind.to_be_bytes()[..], &(data.len() as u16).to_be_bytes(), data].concat()
+            })
+            .collect();
+        body.extend((data.len() as u16).to_be_bytes());
+        body.extend(data);
+        body
+    }
+
+    /// A ClientHello with this body in records as large as may be.
+    fn record(body: &[u8]) -> Vec<u8> {
+        let mut message = vec![CLIENT_HELLO];
+        message.extend(&(body.len() as u32).to_be_bytes()[1..]);
+        message.extend(body);
+        message
+            .chunks(MAX_FRAGMENT_BYTES)
+            .flat_map(|part| [&[22, 3, 1][..], &(part.len() as u16).to_be_bytes(), part].concat())
+            .collect()
+    }
+
+    #[test]
+    fn names_that_can_be_no_hosts_are_left_out() {
+        let long = "a".repeat(254);
+        for (name, sni) in [
+            ("example.com", Some("example.com")),
+            ("EXAMPLE.com.", Some("EXAMPLE.com.")),
+            ("a_b.example", Some("a_b.example")),
+            ("", None),
+            (".", None),
+            ("a b", None),
+            ("a\0b", None),
+            ("bücher.example", None),
+            (&*long, None),
+            (&long[1..], Some(&long[1..])),
+        ] {
+            let mut data = (name.len() as u16 + 3).to_be_bytes().to_vec();
+            data.push(HOST_NAME);
+            data.extend((name.len() as u16).to_be_bytes());
+            data.extend(name.as_bytes());
+            let hello = hello(&[(SERVER_NAME, &data)]);
+            assert_eq!(parse(&record(&hello)), Parsed::Yes(summary(sni, &[])), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn hellos_of_a_wrong_form_are_none() {
+        let empty = hello(&[]);
+        let no_extensions = &empty[..empty.len() - 2];
+        assert_eq!(parse(&record(no_extensions)), Parsed::Yes(summary(None, &[])));
+        let changed = |at: usize, byte: u8| {
+            let mut hello = empty.clone();
+            hello[at] = byte;
+            hello
+        };
+        let h2: &[u8] = b"\0\x03\x02h2";
+        for (form, hello) in [
+            ("nothing", Vec::new()),
+            ("cut short", empty[..30].to_vec()),
+            ("of SSL 2", changed(0, 2)),
+            ("with a session id beyond its end", changed(34, 32)),
+            ("with an odd list of cipher suites", changed(36, 1)),
+            ("with extensions beyond its end", changed(42, 1)),
+            ("with bytes after its extensions", [&empty[..], b"x"].concat()),
+            ("with ALPN twice", hello(&[(ALPN, h2), (ALPN, h2)])),
+            ("with an empty ALPN", hello(&[(ALPN, b"\0\0")])),
+            ("with an empty protocol", hello(&[(ALPN, b"\0\x01\0")])),
+            ("with bytes after ALPN", hello(&[(ALPN, b"\0\x03\x02h2x")])),
+            ("with a name beyond its end", hello(&[(SERVER_NAME, b"\0\x04\0\0\x09a")])),
+        ] {
+            assert_eq!(parse(&record(&hello)), Parsed::No, "{form}");
+        }
+    }
+
+    #[test]
+    fn a_hello_beyond_the_bound_is_none() {
+        let large = |len: usize| record(&hello(&[(0xff00, &vec![0; len])]));
+        assert_eq!(parse(&large(60_000)), Parsed::Yes(summary(None, &[])));
+        let beyond = large(65_480);
+        assert!(beyond.len() > MAX_PEEKED_BYTES);
+        assert_eq!(parse(&beyond[..MAX_PEEKED_BYTES - 1]), Parsed::NeedMore);
+        assert_eq!(parse(&beyond[..MAX_PEEKED_BYTES]), Parsed::No);
+        assert_eq!(parse(&beyond), Parsed::No);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn damaged_hellos_give_one_answer_however_much_follows(
+            damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let alpn: &[u8] = b"\0\x0c\x02h2\x08http/1.1";
+            let name: &[u8] = b"\0\x0e\0\0\x0bexample.com";
+            let mut bytes = record(&hello(&[(SERVER_NAME, name), (ALPN, alpn), (ENCRYPTED_CLIENT_HELLO, b"")]));
+            for (place, value) in damage {
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+            }
+            let mut answer = Parsed::NeedMore;
+            for len in 0..=bytes.len() {
+                let now = parse(&bytes[..len]);
+                prop_assert!(answer == Parsed::NeedMore || answer == now, "{answer:?}, then {now:?}");
+                answer = now;
+            }
+        }
+
+        #[test]
+        fn random_bytes_in_a_record_never_panic(body in vec(any::<u8>(), 0..300)) {
+            parse(&record(&body));
+            parse(&[b"\x16\x03\x01", &*body].concat());
+        }
+    }
+}

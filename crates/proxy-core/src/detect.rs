@@ -122,3 +122,161 @@ fn is_token_char(byte: u8) -> bool {
 fn is_line_char(byte: u8) -> bool {
     byte >= b' ' && byte != 0x7f
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    const TLS: &str = "tls";
+    const HTTP1: &str = "http1";
+    const HTTP2: &str = "http2";
+    const UNKNOWN: &str = "unknown";
+    const MORE: &str = "need more";
+
+    fn name(detected: &Detected) -> &'static str {
+        match detected {
+            Detected::NeedMore => MORE,
+            Detected::Yes(Detection::Tls(_)) => TLS,
+            Detected::Yes(Detection::Http1) => HTTP1,
+            Detected::Yes(Detection::Http2) => HTTP2,
+            Detected::Yes(Detection::Unknown) => UNKNOWN,
+            Detected::Yes(Detection::Silent) => "silent",
+        }
+    }
+
+    #[test]
+    fn first_bytes_tell_what_is_spoken() {
+        let cases: &[(&[u8], &str)] = &[
+            (b"", MORE),
+            // HTTP/1.
+            (b"G", MORE),
+            (b"GET", MORE),
+            (b"GET ", MORE),
+            (b"GET /", HTTP1),
+            (b"get /", HTTP1),
+            (b"\r\nGET /", HTTP1),
+            (b"\r\n\r\n", MORE),
+            (b"\r\n\r\n\r\nGET /", UNKNOWN),
+            (b"M-SEARCH /", HTTP1),
+            (b"GET http:/", MORE),
+            (b"GET http://", HTTP1),
+            (b"GET HTTPS://", HTTP1),
+            (b"GET wss://", HTTP1),
+            (b"GET httpx HTTP/1.1\r\n", HTTP1),
+            (b"GET ftp://example.com/ HTTP/1.1\r\n", HTTP1),
+            (b"OPTIONS *", MORE),
+            (b"OPTIONS * HTTP/1.1\r", MORE),
+            (b"OPTIONS * HTTP/1.1\r\n", HTTP1),
+            (b"OPTIONS * HTTP/1.1\n", HTTP1),
+            (b"CONNECT example.com:443 HTTP/1.0\r\n", HTTP1),
+            (b"CONNECT example.com:443", MORE),
+            (b"GET a b HTTP/1.1\r\n", HTTP1),
+            // HTTP/2.
+            (b"P", MORE),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", MORE),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HTTP2),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0", HTTP2),
+            (b"PRI * HTTP/2.0\r\n\r\nSN", UNKNOWN),
+            (b"PRI /", HTTP1),
+            (b"PRI * HTTP/1.1\r\n", HTTP1),
+            // TLS and what only begins like it.
+            (b"\x16", MORE),
+            (b"\x16\x03\x01\x02\x00\x01", MORE),
+            (b"\x16\x02", UNKNOWN),
+            (b"\x16\x03\x04", UNKNOWN),
+            (b"\x16\x03\x01\x40\x01", UNKNOWN),
+            (b"\x16\x03\x01\x00\x00", UNKNOWN),
+            (b"\x16\x03\x01\x00\x05\x02", UNKNOWN),
+            (b"\x16\x03\x01\x00\x05\x01\xff\x00\x00", UNKNOWN),
+            (b"\x15\x03\x01\x00\x02\x02\x28", UNKNOWN),
+            // A ClientHello of SSL 2.
+            (b"\x80\x2e\x01\x03\x01", UNKNOWN),
+            // Others.
+            (b"\0", UNKNOWN),
+            (b" GET /", UNKNOWN),
+            (b"GET\t/", UNKNOWN),
+            (b"GET \0", UNKNOWN),
+            (b"GET  HTTP/1.1\r\n", UNKNOWN),
+            (b"GET HTTP/1.1\r\n", UNKNOWN),
+            (b"GET\r\n", UNKNOWN),
+            (b"OPTIONS * HTTP/1.1\rx", UNKNOWN),
+            (b"SSH-2.0-OpenSSH_9.6 Debian-1\r\n", UNKNOWN),
+            (b"SSH-2.0-Go\r\n", UNKNOWN),
+            (b"NICK guest\r\n", UNKNOWN),
+            (b"get key\r\n", UNKNOWN),
+            (b"*1\r\n$4\r\nPING\r\n", UNKNOWN),
+            (b"OPTIONS rtsp://example.com RTSP/1.0\r\n", UNKNOWN),
+            (b"REGISTER sip:example.com SIP/2.0\r\n", UNKNOWN),
+            (b"OPTIONS * HTTP/2.0\r\n", UNKNOWN),
+            (b"OPTIONS * HTTP/1.x\r\n", UNKNOWN),
+            (b"\x05\x01\x00", UNKNOWN),
+            (b"\x13BitTorrent protocol", UNKNOWN),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(name(&detect(bytes, false)), *expected, "{:?}", bytes.escape_ascii().to_string());
+        }
+    }
+
+    #[test]
+    fn methods_and_lines_have_a_bound() {
+        for (bytes, expected) in [
+            ([&[b'A'; MAX_METHOD_BYTES][..], b" /"].concat(), HTTP1),
+            ([&[b'A'; MAX_METHOD_BYTES + 1][..]].concat(), UNKNOWN),
+            ([b"CONNECT ", &[b'a'; MAX_REQUEST_LINE_BYTES - 9][..]].concat(), MORE),
+            ([b"CONNECT ", &[b'a'; MAX_REQUEST_LINE_BYTES][..]].concat(), UNKNOWN),
+        ] {
+            assert_eq!(name(&detect(&bytes, false)), expected, "{} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_bytes_settles_what_was_open() {
+        for bytes in [&b""[..], b"GET", b"PRI * HTTP/2.0\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"] {
+            assert_eq!(detect(bytes, true), Detected::Yes(Detection::Unknown));
+        }
+        assert_eq!(detect(b"GET /", true), Detected::Yes(Detection::Http1));
+    }
+
+    /// Bytes that come close to being something.
+    fn likely() -> impl Strategy<Value = Vec<u8>> {
+        let words: [&[u8]; 18] = [
+            b"GET",
+            b"CONNECT",
+            b" ",
+            b"/",
+            b"*",
+            b"http:",
+            b"HTTP/1.1",
+            b"\r",
+            b"\n",
+            b"\r\n",
+            b"PRI * HTTP/2.0",
+            b"SM",
+            b"\x16\x03\x01\x00\x05",
+            b"\x01\x00\x00",
+            b"\x16",
+            b"\0",
+            b"a:443",
+            b"\x80",
+        ];
+        vec(prop_oneof![3 => prop::sample::select(words.to_vec()).prop_map(<[u8]>::to_vec), 1 => vec(any::<u8>(), 1..4)], 0..8)
+            .prop_map(|words| words.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_answer_stays_whatever_follows(bytes in likely()) {
+            let mut answer = Detected::NeedMore;
+            for len in 0..=bytes.len() {
+                let now = detect(&bytes[..len], false);
+                prop_assert!(answer == Detected::NeedMore || answer == now, "{answer:?}, then {now:?}");
+                prop_assert_ne!(detect(&bytes[..len], true), Detected::NeedMore);
+                answer = now;
+            }
+        }
+    }
+}

@@ -124,3 +124,124 @@ impl<I: Io> AsyncWrite for Rewind<I> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const PATIENCE: Patience =
+        Patience { silence: Duration::from_secs(2), decision: Duration::from_secs(30) };
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_peeked_at_is_read_again_with_the_rest() {
+        let (mut client, io) = duplex(3);
+        let sent = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\nearly";
+        let sending = tokio::spawn(async move {
+            client.write_all(sent).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+        let (detection, mut rewind) = peek(io, PATIENCE).await.unwrap();
+        assert_eq!(detection, Detection::Http1);
+        assert!(sent.starts_with(rewind.buffered()));
+        assert!(rewind.buffered().len() < sent.len());
+        let mut first = [0; 5];
+        rewind.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"CONNE");
+        let mut rest = Vec::new();
+        rewind.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, &sent[5..]);
+        assert_eq!(rewind.buffered(), b"");
+        rewind.write_all(b"hello").await.unwrap();
+        rewind.shutdown().await.unwrap();
+        assert_eq!(sending.await.unwrap(), "hello");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_is_left_to_its_server() {
+        let (mut client, io) = duplex(64);
+        let began = Instant::now();
+        let (detection, mut rewind) = peek(io, PATIENCE).await.unwrap();
+        assert_eq!((detection, began.elapsed()), (Detection::Silent, PATIENCE.silence));
+        client.write_all(b"GET /").await.unwrap();
+        let mut late = [0; 5];
+        rewind.read_exact(&mut late).await.unwrap();
+        assert_eq!(&late, b"GET /");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_stops_before_it_tells_is_unknown() {
+        let (mut client, io) = duplex(64);
+        client.write_all(b"\x16\x03\x01\x02\x00\x01").await.unwrap();
+        let began = Instant::now();
+        let (detection, rewind) = peek(io, PATIENCE).await.unwrap();
+        assert_eq!((detection, began.elapsed()), (Detection::Unknown, PATIENCE.decision));
+        assert_eq!(rewind.buffered(), b"\x16\x03\x01\x02\x00\x01");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_ends_before_it_tells_is_unknown_at_once() {
+        for sent in [&b""[..], b"GET"] {
+            let (mut client, io) = duplex(64);
+            client.write_all(sent).await.unwrap();
+            drop(client);
+            let began = Instant::now();
+            let (detection, rewind) = peek(io, PATIENCE).await.unwrap();
+            assert_eq!((detection, began.elapsed()), (Detection::Unknown, Duration::ZERO));
+            assert_eq!(rewind.buffered(), sent);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hello_without_end_is_given_up_at_the_bound() {
+        let (mut client, io) = duplex(1_024);
+        let sending = tokio::spawn(async move {
+            // A ClientHello of 65,000 bytes, which its records' own headers bring beyond the bound.
+            client.write_all(b"\x16\x03\x01\x00\x04\x01\x00\xfd\xe8").await.unwrap();
+            while client.write_all(b"\x16\x03\x01\x00\x04wait").await.is_ok() {}
+        });
+        let (detection, rewind) = peek(io, PATIENCE).await.unwrap();
+        assert_eq!(detection, Detection::Unknown);
+        assert!(rewind.buffered().len() <= crate::detect::MAX_PEEKED_BYTES + READ_BYTES);
+        drop(rewind);
+        sending.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_fails_says_so() {
+        assert_eq!(
+            peek(failing(), PATIENCE).await.err().map(|error| error.kind()),
+            Some(io::ErrorKind::ConnectionReset)
+        );
+    }
+
+    /// A connection whose first read fails.
+    fn failing() -> impl Io {
+        struct Failing;
+        impl AsyncRead for Failing {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                _: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+        }
+        impl AsyncWrite for Failing {
+            fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+                Poll::Ready(Ok(0))
+            }
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+        }
+        Failing
+    }
+}

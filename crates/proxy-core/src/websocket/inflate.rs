@@ -100,6 +100,9 @@ impl Inflater {
         if self.lost {
             return Err(Undecodable);
         }
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let engine = self.engine.get_or_insert_with(Engine::new);
         while !bytes.is_empty() {
             if engine.ended {
