@@ -75,16 +75,16 @@ impl CertificateAuthority {
     pub fn in_memory() -> Result<Self, Error> {
         let key = KeyPair::generate().map_err(|error| Error::new(ErrorKind::Mint).because(error))?;
         let pem = self_sign(&key, SystemTime::now())?;
-        Self::assemble(key, pem, None).map_err(|error| Error::new(ErrorKind::Mint).because(error))
+        Self::assemble(key, &pem, None).map_err(|error| Error::new(ErrorKind::Mint).because(error))
     }
 
-    /// Puts a CA together from its parts; the certificate's text is kept as it is.
+    /// Puts a CA together from its parts: the key, and a text that has the certificate in it.
     pub(super) fn assemble(
         key: KeyPair,
-        pem: String,
+        pem: &str,
         directory: Option<PathBuf>,
     ) -> Result<Self, BadCertificate> {
-        let der = parse_pem(&pem)?;
+        let der = parse_pem(pem)?;
         let facts = CertificateFacts::read(&der)?;
         if facts.spki != key.subject_public_key_info() {
             return Err(BadCertificate::OtherKey);
@@ -93,6 +93,8 @@ impl CertificateAuthority {
             return Err(BadCertificate::NotAuthority);
         }
         let issuer = Issuer::from_ca_cert_der(&der, key).map_err(|_| BadCertificate::Malformed)?;
+        // Written anew, because a file may hold more than the certificate, even the key; this text is given away.
+        let pem = to_pem(&der);
         Ok(Self { inner: Arc::new(Inner { issuer, pem, der, facts, directory }) })
     }
 
@@ -207,6 +209,23 @@ fn at_unix(seconds: i64) -> SystemTime {
 fn parse_pem(pem: &str) -> Result<CertificateDer<'static>, BadCertificate> {
     use rustls::pki_types::pem::PemObject as _;
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| BadCertificate::NoPem)
+}
+
+/// The certificate in the textual encoding of RFC 7468 section 5.
+fn to_pem(der: &[u8]) -> String {
+    const LINE: usize = 64;
+    let text = BASE64.encode(der);
+    let mut pem = String::with_capacity(text.len() + text.len() / LINE + 64);
+    pem.push_str("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(rest.len().min(LINE));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = more;
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
 }
 
 /// Makes the certificate of a CA with this key, in PEM.

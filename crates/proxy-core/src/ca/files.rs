@@ -68,7 +68,7 @@ fn load(dir: &Path, now: SystemTime) -> Result<Option<CertificateAuthority>, Err
     };
     keep_private(&key_path);
     let directory = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
-    let ca = CertificateAuthority::assemble(key, pem, Some(directory)).map_err(|bad| match bad {
+    let ca = CertificateAuthority::assemble(key, &pem, Some(directory)).map_err(|bad| match bad {
         BadCertificate::OtherKey => {
             Error::new(ErrorKind::CaMismatch { certificate: path.clone(), key: key_path })
         }

@@ -166,6 +166,19 @@ mod the_directory {
         }
     }
 
+    /// Some tools keep both in one file; what is given away must be the certificate alone.
+    #[test]
+    fn a_key_beside_the_certificate_is_not_given_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = CertificateAuthority::load_or_create(dir.path()).unwrap();
+        let path = dir.path().join("ca.pem");
+        let key = fs::read_to_string(dir.path().join("ca-key.pem")).unwrap();
+        fs::write(&path, format!("{key}\n# ours\n{}", before.certificate_pem())).unwrap();
+        let after = CertificateAuthority::load_or_create(dir.path()).unwrap();
+        assert_eq!(before.certificate_pem(), after.certificate_pem());
+        assert!(!after.certificate_pem().contains("PRIVATE"));
+    }
+
     #[test]
     fn an_expired_ca_is_refused_with_its_dates() {
         let dir = tempfile::tempdir().unwrap();
@@ -284,6 +297,19 @@ mod a_leaf {
         for host in ["", ".", "a b", "bücher.example", "*.example.com", "a/b", "a:1", &"a".repeat(254)] {
             let result = leafs.for_host(host, SystemTime::now());
             assert!(matches!(result, Err(LeafError::Host(_))), "{host:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn is_refused_or_well_formed_whatever_the_host(host in "[a-zA-Z0-9.:_%\\[\\]*é -]{0,80}") {
+            let leafs = leafs(1);
+            if let Ok(key) = leafs.for_host(&host, SystemTime::now()) {
+                let san = parse(&key.cert[0]).subject_alternative_name().unwrap().unwrap().value.clone();
+                proptest::prop_assert_eq!(san.general_names.len(), 1);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    PeerIncompatible, ServerConfig,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -138,11 +138,28 @@ fn failure_after_hello(error: &io::Error) -> Failure {
         (Some(rustls::Error::AlertReceived(received)), _) => {
             Failure::new(FailureKind::ClientTls, format!("client sent alert {}", alert::name(*received)))
         }
+        (Some(rustls::Error::PeerIncompatible(reason)), _) => {
+            Failure::new(FailureKind::ClientTls, incompatible(reason))
+        }
         (Some(error), _) => Failure::new(FailureKind::ClientTls, error.to_string()),
         (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
             alert::left_after_certificate()
         }
         (None, _) => Failure::new(FailureKind::ClientTls, error.to_string()),
+    }
+}
+
+/// What an old client lacks.
+fn incompatible(reason: &PeerIncompatible) -> String {
+    use PeerIncompatible as P;
+    match reason {
+        P::Tls12NotOffered | P::Tls12NotOfferedOrEnabled | P::SupportedVersionsExtensionRequired => {
+            "client speaks neither TLS 1.2 nor TLS 1.3".to_owned()
+        }
+        P::NoCipherSuitesInCommon | P::NoSignatureSchemesInCommon => {
+            "client accepts no ECDSA certificate, or no cipher suite of the proxy".to_owned()
+        }
+        other => format!("client and proxy have no TLS in common ({other:?})"),
     }
 }
 

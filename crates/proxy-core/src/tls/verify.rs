@@ -169,6 +169,14 @@ fn explain(
         C::UnknownIssuer => {
             (FailureKind::CertificateUntrusted, unknown_issuer(&certificate, intermediates, any_root))
         }
+        C::BadSignature => {
+            let issuer = issuer_name(&certificate);
+            let detail = format!("not signed by the {issuer:?} that is trusted, but by another of that name");
+            (FailureKind::CertificateUntrusted, detail)
+        }
+        C::InvalidPurpose | C::InvalidPurposeContext { .. } => {
+            (FailureKind::CertificateUntrusted, "not meant for servers (extended key usage)".to_owned())
+        }
         other => (FailureKind::CertificateUntrusted, other.to_string()),
     };
     Failure::new(kind, one_line(&detail))
@@ -178,10 +186,14 @@ fn is_self_signed(certificate: &X509Certificate<'_>) -> bool {
     certificate.issuer().as_raw() == certificate.subject().as_raw()
 }
 
-fn unknown_issuer(certificate: &X509Certificate<'_>, intermediates: usize, any_root: bool) -> String {
+fn issuer_name(certificate: &X509Certificate<'_>) -> String {
     let issuer = certificate.issuer();
     let name = issuer.iter_common_name().next().and_then(|name| name.as_str().ok());
-    let issuer = name.map_or_else(|| issuer.to_string(), str::to_owned);
+    name.map_or_else(|| issuer.to_string(), str::to_owned)
+}
+
+fn unknown_issuer(certificate: &X509Certificate<'_>, intermediates: usize, any_root: bool) -> String {
+    let issuer = issuer_name(certificate);
     if !any_root {
         return format!(
             "issued by {issuer:?}, and no root certificate is known here (install the system's, or set \
