@@ -1,0 +1,127 @@
+//! Times as HAR writes them: instants in ISO 8601, spans in milliseconds.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::{Timestamp, civil::DateTime, tz::Offset};
+
+/// Writes an instant in UTC with milliseconds, or as many more digits as it takes to say it exactly.
+pub(crate) fn iso(at: SystemTime) -> String {
+    let at = Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH);
+    let nanos = at.subsec_nanosecond();
+    let digits = match nanos {
+        _ if nanos % 1_000_000 == 0 => 3,
+        _ if nanos % 1_000 == 0 => 6,
+        _ => 9,
+    };
+    format!("{at:.digits$}")
+}
+
+/// Reads an instant in ISO 8601. One without an offset counts as UTC.
+pub(crate) fn parse_iso(text: &str) -> Option<SystemTime> {
+    let text = text.trim();
+    let at = text.parse::<Timestamp>().ok().or_else(|| {
+        let civil = text.parse::<DateTime>().ok()?;
+        Offset::UTC.to_timestamp(civil).ok()
+    })?;
+    Some(SystemTime::from(at))
+}
+
+/// A span in milliseconds, exact to the nanosecond up to 26 days.
+#[expect(clippy::cast_precision_loss, reason = "beyond 26 days a nanosecond does not matter")]
+pub(crate) fn millis(span: Duration) -> f64 {
+    span.as_nanos() as f64 / 1e6
+}
+
+/// A span of so many milliseconds; `None` when it is negative or no number (HAR's "does not apply").
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be within range before"
+)]
+pub(crate) fn from_millis(millis: f64) -> Option<Duration> {
+    /// A thousand years: what is longer is no span of an exchange.
+    const LONGEST_MS: f64 = 1000.0 * 365.25 * 86_400_000.0;
+    (0.0..=LONGEST_MS).contains(&millis).then(|| {
+        let nanos = (millis * 1e6).round() as u128;
+        Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32)
+    })
+}
+
+/// Seconds since 1970, as `_webSocketMessages` has them: a double, which holds microseconds but not nanoseconds.
+pub(crate) fn epoch_seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// The instant so many seconds after 1970, rounded to microseconds.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be within range before"
+)]
+pub(crate) fn from_epoch_seconds(seconds: f64) -> Option<SystemTime> {
+    /// The end of the year 9999.
+    const LAST: f64 = 253_402_300_799.0;
+    let since =
+        (0.0..=LAST).contains(&seconds).then(|| Duration::from_micros((seconds * 1e6).round() as u64))?;
+    SystemTime::UNIX_EPOCH.checked_add(since)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(secs: u64, nanos: u32) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::new(secs, nanos)
+    }
+
+    #[test]
+    fn instants_are_written_with_milliseconds_or_what_more_it_takes() {
+        for (nanos, text) in [
+            (0, "2026-11-21T02:44:18.000Z"),
+            (120_000_000, "2026-11-21T02:44:18.120Z"),
+            (120_456_000, "2026-11-21T02:44:18.120456Z"),
+            (120_456_789, "2026-11-21T02:44:18.120456789Z"),
+        ] {
+            assert_eq!(iso(at(1_795_229_058, nanos)), text);
+        }
+    }
+
+    #[test]
+    fn instants_of_other_tools_are_read() {
+        let expected = Some(at(1_795_229_058, 120_000_000));
+        for text in [
+            "2026-11-21T02:44:18.120Z",
+            "2026-11-21T03:44:18.120+01:00",
+            "2026-11-21T03:44:18.12+0100",
+            "2026-11-20T21:44:18.1200000-05:00",
+            "2026-11-21T02:44:18.120",
+            " 2026-11-21 02:44:18.120Z",
+        ] {
+            assert_eq!(parse_iso(text), expected, "{text}");
+        }
+        for text in ["", "yesterday", "2026-13-01T00:00:00Z", "1795229058"] {
+            assert_eq!(parse_iso(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_span_is_none() {
+        for millis in [-1.0, -0.5, f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(from_millis(millis), None, "{millis}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn times_read_back_as_written(secs in 0u64..4_000_000_000, nanos in 0u32..1_000_000_000, span in 0u64..(1 << 51)) {
+            let instant = at(secs, nanos);
+            prop_assert_eq!(parse_iso(&iso(instant)), Some(instant));
+            let span = Duration::from_nanos(span);
+            prop_assert_eq!(from_millis(millis(span)), Some(span));
+            let micros = at(secs, nanos / 1000 * 1000);
+            prop_assert_eq!(from_epoch_seconds(epoch_seconds(micros)), Some(micros));
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The `_wirescope` object of an entry: what HAR has no place for, so that an import gives back the same exchange.
+
+use std::net::SocketAddr;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use capture_store::{ExchangeKind, ExchangeState, Peer, Recorded};
+use http::StatusCode;
+use proxy_core::{Failure, FailureKind, ResponseHead, ResponseSource, Sizes, TlsFacts};
+use serde::{Deserialize, Serialize};
+
+use crate::text::{Field, from_fields, is_false, to_fields};
+
+/// What HAR has no place for. Every part may be missing, and is then what the rest of the entry says.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Extra {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<FailureExtra>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
+    /// The head's own parts, where the URL does not give them back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<TargetExtra>,
+    /// A reason phrase that `statusText` does not give back: `null` inside where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<ReasonExtra>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tunnel: Option<String>,
+    /// Bytes towards upstream and towards the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tunnel_bytes: Option<(u64, u64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client: Option<PeerExtra>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upstream: Option<PeerExtra>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) request_trailers: Vec<Field>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) response_trailers: Vec<Field>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) informational: Vec<InterimExtra>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) request_body: Option<BodyExtra>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) response_body: Option<BodyExtra>,
+    /// From beginning to end in milliseconds; `time` is the sum of the timings, as HAR asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) total: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sizes: Option<SizesExtra>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct FailureExtra {
+    pub(crate) code: String,
+    pub(crate) side: String,
+    pub(crate) detail: String,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct TargetExtra {
+    pub(crate) scheme: String,
+    pub(crate) authority: String,
+    pub(crate) target: String,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ReasonExtra {
+    /// The phrase, one character per byte.
+    pub(crate) latin1: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct PeerExtra {
+    pub(crate) connection: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TlsExtra>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct TlsExtra {
+    pub(crate) version: String,
+    pub(crate) cipher: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) alpn: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sni: Option<String>,
+    /// DER in base64, leaf first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) certificates: Vec<String>,
+    /// The `seq` of the earlier entry that shows the same chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificates_of: Option<u64>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct InterimExtra {
+    pub(crate) status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    pub(crate) http_version: String,
+    pub(crate) headers: Vec<Field>,
+}
+
+/// How much of a body was recorded, and in what form it stands in the entry.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct BodyExtra {
+    pub(crate) wire_bytes: u64,
+    pub(crate) stored_bytes: u64,
+    pub(crate) complete: bool,
+    /// The text is the body as it was on the wire, its content coding still on.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) coded: bool,
+    /// The body was left out of the file.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) omitted: bool,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct SizesExtra {
+    pub(crate) request_head: u64,
+    pub(crate) request_body: u64,
+    pub(crate) response_head: u64,
+    pub(crate) response_body: u64,
+}
+
+/// The word for a kind.
+pub(crate) fn kind_word(kind: ExchangeKind) -> &'static str {
+    match kind {
+        ExchangeKind::WebSocket => "websocket",
+        ExchangeKind::Upgrade => "upgrade",
+        ExchangeKind::Tunnel => "tunnel",
+        _ => "http",
+    }
+}
+
+/// The kind a word stands for.
+pub(crate) fn kind_of(word: &str) -> Option<ExchangeKind> {
+    Some(match word {
+        "http" => ExchangeKind::Http,
+        "websocket" => ExchangeKind::WebSocket,
+        "upgrade" => ExchangeKind::Upgrade,
+        "tunnel" => ExchangeKind::Tunnel,
+        _ => return None,
+    })
+}
+
+/// The word for a state, and the failure where it is one.
+pub(crate) fn state_words(state: &ExchangeState) -> (&'static str, Option<FailureExtra>) {
+    match state {
+        ExchangeState::Open => ("open", None),
+        ExchangeState::Mock => ("mock", None),
+        ExchangeState::Upgrade => ("upgrade", None),
+        ExchangeState::Tunnel => ("tunnel", None),
+        ExchangeState::Failed(failure) => {
+            let code = failure.kind.code().to_owned();
+            let side = failure.side().as_str().to_owned();
+            ("failed", Some(FailureExtra { code, side, detail: failure.detail.clone() }))
+        }
+        _ => ("response", None),
+    }
+}
+
+/// The state the words stand for.
+pub(crate) fn state_of(word: &str, failure: Option<FailureExtra>) -> Option<ExchangeState> {
+    Some(match word {
+        "open" => ExchangeState::Open,
+        "response" => ExchangeState::Response,
+        "mock" => ExchangeState::Mock,
+        "upgrade" => ExchangeState::Upgrade,
+        "tunnel" => ExchangeState::Tunnel,
+        "failed" => {
+            let failure = failure.unwrap_or_default();
+            let kind = FailureKind::from_code(&failure.code).unwrap_or(FailureKind::Unstated);
+            ExchangeState::Failed(Failure::new(kind, failure.detail))
+        }
+        _ => return None,
+    })
+}
+
+/// The word for who made a response.
+pub(crate) fn source_word(source: ResponseSource) -> &'static str {
+    match source {
+        ResponseSource::Mock => "mock",
+        ResponseSource::Proxy => "proxy",
+        _ => "upstream",
+    }
+}
+
+/// Who a word stands for.
+pub(crate) fn source_of(word: &str) -> Option<ResponseSource> {
+    Some(match word {
+        "upstream" => ResponseSource::Upstream,
+        "mock" => ResponseSource::Mock,
+        "proxy" => ResponseSource::Proxy,
+        _ => return None,
+    })
+}
+
+impl PeerExtra {
+    pub(crate) fn new(peer: &Peer) -> Self {
+        let tls = peer.tls.as_ref().map(|tls| TlsExtra {
+            version: tls.version.clone(),
+            cipher: tls.cipher.clone(),
+            alpn: tls.alpn.clone(),
+            sni: tls.sni.clone(),
+            certificates: tls.certificates.iter().map(|der| STANDARD.encode(der)).collect(),
+            certificates_of: None,
+        });
+        Self { connection: peer.connection, address: peer.address, tls }
+    }
+
+    pub(crate) fn into_peer(self) -> Peer {
+        Peer::new(self.connection, self.address, self.tls.map(TlsExtra::into_facts))
+    }
+}
+
+impl TlsExtra {
+    fn into_facts(self) -> TlsFacts {
+        let mut facts = TlsFacts::default();
+        facts.version = self.version;
+        facts.cipher = self.cipher;
+        facts.alpn = self.alpn;
+        facts.sni = self.sni;
+        facts.certificates =
+            self.certificates.iter().filter_map(|der| STANDARD.decode(der).ok()).map(Bytes::from).collect();
+        facts
+    }
+}
+
+impl InterimExtra {
+    pub(crate) fn new(head: &ResponseHead) -> Self {
+        Self {
+            status: head.status.as_u16(),
+            reason: head.reason.as_deref().map(crate::text::latin1),
+            http_version: crate::version::write(head.version).to_owned(),
+            headers: to_fields(&head.headers),
+        }
+    }
+
+    pub(crate) fn into_head(self) -> Option<ResponseHead> {
+        Some(ResponseHead {
+            status: StatusCode::from_u16(self.status).ok()?,
+            reason: self.reason.as_deref().map(crate::text::from_latin1),
+            version: crate::version::read(&self.http_version),
+            headers: from_fields(&self.headers),
+        })
+    }
+}
+
+impl BodyExtra {
+    pub(crate) fn new(recorded: Recorded) -> Self {
+        Self {
+            wire_bytes: recorded.wire_bytes,
+            stored_bytes: recorded.stored_bytes,
+            complete: recorded.complete,
+            coded: false,
+            omitted: false,
+        }
+    }
+}
+
+impl From<Sizes> for SizesExtra {
+    fn from(sizes: Sizes) -> Self {
+        Self {
+            request_head: sizes.request_head,
+            request_body: sizes.request_body,
+            response_head: sizes.response_head,
+            response_body: sizes.response_body,
+        }
+    }
+}
