@@ -8,6 +8,7 @@
 mod bench;
 mod ci;
 mod codegen;
+mod e2e;
 mod process;
 mod repo;
 mod service;
@@ -38,6 +39,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Sends real clients (curl, Chromium) through the built binaries and validates the HAR they leave.
+    E2e(e2e::Arguments),
     /// Measures requests per second and CPU seconds per 1,000 requests through the proxy, against going direct.
     Bench(bench::Arguments),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(&repo),
         Command::Tidy => tidy::run(&repo),
         Command::Codegen { check } => codegen::run(&repo, check),
+        Command::E2e(arguments) => e2e::run(&repo, &arguments),
         Command::Bench(arguments) => bench::run(&repo, &arguments),
     });
     match outcome {

@@ -3,9 +3,14 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+
+/// How long a child may take to end when asked to.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A child that is killed and waited for when it is dropped.
 pub(crate) struct Service {
@@ -30,7 +35,7 @@ impl Service {
             bail!("{} ended ({status}) before it was ready", command.get_program().to_string_lossy());
         }
         // What follows is read and let go, so that the child never blocks on a full pipe.
-        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         Ok(service)
     }
 
@@ -50,7 +55,13 @@ impl Service {
         if !asked.success() {
             bail!("failed to signal process {}", self.id());
         }
-        self.child.wait()?;
+        let until = Instant::now() + PATIENCE;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > until {
+                bail!("process {} did not end within {PATIENCE:?} of SIGINT", self.id());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
         Ok(())
     }
 }
