@@ -120,6 +120,7 @@ impl Downstream {
     }
 
     /// Ends every stream at once, with this code in GOAWAY; [`next`](Self::next) then writes it and ends.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for when the drain deadline passes"))]
     pub(crate) fn abrupt_shutdown(&mut self, code: u32) {
         self.connection.abrupt_shutdown(Reason::from(code));
     }
@@ -129,6 +130,7 @@ impl Downstream {
     /// # Errors
     ///
     /// The client has not yet acknowledged the settings before.
+    #[cfg_attr(not(test), expect(dead_code, reason = "serving does not relay extended CONNECT yet"))]
     pub(crate) fn enable_extended_connect(&mut self) -> Result<(), WireError> {
         self.connection.enable_connect_protocol().map_err(wire_error)
     }

@@ -122,16 +122,14 @@ pub(super) fn write_request(head: &RequestHead, protocol: Option<&str>) -> Resul
 
 fn write_uri(head: &RequestHead, protocol: Option<&str>) -> Result<Uri, WireError> {
     let mut parts = uri::Parts::default();
-    let authority = head.authority.parse();
-    parts.authority = Some(authority.map_err(|_| {
-        WireError::malformed(format!("{:?} cannot be written as :authority", head.authority))
-    })?);
+    let authority = head.authority.parse().ok();
+    parts.authority =
+        Some(authority.ok_or_else(|| WireError::malformed("the authority cannot be written to HTTP/2"))?);
     if head.method != Method::CONNECT || protocol.is_some() {
         // A fragment would be cut off in silence.
         let path = if head.target.contains('#') { None } else { head.target.parse().ok() };
-        let path = path
-            .ok_or_else(|| WireError::malformed(format!("{:?} cannot be written as :path", head.target)))?;
-        parts.path_and_query = Some(path);
+        parts.path_and_query =
+            Some(path.ok_or_else(|| WireError::malformed("the target cannot be written to HTTP/2"))?);
         parts.scheme = Some(match head.scheme {
             Scheme::Http => uri::Scheme::HTTP,
             Scheme::Https => uri::Scheme::HTTPS,
@@ -172,4 +170,59 @@ pub(super) fn write_response(head: &ResponseHead) -> Result<Response<()>, WireEr
     *response.version_mut() = Version::HTTP_2;
     *response.headers_mut() = fields::to_write(&head.headers, Host::Keep)?;
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::head::{Header, Headers};
+
+    const LIMITS: SectionLimits = SectionLimits { max_bytes: 1 << 20, max_count: 100 };
+
+    fn head(authority: String, target: String, headers: Headers) -> RequestHead {
+        let scheme = Scheme::Https;
+        RequestHead { method: Method::GET, scheme, authority, target, version: Version::HTTP_2, headers }
+    }
+
+    /// A few names, so that some repeat.
+    fn fields() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
+        prop::collection::vec(("[a-dX]{1,2}", prop::collection::vec(0x20_u8..0x7f, 0..8)), 0..10)
+    }
+
+    proptest! {
+        #[test]
+        fn what_can_be_written_reads_back_unchanged(
+            authority in "[a-z0-9.\\-_\\[\\]:@%]{1,12}",
+            target in "[/*]?[ -~\u{e9}]{0,12}",
+            fields in fields(),
+        ) {
+            let headers: Headers = fields.into_iter().map(|(name, value)| Header::new(name, value)).collect();
+            let sent = head(authority, target, headers);
+            if let Ok(request) = write_request(&sent, None) {
+                let read = read_request(&request.into_parts().0, Scheme::Http, LIMITS);
+                prop_assert_eq!(&read.head.authority, &sent.authority);
+                prop_assert_eq!(&read.head.target, &sent.target);
+                prop_assert_eq!(read.head.scheme, sent.scheme);
+                prop_assert_eq!(read.head.headers.len(), sent.headers.len());
+                for header in &sent.headers {
+                    let name = header.name_text();
+                    let values = |headers: &Headers| headers.get_all(&name).cloned().collect::<Vec<_>>();
+                    prop_assert_eq!(values(&read.head.headers), values(&sent.headers));
+                }
+            }
+        }
+
+        #[test]
+        fn plain_urls_can_be_written(
+            authority in "[a-z0-9.-]{1,12}(:[0-9]{1,5})?",
+            target in "/[a-zA-Z0-9%/;:@&=+$,._~!*'()|^\\[\\]{}-]{0,12}([?][a-zA-Z0-9%/;:@&=+$,._~!*'()|^`\\[\\]{}?\\\\-]{0,12})?",
+        ) {
+            let request = write_request(&head(authority, target, Headers::new()), None);
+            prop_assert!(request.is_ok());
+            let read = read_request(&request.unwrap().into_parts().0, Scheme::Http, LIMITS);
+            prop_assert_eq!(read.fault, None);
+        }
+    }
 }
