@@ -146,9 +146,16 @@ mod tests {
         }
     }
 
+    #[track_caller]
+    fn check(cases: &[(&[u8], &str)]) {
+        for (bytes, expected) in cases {
+            assert_eq!(name(&detect(bytes, false)), *expected, "{:?}", bytes.escape_ascii().to_string());
+        }
+    }
+
     #[test]
-    fn first_bytes_tell_what_is_spoken() {
-        let cases: &[(&[u8], &str)] = &[
+    fn requests_and_prefaces_are_told_as_soon_as_they_are_sure() {
+        check(&[
             (b"", MORE),
             // HTTP/1.
             (b"G", MORE),
@@ -181,6 +188,12 @@ mod tests {
             (b"PRI * HTTP/2.0\r\n\r\nSN", UNKNOWN),
             (b"PRI /", HTTP1),
             (b"PRI * HTTP/1.1\r\n", HTTP1),
+        ]);
+    }
+
+    #[test]
+    fn what_only_begins_alike_is_unknown() {
+        check(&[
             // TLS and what only begins like it.
             (b"\x16", MORE),
             (b"\x16\x03\x01\x02\x00\x01", MORE),
@@ -213,10 +226,7 @@ mod tests {
             (b"OPTIONS * HTTP/1.x\r\n", UNKNOWN),
             (b"\x05\x01\x00", UNKNOWN),
             (b"\x13BitTorrent protocol", UNKNOWN),
-        ];
-        for (bytes, expected) in cases {
-            assert_eq!(name(&detect(bytes, false)), *expected, "{:?}", bytes.escape_ascii().to_string());
-        }
+        ]);
     }
 
     #[test]
