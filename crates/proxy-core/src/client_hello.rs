@@ -11,6 +11,10 @@ pub(crate) const HANDSHAKE_RECORD: u8 = 22;
 /// The most a record may hold (RFC 8446 section 5.1).
 const MAX_FRAGMENT_BYTES: usize = 1 << 14;
 
+/// The records one ClientHello may be spread over. Clients cut it in a handful; the bound keeps one that sends byte
+/// by byte from making us walk thousands of records with each.
+const MAX_RECORDS: usize = 1_024;
+
 /// The handshake type of a ClientHello (RFC 8446 section 4).
 const CLIENT_HELLO: u8 = 1;
 
@@ -40,7 +44,7 @@ pub(crate) struct ClientHelloSummary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     Yes(ClientHelloSummary),
-    /// It is no ClientHello, or one that does not end within `MAX_PEEKED_BYTES`.
+    /// It is no ClientHello, or one that does not end within `MAX_PEEKED_BYTES` and `MAX_RECORDS`.
     No,
     NeedMore,
 }
@@ -51,7 +55,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     let more = if peeked.len() < MAX_PEEKED_BYTES { Parsed::NeedMore } else { Parsed::No };
     let mut message = Vec::new();
     let mut rest = peeked;
-    loop {
+    for _ in 0..MAX_RECORDS {
         let Some(fragment) = next_fragment(&mut rest) else { return Parsed::No };
         message.extend_from_slice(fragment);
         match &*message {
@@ -72,6 +76,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
             return more;
         }
     }
+    Parsed::No
 }
 
 /// Takes the next record, or as much of it as is there, off `rest`: its fragment; `None` when it is no record
@@ -401,6 +406,14 @@ mod tests {
         assert_eq!(parse(&beyond[..MAX_PEEKED_BYTES - 1]), Parsed::NeedMore);
         assert_eq!(parse(&beyond[..MAX_PEEKED_BYTES]), Parsed::No);
         assert_eq!(parse(&beyond), Parsed::No);
+    }
+
+    #[test]
+    fn a_hello_in_too_many_records_is_none() {
+        let message = [CLIENT_HELLO, 0, 0x10, 0].into_iter().chain(std::iter::repeat(0));
+        let records: Vec<u8> = message.take(MAX_RECORDS).flat_map(|byte| [22, 3, 1, 0, 1, byte]).collect();
+        assert_eq!(parse(&records), Parsed::NeedMore);
+        assert_eq!(parse(&[&*records, &[22]].concat()), Parsed::No);
     }
 
     proptest! {

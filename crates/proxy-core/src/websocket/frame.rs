@@ -6,6 +6,9 @@ const MAX_HEADER_BYTES: usize = 14;
 /// The longest payload of a control frame (RFC 6455 section 5.5).
 const MAX_CONTROL_BYTES: u64 = 125;
 
+/// How many bytes are unmasked in one go: as many as a vector register holds.
+const MASK_BLOCK: usize = 16;
+
 /// What a frame's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameHeader {
@@ -67,9 +70,11 @@ impl<'a> Payload<'a> {
         let from = data.len();
         data.extend_from_slice(&self.bytes[..len.min(self.bytes.len())]);
         let Some(key) = self.mask else { return };
-        for block in data[from..].chunks_mut(key.len()) {
-            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
-        }
+        let key: [u8; MASK_BLOCK] = std::array::from_fn(|at| key[at % key.len()]);
+        let unmask = |block: &mut [u8]| block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+        let mut blocks = data[from..].chunks_exact_mut(MASK_BLOCK);
+        blocks.by_ref().for_each(unmask);
+        unmask(blocks.into_remainder());
     }
 
     /// Cuts it into pieces of at most `len` bytes; `len` is a multiple of four, so that the key stays in step.
