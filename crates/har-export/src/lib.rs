@@ -29,3 +29,9 @@ pub use export::{ExportOptions, ExportSummary, export, write};
 pub use import::{ImportOptions, ImportSummary, Warning, import, read};
 pub use progress::Progress;
 pub use typed::{MAX_TYPED_BYTES, MAX_TYPED_ENTRIES, to_har};
+
+#[cfg(test)]
+mod round_trip;
+#[cfg(test)]
+#[path = "../tests/it/schema.rs"]
+mod schema;

@@ -73,8 +73,12 @@ pub(crate) fn parse(mut entry: Value, otherwise: SystemTime) -> Result<Parsed, S
     exchange.comment = text(&entry, "comment").map(str::to_owned);
     let certificates_of =
         extra.upstream.as_ref().and_then(|peer| peer.tls.as_ref()).and_then(|tls| tls.certificates_of);
-    exchange.upstream =
-        extra.upstream.take().map(PeerExtra::into_peer).or_else(|| peer(&entry, &exchange.request));
+    exchange.upstream = match extra.upstream.take() {
+        Some(said) => Some(said.into_peer()),
+        // Ours says all there is: without an upstream, `connection` is the client's.
+        None if extra.state.is_some() => None,
+        None => peer(&entry, &exchange.request),
+    };
     let seq = extra.seq;
     adopt(&mut exchange, extra);
     let exchange = ImportedExchange { exchange, request_body, response_body, messages };
