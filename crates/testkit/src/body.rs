@@ -24,7 +24,8 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
 /// A body of `length` pattern bytes, streamed in pieces without a declared length.
 #[must_use]
 pub fn pattern(length: u64) -> Body {
-    let template = pattern_bytes(PIECE_BYTES + PERIOD);
+    let longest = usize::try_from(length).unwrap_or(usize::MAX).min(PIECE_BYTES);
+    let template = pattern_bytes(longest + PERIOD);
     let pieces = stream::unfold((template, 0_u64), move |(template, at)| async move {
         let left = usize::try_from(length - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
         if left == 0 {
