@@ -17,8 +17,9 @@ pub(crate) fn run(repo: &Repo) -> Result<()> {
     steps.command("doc", repo.cargo().args(doc).env("RUSTDOCFLAGS", "--deny=warnings"))?;
     steps.command("build", repo.cargo().args(codegen::BUILD))?;
     steps.run("codegen --check", || codegen::run(repo, true))?;
+    // A packaged crate is verified outside the workspace. Handing the profiles over lets it use what has been built.
     let mut package = repo.cargo();
-    package.args(["package", "--locked", "--allow-dirty"]);
+    package.args(["--config", "Cargo.toml", "package", "--locked", "--allow-dirty"]);
     for library in repo.packages()?.into_iter().filter(|package| package.publishable) {
         if library.directory.starts_with(repo.root().join("crates")) {
             package.args(["--package", &library.name]);
