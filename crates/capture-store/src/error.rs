@@ -87,3 +87,15 @@ impl std::error::Error for Error {
         self.source.as_deref().map(|source| source as _)
     }
 }
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::with_source(ErrorKind::Disk, error)
+    }
+}
+
+impl From<crate::detail::Damaged> for Error {
+    fn from(error: crate::detail::Damaged) -> Self {
+        Self::with_source(ErrorKind::Database, error)
+    }
+}

@@ -3,15 +3,27 @@
 //! What enters: [`proxy_core::Event`]s, through a [`Recorder`]. What leaves: typed answers of a [`Store`], to this
 //! process and to others reading beside it. What it does not know: HAR, MCP, command lines.
 
+mod answer;
+mod assemble;
+mod db;
+mod decode;
+mod detail;
 mod error;
+mod files;
 mod id;
 mod import;
+mod lock;
+mod matching;
 mod query;
+mod queue;
+mod readers;
 mod record;
 mod recorder;
+mod recovery;
 mod search;
 mod session;
 mod store;
+mod writer;
 
 pub use error::{Error, ErrorKind};
 pub use id::{ParseIdError, Seq, SessionId};

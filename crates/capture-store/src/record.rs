@@ -6,7 +6,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Version;
 use proxy_core::{
     Failure, Headers, MessageKind, RequestHead, ResponseHead, ResponseSource, Sizes, Timings, TlsFacts,
 };
@@ -132,8 +131,8 @@ impl Exchange {
     /// from the summary and the rest of the summary is derived from the other fields.
     #[must_use]
     pub fn new(request: RequestHead, started_at: SystemTime) -> Self {
-        Self {
-            summary: ExchangeSummary::new(&request, started_at),
+        let mut exchange = Self {
+            summary: ExchangeSummary::of_request(&request, started_at),
             request,
             request_trailers: Headers::new(),
             request_body: Recorded::default(),
@@ -149,28 +148,53 @@ impl Exchange {
             sizes: Sizes::default(),
             tunnel_bytes: (0, 0),
             comment: None,
+        };
+        exchange.derive_summary();
+        exchange
+    }
+
+    /// Puts into the summary what the heads and sizes say; what it was, how it stands and its numbers stay.
+    pub(crate) fn derive_summary(&mut self) {
+        let given = ExchangeSummary::of_request(&self.request, self.summary.started_at);
+        self.summary = ExchangeSummary {
+            seq: self.summary.seq,
+            session: self.summary.session,
+            kind: self.summary.kind,
+            duration: self.summary.duration,
+            request_body_bytes: self.request_body.wire_bytes,
+            response_body_bytes: self.response_body.wire_bytes,
+            messages: self.summary.messages,
+            state: self.summary.state.clone(),
+            ..given
+        };
+        if let Some(response) = &self.response {
+            self.summary.set_response(response);
         }
     }
 }
 
 impl ExchangeSummary {
-    /// Makes the summary of an exchange of which only the request's head is known.
-    fn new(request: &RequestHead, started_at: SystemTime) -> Self {
+    /// What a request's head says; open, without number.
+    pub(crate) fn of_request(head: &RequestHead, started_at: SystemTime) -> Self {
         Self {
             seq: Seq(0),
             session: SessionId(0),
-            kind: ExchangeKind::Http,
+            kind: if head.method == http::Method::CONNECT {
+                ExchangeKind::Tunnel
+            } else {
+                ExchangeKind::Http
+            },
             started_at,
             duration: None,
-            method: request.method.to_string(),
-            scheme: request.scheme.as_str().to_owned(),
-            host: request.host().to_ascii_lowercase(),
-            port: request.port(),
-            target: request.target.clone(),
-            url: request.url(),
-            http_version: version_text(request.version).to_owned(),
+            method: head.method.as_str().to_owned(),
+            scheme: head.scheme.as_str().to_owned(),
+            host: head.host().to_ascii_lowercase(),
+            port: head.port(),
+            target: head.target.clone(),
+            url: head.url(),
+            http_version: version_text(head.version).to_owned(),
             status: None,
-            request_content_type: request.headers.get_str("content-type").map(str::to_owned),
+            request_content_type: content_type(&head.headers),
             response_content_type: None,
             request_body_bytes: 0,
             response_body_bytes: 0,
@@ -178,15 +202,24 @@ impl ExchangeSummary {
             state: ExchangeState::Open,
         }
     }
+
+    /// Adds what the final response's head says.
+    pub(crate) fn set_response(&mut self, head: &ResponseHead) {
+        self.status = Some(head.status.as_u16());
+        self.response_content_type = content_type(&head.headers);
+    }
 }
 
-/// The version as lists show it.
-fn version_text(version: Version) -> &'static str {
+fn content_type(headers: &Headers) -> Option<String> {
+    headers.get("content-type").map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+fn version_text(version: http::Version) -> &'static str {
     match version {
-        Version::HTTP_09 => "HTTP/0.9",
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        Version::HTTP_3 => "HTTP/3",
+        http::Version::HTTP_09 => "HTTP/0.9",
+        http::Version::HTTP_10 => "HTTP/1.0",
+        http::Version::HTTP_2 => "HTTP/2",
+        http::Version::HTTP_3 => "HTTP/3",
         _ => "HTTP/1.1",
     }
 }
@@ -279,7 +312,7 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
-    /// Makes a message that is whole and was not compressed.
+    /// Makes a message for import that is whole and was not compressed.
     #[must_use]
     pub fn new(index: u64, at: SystemTime, from_client: bool, kind: MessageKind, data: Bytes) -> Self {
         let length = data.len() as u64;
@@ -316,13 +349,12 @@ impl Body {
     /// coding come as [`std::io::ErrorKind::InvalidData`].
     #[must_use]
     pub fn into_decoded_reader(self) -> Box<dyn std::io::Read + Send> {
-        todo!()
+        crate::decode::decoded_reader(self.reader, self.content_encoding.as_deref())
     }
 
     /// Decodes at most `max_bytes`.
     #[must_use]
     pub fn decode(self, max_bytes: usize) -> Decoded {
-        let _ = max_bytes;
-        todo!()
+        crate::decode::decode(self.reader, self.content_encoding.as_deref(), max_bytes)
     }
 }

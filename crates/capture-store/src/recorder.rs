@@ -1,21 +1,40 @@
 //! The recorder: an observer of the engine that writes what it sees, in groups, on a thread of its own.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, SystemTime},
+};
 
-use proxy_core::{Event, Observer};
+use proxy_core::{Event, Observer, observer::BoxFuture};
 
 use crate::{
-    error::Error,
+    error::{Error, ErrorKind},
     id::{Seq, SessionId},
+    queue::Queue,
     session::SessionInfo,
     store::Store,
+    writer::{Command, Writer},
 };
 
 /// Records into a store. Clones share one writer thread, which ends when the last clone is dropped or
 /// [`close`](Self::close) is called.
+///
+/// Observing is cheap and never waits: events go into a queue. While more body bytes are queued than
+/// [`RecorderConfig::max_queued_bytes`], [`Observer::ready`] makes the wire wait; heads and endings get in all the
+/// same. Should the queue nevertheless grow to four times that (and 64 MiB at least), new exchanges are not recorded,
+/// and counted in [`RecorderStatus::dropped`].
+///
+/// When the disk refuses, writing is tried again for five seconds while the wire waits; then what cannot be written is
+/// dropped and counted, and [`RecorderStatus::last_error`] says so until writing succeeds again.
 #[derive(Clone)]
 pub struct Recorder {
-    _private: (),
+    handle: Arc<Handle>,
 }
 
 /// How to record.
@@ -74,7 +93,7 @@ pub struct RecorderStatus {
     /// Exchanges not recorded, because the session is full or the disk failed.
     pub dropped: u64,
     /// The last commit.
-    pub last_commit: Option<std::time::SystemTime>,
+    pub last_commit: Option<SystemTime>,
     /// The last failure to write, if the recorder is failing.
     pub last_error: Option<String>,
 }
@@ -85,24 +104,36 @@ impl Recorder {
     /// # Errors
     /// When the store is read-only, another process records into it, or it cannot be written.
     pub fn start(store: &Store, session: SessionSpec, config: RecorderConfig) -> Result<Self, Error> {
-        let _ = (store, session, config);
-        todo!()
+        let parts = store.recording_parts()?;
+        let shared = Arc::new(Shared::new(&config));
+        let mut writer = Writer::new(shared.clone(), parts.db, parts.files, config, parts.locks);
+        writer.switch(session)?;
+        let thread = thread::Builder::new()
+            .name("capture-store".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| Error::with_source(ErrorKind::RecorderStopped, error))?;
+        let handle = Handle {
+            store: store.clone(),
+            shared,
+            thread: Mutex::new(Some(thread)),
+            closed: Mutex::new(None),
+        };
+        Ok(Self { handle: Arc::new(handle) })
     }
 
     /// Ends the current session and records into a new one from here on. Exchanges that are open go on into the
-    /// session they began in.
+    /// session they began in. Blocks the calling thread for one commit.
     ///
     /// # Errors
     /// When the store cannot be written; the current session goes on then.
     pub fn switch(&self, session: SessionSpec) -> Result<SessionInfo, Error> {
-        let _ = session;
-        todo!()
+        self.handle.ask(|reply| Command::Switch(session, reply))
     }
 
     /// The session being recorded.
     #[must_use]
     pub fn session(&self) -> SessionId {
-        todo!()
+        SessionId(self.handle.shared.session.load(Ordering::Relaxed))
     }
 
     /// How it stands.
@@ -110,37 +141,181 @@ impl Recorder {
     /// # Errors
     /// When the store cannot be read.
     pub fn status(&self) -> Result<RecorderStatus, Error> {
-        todo!()
+        let session = self.handle.store.session(self.session())?;
+        let shared = &self.handle.shared;
+        let notes = shared.notes();
+        Ok(RecorderStatus {
+            session,
+            queued_bytes: shared.queue.body_bytes(),
+            bytes_written: notes.bytes_written,
+            dropped: notes.dropped,
+            last_commit: notes.last_commit,
+            last_error: notes.last_error.clone(),
+        })
     }
 
     /// Waits until everything observed so far is committed (open exchanges as open), and returns the newest seq.
     /// Blocks the calling thread.
     ///
     /// # Errors
-    /// When the store cannot be written.
+    /// When the store cannot be written, or the recorder has stopped.
     pub fn flush(&self) -> Result<Seq, Error> {
-        todo!()
+        self.handle.ask(Command::Flush)
     }
 
     /// Calls `listener` with the newest seq after each commit that made something visible or changed it, on the
     /// writer's thread. It must return at once. Replaces nothing: every listener is called.
     pub fn on_commit(&self, listener: impl Fn(Seq) + Send + Sync + 'static) {
-        let _ = listener;
-        todo!()
+        lock(&self.handle.shared.listeners).push(Arc::new(listener));
     }
 
-    /// Writes what is left, ends the session and the thread. Exchanges still open end as failed (`shutdown`).
+    /// Writes what is left, ends the session and the thread. Exchanges still open end as failed (`shutdown`). Closing
+    /// again says how the session ended. Blocks the calling thread.
     ///
     /// # Errors
     /// When the rest cannot be written.
     pub fn close(&self) -> Result<SessionInfo, Error> {
-        todo!()
+        self.handle.close()
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("session", &self.session()).finish_non_exhaustive()
     }
 }
 
 impl Observer for Recorder {
     fn observe(&self, event: &Event) {
-        let _ = event;
-        todo!()
+        self.handle.shared.queue.push(event);
     }
+
+    fn ready(&self) -> Option<BoxFuture<'static, ()>> {
+        Some(Box::pin(self.handle.shared.queue.ready()?))
+    }
+}
+
+/// What the clones of a recorder share; the last one to go closes it.
+struct Handle {
+    store: Store,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The session that was closed.
+    closed: Mutex<Option<SessionId>>,
+}
+
+impl Handle {
+    /// Gives the writer a command and waits for its answer.
+    fn ask<T>(&self, command: impl FnOnce(SyncSender<Result<T, Error>>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = sync_channel(1);
+        if !self.shared.queue.command(command(reply)) {
+            return Err(Error::new(ErrorKind::RecorderStopped));
+        }
+        answer.recv().unwrap_or_else(|_| Err(Error::new(ErrorKind::RecorderStopped)))
+    }
+
+    fn close(&self) -> Result<SessionInfo, Error> {
+        let mut closed = lock(&self.closed);
+        if let Some(session) = *closed {
+            return self.store.session(session);
+        }
+        let answer = self.ask(Command::Close);
+        if let Ok(session) = &answer {
+            *closed = Some(session.id);
+        }
+        drop(closed);
+        self.join();
+        answer
+    }
+
+    /// Waits for the thread, so that its locks are free; not on the thread itself, where a listener may hold the last
+    /// clone.
+    fn join(&self) {
+        let Some(thread) = lock(&self.thread).take() else { return };
+        if thread.thread().id() != thread::current().id() && thread.join().is_err() {
+            tracing::error!("the recorder's thread panicked");
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let on_writer =
+            lock(&self.thread).as_ref().is_some_and(|thread| thread.thread().id() == thread::current().id());
+        if on_writer {
+            // Nobody can wait for the answer here; the thread ends by itself.
+            let (reply, _) = sync_channel(1);
+            self.shared.queue.command(Command::Close(reply));
+        } else if let Err(error) = self.close()
+            && *error.kind() != ErrorKind::RecorderStopped
+        {
+            tracing::error!(%error, "closing the recorder failed");
+        }
+    }
+}
+
+type Listener = Arc<dyn Fn(Seq) + Send + Sync>;
+
+/// What the recorder and its writer's thread share.
+pub(crate) struct Shared {
+    pub(crate) queue: Arc<Queue>,
+    session: AtomicU64,
+    notes: Mutex<Notes>,
+    listeners: Mutex<Vec<Listener>>,
+}
+
+#[derive(Default)]
+struct Notes {
+    bytes_written: u64,
+    dropped: u64,
+    last_commit: Option<SystemTime>,
+    last_error: Option<String>,
+}
+
+impl Shared {
+    fn new(config: &RecorderConfig) -> Self {
+        Self {
+            queue: Arc::new(Queue::new(config.max_queued_bytes)),
+            session: AtomicU64::new(0),
+            notes: Mutex::default(),
+            listeners: Mutex::default(),
+        }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        lock(&self.notes)
+    }
+
+    pub(crate) fn set_session(&self, session: SessionId) {
+        self.session.store(session.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_written(&self, bytes: u64) {
+        self.notes().bytes_written += bytes;
+    }
+
+    pub(crate) fn count_dropped(&self, exchanges: u64) {
+        self.notes().dropped += exchanges;
+    }
+
+    pub(crate) fn note_error(&self, error: &dyn fmt::Display) {
+        self.notes().last_error = Some(error.to_string());
+    }
+
+    pub(crate) fn clear_error(&self) {
+        self.notes().last_error = None;
+    }
+
+    /// Tells that a commit made something visible.
+    pub(crate) fn committed(&self, newest: Seq, at: SystemTime) {
+        self.notes().last_commit = Some(at);
+        let listeners = lock(&self.listeners).clone();
+        for listener in listeners {
+            listener(newest);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

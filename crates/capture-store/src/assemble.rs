@@ -1,0 +1,348 @@
+//! Exchanges put together from events, in memory, until they are written.
+
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use proxy_core::{
+    ClientFacts, Direction, Ending, EventKind, Headers, Outcome, RequestHead, ResponseHead, ResponseSource,
+    UpstreamFacts, WebSocketMessage,
+};
+use ring::digest;
+
+use crate::{
+    detail::{BodyState, DetailRef, PeerRef},
+    id::{Seq, SessionId},
+    record::{BodySide, ExchangeKind, ExchangeState, ExchangeSummary, StoredMessage},
+};
+
+/// Bodies up to this size stand in the database, larger ones in files. SQLite reads and writes blobs of this size
+/// faster than the file system does with a file each (<https://sqlite.org/intern-v-extern-blob.html>).
+pub(crate) const INLINE_BYTES: usize = 32 * 1024;
+/// What an exchange is taken to need in the database beside its blobs and texts: row heads, index entries.
+const ROW_BYTES: u64 = 160;
+
+/// An exchange on its way into the store.
+pub(crate) struct Assembly {
+    pub(crate) session: SessionId,
+    /// When the writer heard of it.
+    pub(crate) begun: Instant,
+    pub(crate) started_at: SystemTime,
+    client: Arc<ClientFacts>,
+    request: Arc<RequestHead>,
+    request_trailers: Headers,
+    request_ended: bool,
+    upstream: Option<Arc<UpstreamFacts>>,
+    informational: Vec<Arc<ResponseHead>>,
+    response: Option<(Arc<ResponseHead>, ResponseSource)>,
+    response_trailers: Headers,
+    pub(crate) bodies: Bodies,
+    messages: u64,
+    /// Messages that are not written yet.
+    pub(crate) pending: Vec<StoredMessage>,
+    /// Their payload bytes.
+    pub(crate) pending_bytes: usize,
+    message_bytes: u64,
+    tunnel_bytes: (u64, u64),
+    ending: Option<(Box<Ending>, Duration)>,
+    /// What is in the database of it.
+    pub(crate) row: Option<Row>,
+    /// Whether something came since it was written.
+    pub(crate) dirty: bool,
+}
+
+/// What is in the database of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) seq: Seq,
+    /// What it was counted for.
+    pub(crate) bytes: u64,
+    /// Bytes of bodies and messages among them.
+    pub(crate) content_bytes: u64,
+    pub(crate) written_at: Instant,
+}
+
+/// Both bodies.
+pub(crate) struct Bodies {
+    pub(crate) request: BodyBuffer,
+    pub(crate) response: BodyBuffer,
+}
+
+/// One body as far as it came: its bytes while it is small, else the number of its file.
+pub(crate) struct BodyBuffer {
+    /// Bytes that passed.
+    pub(crate) wire_bytes: u64,
+    /// Bytes of them that are kept.
+    pub(crate) stored_bytes: u64,
+    /// Bytes that may be kept.
+    pub(crate) limit: u64,
+    pub(crate) inline: Vec<u8>,
+    pub(crate) file: Option<u64>,
+    hash: Option<digest::Context>,
+}
+
+impl Assembly {
+    pub(crate) fn new(
+        session: SessionId,
+        client: Arc<ClientFacts>,
+        request: Arc<RequestHead>,
+        started_at: SystemTime,
+        body_limit: u64,
+    ) -> Self {
+        Self {
+            session,
+            begun: Instant::now(),
+            started_at,
+            client,
+            request,
+            request_trailers: Headers::new(),
+            request_ended: false,
+            upstream: None,
+            informational: Vec::new(),
+            response: None,
+            response_trailers: Headers::new(),
+            bodies: Bodies { request: BodyBuffer::new(body_limit), response: BodyBuffer::new(body_limit) },
+            messages: 0,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            message_bytes: 0,
+            tunnel_bytes: (0, 0),
+            ending: None,
+            row: None,
+            dirty: true,
+        }
+    }
+
+    /// Takes in an event, except for body pieces, which the writer stores.
+    pub(crate) fn apply(&mut self, at: Duration, kind: EventKind) {
+        self.dirty = true;
+        match kind {
+            EventKind::RequestTrailers(trailers) => self.request_trailers = trailers,
+            EventKind::RequestEnd => self.request_ended = true,
+            EventKind::Upstream { upstream, .. } => self.upstream = Some(upstream),
+            EventKind::Informational(head) => self.informational.push(head),
+            EventKind::Response { head, source } => self.response = Some((head, source)),
+            EventKind::ResponseTrailers(trailers) => self.response_trailers = trailers,
+            EventKind::Message(message) => self.add_message(at, message),
+            EventKind::TunnelBytes { direction: Direction::ToUpstream, bytes } => {
+                self.tunnel_bytes.0 += bytes
+            }
+            EventKind::TunnelBytes { direction: Direction::ToClient, bytes } => self.tunnel_bytes.1 += bytes,
+            EventKind::Ended(ending) => self.end(*ending, at),
+            // Bodies are the writer's; a second request head or an event of a later engine changes nothing here.
+            _ => {}
+        }
+    }
+
+    /// Ends the exchange.
+    pub(crate) fn end(&mut self, ending: Ending, at: Duration) {
+        self.dirty = true;
+        self.ending = Some((Box::new(ending), at));
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    fn add_message(&mut self, at: Duration, message: WebSocketMessage) {
+        self.pending_bytes += message.data.len();
+        self.message_bytes += message.data.len() as u64 + 48;
+        self.pending.push(StoredMessage {
+            index: self.messages,
+            at: self.started_at + at,
+            from_client: message.direction == Direction::ToUpstream,
+            kind: message.kind,
+            // A short message may be a slice of a long read buffer, which waiting here would keep alive.
+            data: Bytes::copy_from_slice(&message.data),
+            length: message.length,
+            truncated: message.truncated,
+            compressed: message.compressed,
+        });
+        self.messages += 1;
+    }
+
+    /// Whether a message of this length may be kept; the limit of a body holds for all messages together.
+    pub(crate) fn admits_message(&self, length: usize) -> bool {
+        self.message_bytes + length as u64 <= self.bodies.response.limit
+    }
+
+    /// Counts a message that is not kept.
+    pub(crate) fn skip_message(&mut self) {
+        self.messages += 1;
+        self.dirty = true;
+    }
+
+    /// The messages that wait are written.
+    pub(crate) fn messages_written(&mut self) {
+        self.pending = Vec::new();
+        self.pending_bytes = 0;
+    }
+
+    /// The upstream connection, for its certificates.
+    pub(crate) fn upstream(&self) -> Option<&Arc<UpstreamFacts>> {
+        self.upstream.as_ref()
+    }
+
+    /// What lists show of it.
+    pub(crate) fn summary(&self, seq: Seq) -> ExchangeSummary {
+        let mut summary = ExchangeSummary::of_request(&self.request, self.started_at);
+        summary.seq = seq;
+        summary.session = self.session;
+        if let Some((head, _)) = &self.response {
+            summary.set_response(head);
+        }
+        summary.kind = self.kind();
+        summary.request_body_bytes = self.bodies.request.wire_bytes;
+        summary.response_body_bytes = self.bodies.response.wire_bytes;
+        summary.messages = self.messages;
+        if let Some((ending, at)) = &self.ending {
+            let total = ending.timings.total;
+            summary.duration = Some(if total.is_zero() { *at } else { total });
+            summary.state = state(&ending.outcome);
+        }
+        summary
+    }
+
+    fn kind(&self) -> ExchangeKind {
+        let outcome = self.ending.as_ref().map(|(ending, _)| &ending.outcome);
+        let switching = self.response.as_ref().filter(|(head, _)| head.status == 101);
+        let websocket = switching.is_some_and(|(head, _)| head.headers.has_token("upgrade", "websocket"));
+        if self.messages > 0 || websocket {
+            ExchangeKind::WebSocket
+        } else if outcome == Some(&Outcome::Upgrade) || switching.is_some() {
+            ExchangeKind::Upgrade
+        } else if outcome == Some(&Outcome::Tunnel) || self.request.method == http::Method::CONNECT {
+            ExchangeKind::Tunnel
+        } else {
+            ExchangeKind::Http
+        }
+    }
+
+    /// Encodes the rest of it.
+    pub(crate) fn encode_detail(&self, upstream_certificates: &[u64], out: &mut Vec<u8>) {
+        let ended = self.ending.as_ref().map(|(ending, _)| ending);
+        let failed = ended.is_none_or(|ending| matches!(ending.outcome, Outcome::Failed(_)));
+        DetailRef {
+            request: &self.request,
+            request_trailers: &self.request_trailers,
+            request_body: BodyState {
+                complete: self.request_ended || (self.bodies.request.wire_bytes == 0 && !failed),
+                identity: false,
+            },
+            informational: self.informational.iter().map(|head| &**head).collect(),
+            response: self.response.as_ref().map(|(head, _)| &**head),
+            response_source: self.response.as_ref().map(|(_, source)| *source),
+            response_trailers: &self.response_trailers,
+            response_body: BodyState { complete: !failed, identity: false },
+            client: Some(PeerRef {
+                connection: self.client.connection.0,
+                address: Some(self.client.peer),
+                tls: self.client.tls.as_ref(),
+                certificates: &[],
+            }),
+            upstream: self.upstream.as_ref().map(|upstream| PeerRef {
+                connection: upstream.connection.0,
+                address: Some(upstream.peer),
+                tls: upstream.tls.as_ref(),
+                certificates: upstream_certificates,
+            }),
+            tunnel: self.client.tunnel.as_deref(),
+            timings: ended.map(|ending| ending.timings).unwrap_or_default(),
+            sizes: ended.map(|ending| ending.sizes).unwrap_or_default(),
+            tunnel_bytes: self.tunnel_bytes,
+            comment: None,
+        }
+        .encode(out);
+    }
+
+    /// What it takes on disk.
+    pub(crate) fn disk_bytes(&self, summary: &ExchangeSummary, detail: &[u8]) -> u64 {
+        disk_bytes(summary, detail) + self.content_bytes()
+    }
+
+    /// Bytes of bodies and messages that are kept.
+    pub(crate) fn content_bytes(&self) -> u64 {
+        self.bodies.request.stored_bytes + self.bodies.response.stored_bytes + self.message_bytes
+    }
+}
+
+/// What an exchange takes on disk without bodies and messages.
+pub(crate) fn disk_bytes(summary: &ExchangeSummary, detail: &[u8]) -> u64 {
+    ROW_BYTES + (summary.url.len() + summary.host.len() + detail.len()) as u64
+}
+
+/// The hash that tells one content from another.
+pub(crate) fn content_hash(bytes: &[u8]) -> [u8; 32] {
+    to_array(&digest::digest(&digest::SHA256, bytes))
+}
+
+fn to_array(digest: &digest::Digest) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest.as_ref());
+    hash
+}
+
+fn state(outcome: &Outcome) -> ExchangeState {
+    match outcome {
+        Outcome::Mock => ExchangeState::Mock,
+        Outcome::Upgrade => ExchangeState::Upgrade,
+        Outcome::Tunnel => ExchangeState::Tunnel,
+        Outcome::Failed(failure) => ExchangeState::Failed(failure.clone()),
+        // The enum can grow; an ending that is no failure passed a response whole.
+        _ => ExchangeState::Response,
+    }
+}
+
+impl Bodies {
+    pub(crate) fn side(&mut self, side: BodySide) -> &mut BodyBuffer {
+        match side {
+            BodySide::Request => &mut self.request,
+            BodySide::Response => &mut self.response,
+        }
+    }
+
+    pub(crate) fn each(&self) -> [(BodySide, &BodyBuffer); 2] {
+        [(BodySide::Request, &self.request), (BodySide::Response, &self.response)]
+    }
+}
+
+impl BodyBuffer {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { wire_bytes: 0, stored_bytes: 0, limit, inline: Vec::new(), file: None, hash: None }
+    }
+
+    /// The part of a piece that may be kept.
+    pub(crate) fn admit<'a>(&self, piece: &'a [u8]) -> &'a [u8] {
+        let room = usize::try_from(self.limit.saturating_sub(self.stored_bytes)).unwrap_or(usize::MAX);
+        &piece[..piece.len().min(room)]
+    }
+
+    /// Whether a piece can be kept in memory.
+    pub(crate) fn fits_inline(&self, piece: &[u8]) -> bool {
+        self.file.is_none() && self.inline.len() + piece.len() <= INLINE_BYTES
+    }
+
+    /// Notes a piece that is kept, wherever.
+    pub(crate) fn stored(&mut self, piece: &[u8]) {
+        self.hash.get_or_insert_with(|| digest::Context::new(&digest::SHA256)).update(piece);
+        self.stored_bytes += piece.len() as u64;
+    }
+
+    /// Keeps nothing more.
+    pub(crate) fn cut(&mut self) {
+        self.limit = self.stored_bytes;
+    }
+
+    /// The beginning that was kept in memory, which goes to a file.
+    pub(crate) fn take_inline(&mut self) -> Vec<u8> {
+        mem::take(&mut self.inline)
+    }
+
+    /// The content's hash, of what is kept.
+    pub(crate) fn hash(&self) -> Option<[u8; 32]> {
+        Some(to_array(&self.hash.clone()?.finish()))
+    }
+}

@@ -1,0 +1,109 @@
+//! Opening the database, and transactions.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::OpenFlags;
+
+use super::{DbError, schema};
+
+/// The page size; 16 KiB pages took twice the rows of 4 KiB ones at 2 KB each.
+const PAGE_BYTES: u32 = 16 * 1024;
+/// How long one statement waits for another process's transaction before it says busy.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// Statements kept prepared per connection; there are fewer different ones than this.
+const CACHED_STATEMENTS: usize = 96;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Reads, and changes nothing.
+    Read,
+    /// Reads and writes; creates the database where there is none.
+    Write,
+}
+
+/// One connection to the database.
+pub(crate) struct Connection(pub(super) rusqlite::Connection);
+
+impl Connection {
+    /// Opens the database at `path`.
+    pub(crate) fn open(path: &Path, mode: Mode) -> Result<Self, DbError> {
+        let access = match mode {
+            Mode::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            Mode::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        };
+        // Each connection is used by one thread at a time, under a lock of ours.
+        let connection =
+            rusqlite::Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(BUSY_WAIT)?;
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")?;
+        match mode {
+            Mode::Read => connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?,
+            // The page size and the vacuum mode take effect on a new database only.
+            Mode::Write => connection.execute_batch(&format!(
+                "PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
+                 PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;"
+            ))?,
+        }
+        Ok(Self(connection))
+    }
+
+    /// The schema's version in the database, and the newest this crate knows.
+    pub(crate) fn versions(&self) -> Result<(u32, u32), DbError> {
+        Ok((schema::version(&self.0)?, schema::newest()))
+    }
+
+    /// Brings the schema up to date.
+    pub(crate) fn migrate(&mut self) -> Result<(), DbError> {
+        schema::migrate(&mut self.0)
+    }
+
+    /// Begins to write. Waits for another writer, then says busy.
+    pub(crate) fn begin(&self) -> Result<Tx<'_>, DbError> {
+        self.start("BEGIN IMMEDIATE")
+    }
+
+    /// Begins to read: all that is read is of one moment.
+    pub(crate) fn snapshot(&self) -> Result<Tx<'_>, DbError> {
+        self.start("BEGIN DEFERRED")
+    }
+
+    fn start(&self, begin: &str) -> Result<Tx<'_>, DbError> {
+        self.0.prepare_cached(begin)?.execute([])?;
+        Ok(Tx { sql: &self.0, open: true })
+    }
+
+    /// Gives pages of deleted rows back to the file system, at most `pages` of them.
+    pub(crate) fn shrink(&self, pages: u32) -> Result<(), DbError> {
+        self.0.execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        Ok(())
+    }
+}
+
+/// A transaction; dropped without [`commit`](Self::commit) it leaves no trace.
+pub(crate) struct Tx<'c> {
+    pub(super) sql: &'c rusqlite::Connection,
+    open: bool,
+}
+
+impl Tx<'_> {
+    /// Makes it last and visible to other connections.
+    pub(crate) fn commit(mut self) -> Result<(), DbError> {
+        self.sql.prepare_cached("COMMIT")?.execute([])?;
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Tx<'_> {
+    fn drop(&mut self) {
+        // Some errors end the transaction by themselves; then there is nothing left to roll back.
+        if self.open && !self.sql.is_autocommit() {
+            let rolled_back = self.sql.execute_batch("ROLLBACK");
+            if let Err(error) = rolled_back {
+                tracing::error!(%error, "rolling back failed");
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What is stored, and how an older store becomes a newer one.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{DbError, uint};
+
+/// Each takes the schema from the version of its index to the next; `PRAGMA user_version` says where a store is.
+/// A migration that was released is never edited.
+const MIGRATIONS: &[&str] = &[V1];
+
+/// The newest version this crate knows.
+pub(super) fn newest() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// The version a store has; 0 when it is new.
+pub(super) fn version(connection: &Connection) -> Result<u32, DbError> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(u32::try_from(uint(version)).unwrap_or(u32::MAX))
+}
+
+/// Brings the schema up to date, whole or not at all.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), DbError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let from = version(&transaction)? as usize;
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(from) {
+        transaction.execute_batch(migration)?;
+        transaction.execute_batch(&format!("PRAGMA user_version = {}", index + 1))?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Version 1.
+///
+/// Times are nanoseconds since the Unix epoch, durations nanoseconds. What lists and filters need stands in
+/// `exchanges`, which stays narrow so that a scan reads little; the rest of an exchange is one blob in `details`
+/// (the `detail` module has its layout). `bodies.id` is `seq * 2`, plus one for the response's, so that what is
+/// recorded together lies together and a run of exchanges is deleted as a range. `gone` holds runs of seqs that a
+/// session held and holds no more, for tails.
+const V1: &str = "
+CREATE TABLE counters (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO counters VALUES ('seq', 0), ('file', 0);
+
+CREATE TABLE sessions (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    name          TEXT,
+    kind          INTEGER NOT NULL,
+    state         INTEGER NOT NULL,
+    hidden        INTEGER NOT NULL DEFAULT 0,
+    started_at    INTEGER NOT NULL,
+    ended_at      INTEGER,
+    exchanges     INTEGER NOT NULL DEFAULT 0,
+    bytes         INTEGER NOT NULL DEFAULT 0,
+    max_bytes     INTEGER,
+    evicted       INTEGER NOT NULL DEFAULT 0,
+    not_recorded  INTEGER NOT NULL DEFAULT 0,
+    window_ms     INTEGER NOT NULL DEFAULT 0,
+    recovered_at  INTEGER,
+    unfinished    INTEGER NOT NULL DEFAULT 0,
+    dropped_bytes INTEGER NOT NULL DEFAULT 0,
+    last_error    TEXT
+);
+
+CREATE TABLE exchanges (
+    seq                   INTEGER PRIMARY KEY,
+    session               INTEGER NOT NULL,
+    kind                  INTEGER NOT NULL,
+    state                 INTEGER NOT NULL,
+    started_at            INTEGER NOT NULL,
+    duration              INTEGER,
+    method                TEXT NOT NULL,
+    scheme                INTEGER NOT NULL,
+    host                  TEXT NOT NULL,
+    port                  INTEGER NOT NULL,
+    url                   TEXT NOT NULL,
+    target                TEXT,
+    http_version          TEXT NOT NULL,
+    status                INTEGER,
+    request_content_type  TEXT,
+    response_content_type TEXT,
+    request_body_bytes    INTEGER NOT NULL,
+    response_body_bytes   INTEGER NOT NULL,
+    messages              INTEGER NOT NULL,
+    bytes                 INTEGER NOT NULL,
+    failure               TEXT,
+    failure_detail        TEXT
+);
+CREATE INDEX exchanges_by_session ON exchanges (session);
+CREATE INDEX exchanges_open ON exchanges (session) WHERE state = 0;
+
+CREATE TABLE details (
+    seq    INTEGER PRIMARY KEY,
+    detail BLOB NOT NULL
+);
+
+CREATE TABLE bodies (
+    id     INTEGER PRIMARY KEY,
+    length INTEGER NOT NULL,
+    hash   BLOB,
+    file   INTEGER,
+    data   BLOB
+);
+
+CREATE TABLE files (
+    id     INTEGER PRIMARY KEY,
+    length INTEGER NOT NULL,
+    refs   INTEGER NOT NULL,
+    hash   BLOB
+);
+CREATE INDEX files_by_hash ON files (hash) WHERE hash IS NOT NULL;
+
+CREATE TABLE messages (
+    id        INTEGER PRIMARY KEY,
+    seq       INTEGER NOT NULL,
+    number    INTEGER NOT NULL,
+    at        INTEGER NOT NULL,
+    direction INTEGER NOT NULL,
+    kind      INTEGER NOT NULL,
+    length    INTEGER NOT NULL,
+    flags     INTEGER NOT NULL,
+    data      BLOB NOT NULL
+);
+CREATE UNIQUE INDEX messages_by_exchange ON messages (seq, number);
+
+CREATE TABLE certificates (
+    id   INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    der  BLOB NOT NULL
+);
+
+CREATE TABLE gone (
+    session INTEGER NOT NULL,
+    first   INTEGER NOT NULL,
+    last    INTEGER NOT NULL,
+    PRIMARY KEY (session, first)
+) WITHOUT ROWID;
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_store_migrates_to_the_newest_version_and_again_to_the_same() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        assert_eq!(version(&connection).unwrap(), 0);
+        migrate(&mut connection).unwrap();
+        migrate(&mut connection).unwrap();
+        assert_eq!(version(&connection).unwrap(), newest());
+    }
+}

@@ -1,0 +1,241 @@
+//! The path of an exchange into the database.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{
+    DbError, Tx,
+    codes::{self, duration, nanos, state},
+    int, uint,
+};
+use crate::{
+    id::Seq,
+    record::{BodySide, ExchangeState, ExchangeSummary, StoredMessage},
+};
+
+/// An exchange as it is written.
+pub(crate) struct ExchangeRow<'a> {
+    pub(crate) summary: &'a ExchangeSummary,
+    /// The encoded rest (`crate::detail`).
+    pub(crate) detail: &'a [u8],
+    /// What it takes on disk, bodies included.
+    pub(crate) bytes: u64,
+}
+
+/// Where a body's bytes are.
+#[derive(Clone, Copy)]
+pub(crate) enum BodyContent<'a> {
+    /// Here.
+    Inline(&'a [u8]),
+    /// In a file of this number, as many of its bytes.
+    File { file: u64, length: u64 },
+}
+
+/// A content hash (SHA-256).
+pub(crate) type Hash = [u8; 32];
+
+/// A body's row id.
+pub(super) fn body_id(seq: Seq, side: BodySide) -> i64 {
+    int(seq.0) * 2 + i64::from(side == BodySide::Response)
+}
+
+impl Tx<'_> {
+    /// Writes an exchange for the first time. Its seq must be new.
+    pub(crate) fn insert_exchange(&self, row: &ExchangeRow<'_>) -> Result<(), DbError> {
+        let summary = row.summary;
+        let (state, failure, failure_detail) = state_columns(&summary.state);
+        self.sql
+            .prepare_cached(
+                "INSERT INTO exchanges (seq, session, kind, state, started_at, duration, method, scheme, host,
+                 port, url, target, http_version, status, request_content_type, response_content_type,
+                 request_body_bytes, response_body_bytes, messages, bytes, failure, failure_detail)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                int(summary.seq.0),
+                int(summary.session.0),
+                codes::exchange_kind(summary.kind),
+                state,
+                nanos(summary.started_at),
+                summary.duration.map(duration),
+                summary.method,
+                codes::scheme(&summary.scheme),
+                summary.host,
+                summary.port,
+                summary.url,
+                target_column(&summary.url, &summary.target),
+                summary.http_version,
+                summary.status,
+                summary.request_content_type,
+                summary.response_content_type,
+                int(summary.request_body_bytes),
+                int(summary.response_body_bytes),
+                int(summary.messages),
+                int(row.bytes),
+                failure,
+                failure_detail,
+            ])?;
+        self.sql
+            .prepare_cached("INSERT INTO details (seq, detail) VALUES (?, ?)")?
+            .execute(params![int(summary.seq.0), row.detail])?;
+        Ok(())
+    }
+
+    /// Writes an exchange again, with what came since. Returns false when it was deleted meanwhile.
+    pub(crate) fn update_exchange(&self, row: &ExchangeRow<'_>) -> Result<bool, DbError> {
+        let summary = row.summary;
+        let (state, failure, failure_detail) = state_columns(&summary.state);
+        let changed = self
+            .sql
+            .prepare_cached(
+                "UPDATE exchanges SET kind = ?, state = ?, duration = ?, status = ?,
+                 response_content_type = ?, request_body_bytes = ?, response_body_bytes = ?, messages = ?,
+                 bytes = ?, failure = ?, failure_detail = ? WHERE seq = ?",
+            )?
+            .execute(params![
+                codes::exchange_kind(summary.kind),
+                state,
+                summary.duration.map(duration),
+                summary.status,
+                summary.response_content_type,
+                int(summary.request_body_bytes),
+                int(summary.response_body_bytes),
+                int(summary.messages),
+                int(row.bytes),
+                failure,
+                failure_detail,
+                int(summary.seq.0),
+            ])?;
+        if changed == 0 {
+            return Ok(false);
+        }
+        self.sql
+            .prepare_cached("UPDATE details SET detail = ? WHERE seq = ?")?
+            .execute(params![row.detail, int(summary.seq.0)])?;
+        Ok(true)
+    }
+
+    /// Writes a body, or writes it again with what came since. The hash is known once the body is whole.
+    pub(crate) fn put_body(
+        &self,
+        seq: Seq,
+        side: BodySide,
+        content: BodyContent<'_>,
+        hash: Option<&Hash>,
+    ) -> Result<(), DbError> {
+        let (length, file, data) = match content {
+            BodyContent::Inline(data) => (data.len() as u64, None, Some(data)),
+            BodyContent::File { file, length } => (length, Some(int(file)), None),
+        };
+        self.sql
+            .prepare_cached(
+                "INSERT OR REPLACE INTO bodies (id, length, hash, file, data) VALUES (?, ?, ?, ?, ?)",
+            )?
+            .execute(params![body_id(seq, side), int(length), hash, file, data])?;
+        Ok(())
+    }
+
+    /// Notes a body file, or what it has become since.
+    pub(crate) fn put_file(&self, file: u64, length: u64, hash: Option<&Hash>) -> Result<(), DbError> {
+        self.sql
+            .prepare_cached(
+                "INSERT INTO files (id, length, refs, hash) VALUES (?1, ?2, 1, ?3)
+                 ON CONFLICT (id) DO UPDATE SET length = ?2, hash = ?3",
+            )?
+            .execute(params![int(file), int(length), hash])?;
+        Ok(())
+    }
+
+    /// Finds another body file with the same content and counts one more body on it.
+    pub(crate) fn share_file(&self, own: u64, length: u64, hash: &Hash) -> Result<Option<u64>, DbError> {
+        let mut statement = self.sql.prepare_cached(
+            "UPDATE files SET refs = refs + 1 WHERE id =
+             (SELECT id FROM files WHERE hash = ? AND length = ? AND id <> ? LIMIT 1) RETURNING id",
+        )?;
+        let found: Option<i64> =
+            statement.query_row(params![hash, int(length), int(own)], |row| row.get(0)).optional()?;
+        if found.is_some() {
+            self.sql.prepare_cached("DELETE FROM files WHERE id = ?")?.execute([int(own)])?;
+        }
+        Ok(found.map(uint))
+    }
+
+    /// Adds a message to an exchange.
+    pub(crate) fn insert_message(&self, seq: Seq, message: &StoredMessage) -> Result<(), DbError> {
+        self.sql
+            .prepare_cached(
+                "INSERT INTO messages (seq, number, at, direction, kind, length, flags, data)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                int(seq.0),
+                int(message.index),
+                nanos(message.at),
+                codes::direction(message.from_client),
+                codes::message_kind(message.kind),
+                int(message.length),
+                i64::from(message.truncated) | i64::from(message.compressed) << 1,
+                &message.data[..],
+            ])?;
+        Ok(())
+    }
+
+    /// The number of a certificate, which is stored once.
+    pub(crate) fn certificate(&self, hash: &Hash, der: &[u8]) -> Result<u64, DbError> {
+        let known: Option<i64> = self
+            .sql
+            .prepare_cached("SELECT id FROM certificates WHERE hash = ?")?
+            .query_row([hash], |row| row.get(0))
+            .optional()?;
+        if let Some(id) = known {
+            return Ok(uint(id));
+        }
+        self.sql
+            .prepare_cached("INSERT INTO certificates (hash, der) VALUES (?, ?)")?
+            .execute(params![hash, der])?;
+        Ok(uint(self.sql.last_insert_rowid()))
+    }
+}
+
+fn state_columns(state: &ExchangeState) -> (i64, Option<&'static str>, Option<&str>) {
+    match state {
+        ExchangeState::Open => (state::OPEN, None, None),
+        ExchangeState::Response => (state::RESPONSE, None, None),
+        ExchangeState::Mock => (state::MOCK, None, None),
+        ExchangeState::Upgrade => (state::UPGRADE, None, None),
+        ExchangeState::Tunnel => (state::TUNNEL, None, None),
+        ExchangeState::Failed(failure) => {
+            (state::FAILED, Some(failure.kind.code()), Some(failure.detail.as_str()))
+        }
+    }
+}
+
+/// The target, unless it is what follows the URL's authority, as it nearly always is.
+fn target_column<'a>(url: &str, target: &'a str) -> Option<&'a str> {
+    (after_authority(url) != target).then_some(target)
+}
+
+/// What follows a URL's authority.
+pub(super) fn after_authority(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let rest = url.get(start..).unwrap_or("");
+    rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_stored_only_where_the_url_does_not_say_it() {
+        for (url, target, column) in [
+            ("https://a.test/x?y=1", "/x?y=1", None),
+            ("https://a.test/", "/", None),
+            ("https://a.test", "*", Some("*")),
+            ("https://a.test", "a.test:443", Some("a.test:443")),
+            ("https://a.test?x", "?x", None),
+            ("", "", None),
+        ] {
+            assert_eq!(target_column(url, target), column, "{url}");
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! An exchange's heads and facts as one blob: names and values byte for byte, numbers as LEB128 varints, texts and
+//! byte strings with their length in front.
+//!
+//! The layout only ever grows at its end: a reader takes what it knows and ignores the rest, and what an older
+//! writer did not write reads as absent.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, StatusCode, Version};
+use proxy_core::{Headers, RequestHead, ResponseHead, ResponseSource, Scheme, Sizes, Timings, TlsFacts};
+
+/// The layout's first byte. A layout that cannot be had by appending gets another.
+const LAYOUT: u8 = 1;
+
+/// What is encoded, borrowed from whoever assembled it.
+pub(crate) struct DetailRef<'a> {
+    pub(crate) request: &'a RequestHead,
+    pub(crate) request_trailers: &'a Headers,
+    pub(crate) request_body: BodyState,
+    pub(crate) informational: Vec<&'a ResponseHead>,
+    pub(crate) response: Option<&'a ResponseHead>,
+    pub(crate) response_source: Option<ResponseSource>,
+    pub(crate) response_trailers: &'a Headers,
+    pub(crate) response_body: BodyState,
+    pub(crate) client: Option<PeerRef<'a>>,
+    pub(crate) upstream: Option<PeerRef<'a>>,
+    pub(crate) tunnel: Option<&'a str>,
+    pub(crate) timings: Timings,
+    pub(crate) sizes: Sizes,
+    pub(crate) tunnel_bytes: (u64, u64),
+    pub(crate) comment: Option<&'a str>,
+}
+
+/// What is known of a body beside its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BodyState {
+    /// It came to its proper end.
+    pub(crate) complete: bool,
+    /// It is stored without the content coding that its head names.
+    pub(crate) identity: bool,
+}
+
+impl BodyState {
+    fn bits(self) -> u8 {
+        u8::from(self.complete) | u8::from(self.identity) << 1
+    }
+
+    fn from_bits(bits: u8) -> Self {
+        Self { complete: bits & 1 != 0, identity: bits & 2 != 0 }
+    }
+}
+
+/// One side's connection; its certificates by their numbers in the store.
+pub(crate) struct PeerRef<'a> {
+    pub(crate) connection: u64,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) tls: Option<&'a TlsFacts>,
+    pub(crate) certificates: &'a [u64],
+}
+
+/// What is decoded.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Detail {
+    pub(crate) request: RequestHead,
+    pub(crate) request_trailers: Headers,
+    pub(crate) request_body: BodyState,
+    pub(crate) informational: Vec<ResponseHead>,
+    pub(crate) response: Option<ResponseHead>,
+    pub(crate) response_source: Option<ResponseSource>,
+    pub(crate) response_trailers: Headers,
+    pub(crate) response_body: BodyState,
+    pub(crate) client: Option<StoredPeer>,
+    pub(crate) upstream: Option<StoredPeer>,
+    pub(crate) tunnel: Option<String>,
+    pub(crate) timings: Timings,
+    pub(crate) sizes: Sizes,
+    pub(crate) tunnel_bytes: (u64, u64),
+    pub(crate) comment: Option<String>,
+}
+
+/// One side's connection as it is stored.
+#[derive(Debug, PartialEq)]
+pub(crate) struct StoredPeer {
+    pub(crate) connection: u64,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) certificates: Vec<u64>,
+}
+
+/// The blob is damaged, or of a layout this version does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("decode a stored exchange; the store is damaged or was written by a newer version")]
+pub(crate) struct Damaged;
+
+impl DetailRef<'_> {
+    /// Encodes at the end of `out`.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(LAYOUT);
+        out.push(self.request_body.bits() | self.response_body.bits() << 4);
+        put_request(out, self.request);
+        put_headers(out, self.request_trailers);
+        put_int(out, self.informational.len() as u64);
+        for head in &self.informational {
+            put_response(out, head);
+        }
+        put_option(out, self.response, put_response);
+        out.push(source_code(self.response_source));
+        put_headers(out, self.response_trailers);
+        put_option(out, self.client.as_ref(), put_peer);
+        put_option(out, self.upstream.as_ref(), put_peer);
+        put_option(out, self.tunnel, |out, text| put_bytes(out, text.as_bytes()));
+        put_timings(out, &self.timings);
+        for size in [
+            self.sizes.request_head,
+            self.sizes.request_body,
+            self.sizes.response_head,
+            self.sizes.response_body,
+            self.tunnel_bytes.0,
+            self.tunnel_bytes.1,
+        ] {
+            put_int(out, size);
+        }
+        put_option(out, self.comment, |out, text| put_bytes(out, text.as_bytes()));
+    }
+}
+
+impl Detail {
+    /// Decodes a blob; the byte strings share its memory.
+    pub(crate) fn decode(blob: Vec<u8>) -> Result<Self, Damaged> {
+        let mut input = Input(Bytes::from(blob));
+        if input.byte()? != LAYOUT {
+            return Err(Damaged);
+        }
+        let bodies = input.byte()?;
+        let request = input.request()?;
+        let request_trailers = input.headers()?;
+        let informational = input.list(Input::response)?;
+        Ok(Self {
+            request,
+            request_trailers,
+            request_body: BodyState::from_bits(bodies),
+            informational,
+            response: input.option(Input::response)?,
+            response_source: source(input.byte()?),
+            response_trailers: input.headers()?,
+            response_body: BodyState::from_bits(bodies >> 4),
+            client: input.option(Input::peer)?,
+            upstream: input.option(Input::peer)?,
+            tunnel: input.option(Input::text)?,
+            timings: input.timings()?,
+            sizes: input.sizes()?,
+            tunnel_bytes: (input.int()?, input.int()?),
+            comment: input.option(Input::text)?,
+        })
+    }
+}
+
+fn put_int(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_int(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
+    out.push(u8::from(value.is_some()));
+    if let Some(value) = value {
+        put(out, value);
+    }
+}
+
+fn put_headers(out: &mut Vec<u8>, headers: &Headers) {
+    put_int(out, headers.len() as u64);
+    for header in headers {
+        put_bytes(out, &header.name);
+        put_bytes(out, &header.value);
+    }
+}
+
+fn put_request(out: &mut Vec<u8>, head: &RequestHead) {
+    put_bytes(out, head.method.as_str().as_bytes());
+    out.push(u8::from(head.scheme == Scheme::Https));
+    put_bytes(out, head.authority.as_bytes());
+    put_bytes(out, head.target.as_bytes());
+    out.push(version_code(head.version));
+    put_headers(out, &head.headers);
+}
+
+fn put_response(out: &mut Vec<u8>, head: &ResponseHead) {
+    put_int(out, u64::from(head.status.as_u16()));
+    put_option(out, head.reason.as_ref(), |out, reason| put_bytes(out, reason));
+    out.push(version_code(head.version));
+    put_headers(out, &head.headers);
+}
+
+fn put_peer(out: &mut Vec<u8>, peer: &PeerRef<'_>) {
+    put_int(out, peer.connection);
+    put_option(out, peer.address, |out, address| put_bytes(out, address.to_string().as_bytes()));
+    put_option(out, peer.tls, |out, tls| {
+        put_bytes(out, tls.version.as_bytes());
+        put_bytes(out, tls.cipher.as_bytes());
+        put_option(out, tls.alpn.as_deref(), |out, text| put_bytes(out, text.as_bytes()));
+        put_option(out, tls.sni.as_deref(), |out, text| put_bytes(out, text.as_bytes()));
+    });
+    put_int(out, peer.certificates.len() as u64);
+    for certificate in peer.certificates {
+        put_int(out, *certificate);
+    }
+}
+
+fn put_timings(out: &mut Vec<u8>, timings: &Timings) {
+    for part in [timings.blocked, timings.dns, timings.connect, timings.ssl] {
+        put_option(out, part, put_duration);
+    }
+    for part in [timings.send, timings.wait, timings.receive, timings.total] {
+        put_duration(out, part);
+    }
+}
+
+fn put_duration(out: &mut Vec<u8>, duration: Duration) {
+    put_int(out, u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+}
+
+fn version_code(version: Version) -> u8 {
+    match version {
+        Version::HTTP_09 => 9,
+        Version::HTTP_10 => 10,
+        Version::HTTP_2 => 20,
+        Version::HTTP_3 => 30,
+        _ => 11,
+    }
+}
+
+fn version(code: u8) -> Version {
+    match code {
+        9 => Version::HTTP_09,
+        10 => Version::HTTP_10,
+        20 => Version::HTTP_2,
+        30 => Version::HTTP_3,
+        _ => Version::HTTP_11,
+    }
+}
+
+fn source_code(source: Option<ResponseSource>) -> u8 {
+    match source {
+        None => 0,
+        Some(ResponseSource::Mock) => 2,
+        Some(ResponseSource::Proxy) => 3,
+        // The enum can grow; until this crate knows better, a response came from upstream.
+        Some(_) => 1,
+    }
+}
+
+fn source(code: u8) -> Option<ResponseSource> {
+    match code {
+        0 => None,
+        2 => Some(ResponseSource::Mock),
+        3 => Some(ResponseSource::Proxy),
+        _ => Some(ResponseSource::Upstream),
+    }
+}
+
+/// What is left to decode.
+struct Input(Bytes);
+
+impl Input {
+    fn byte(&mut self) -> Result<u8, Damaged> {
+        let byte = *self.0.first().ok_or(Damaged)?;
+        self.0 = self.0.slice(1..);
+        Ok(byte)
+    }
+
+    fn int(&mut self) -> Result<u64, Damaged> {
+        let mut value = 0;
+        for (index, byte) in self.0.iter().enumerate().take(10) {
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                self.0 = self.0.slice(index + 1..);
+                return Ok(value);
+            }
+        }
+        Err(Damaged)
+    }
+
+    fn bytes(&mut self) -> Result<Bytes, Damaged> {
+        let length = usize::try_from(self.int()?).map_err(|_| Damaged)?;
+        if length > self.0.len() {
+            return Err(Damaged);
+        }
+        Ok(self.0.split_to(length))
+    }
+
+    fn text(&mut self) -> Result<String, Damaged> {
+        String::from_utf8(self.bytes()?.into()).map_err(|_| Damaged)
+    }
+
+    fn option<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Damaged>,
+    ) -> Result<Option<T>, Damaged> {
+        // What an older writer did not write is absent.
+        if self.0.is_empty() || self.byte()? == 0 { Ok(None) } else { read(self).map(Some) }
+    }
+
+    fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T, Damaged>) -> Result<Vec<T>, Damaged> {
+        let count = self.int()?;
+        // Each item takes a byte at least, so a damaged count cannot make this run away.
+        if count > self.0.len() as u64 {
+            return Err(Damaged);
+        }
+        (0..count).map(|_| read(self)).collect()
+    }
+
+    fn headers(&mut self) -> Result<Headers, Damaged> {
+        let fields =
+            self.list(|input| Ok(proxy_core::Header { name: input.bytes()?, value: input.bytes()? }))?;
+        Ok(fields.into_iter().collect())
+    }
+
+    fn request(&mut self) -> Result<RequestHead, Damaged> {
+        Ok(RequestHead {
+            method: Method::from_bytes(&self.bytes()?).map_err(|_| Damaged)?,
+            scheme: if self.byte()? == 0 { Scheme::Http } else { Scheme::Https },
+            authority: self.text()?,
+            target: self.text()?,
+            version: version(self.byte()?),
+            headers: self.headers()?,
+        })
+    }
+
+    fn response(&mut self) -> Result<ResponseHead, Damaged> {
+        let status = u16::try_from(self.int()?).map_err(|_| Damaged)?;
+        let mut head = ResponseHead::new(StatusCode::from_u16(status).map_err(|_| Damaged)?);
+        head.reason = self.option(Self::bytes)?;
+        head.version = version(self.byte()?);
+        head.headers = self.headers()?;
+        Ok(head)
+    }
+
+    fn peer(&mut self) -> Result<StoredPeer, Damaged> {
+        Ok(StoredPeer {
+            connection: self.int()?,
+            address: self.option(Self::text)?.and_then(|text| text.parse().ok()),
+            tls: self.option(Self::tls)?,
+            certificates: self.list(Self::int)?,
+        })
+    }
+
+    fn tls(&mut self) -> Result<TlsFacts, Damaged> {
+        let mut tls = TlsFacts::default();
+        tls.version = self.text()?;
+        tls.cipher = self.text()?;
+        tls.alpn = self.option(Self::text)?;
+        tls.sni = self.option(Self::text)?;
+        Ok(tls)
+    }
+
+    fn timings(&mut self) -> Result<Timings, Damaged> {
+        let mut timings = Timings::default();
+        for part in [&mut timings.blocked, &mut timings.dns, &mut timings.connect, &mut timings.ssl] {
+            *part = self.option(Self::duration)?;
+        }
+        for part in [&mut timings.send, &mut timings.wait, &mut timings.receive, &mut timings.total] {
+            *part = self.duration()?;
+        }
+        Ok(timings)
+    }
+
+    fn duration(&mut self) -> Result<Duration, Damaged> {
+        self.int().map(Duration::from_nanos)
+    }
+
+    fn sizes(&mut self) -> Result<Sizes, Damaged> {
+        let mut sizes = Sizes::default();
+        for size in [
+            &mut sizes.request_head,
+            &mut sizes.request_body,
+            &mut sizes.response_head,
+            &mut sizes.response_body,
+        ] {
+            *size = self.int()?;
+        }
+        Ok(sizes)
+    }
+}

@@ -1,0 +1,195 @@
+//! Bodies too large for the database: one file each, named by its number, in directories of 4,096.
+//!
+//! A file is written before the row that names it is committed, and removed after the commit that forgets it. So
+//! after a crash a file may be longer than its row says or have none, and never the other way round; the sweep at
+//! the next opening puts that right and counts it.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+/// Files per directory.
+const PER_DIRECTORY: u64 = 4096;
+/// Files held open for writing at once; beyond it the one opened first is closed, and opened again for its next
+/// piece. Keeps descriptors for the proxy's sockets.
+const MAX_OPEN: usize = 64;
+
+/// The directory of body files.
+#[derive(Clone, Debug)]
+pub(crate) struct BodyFiles {
+    root: PathBuf,
+}
+
+impl BodyFiles {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    fn path(&self, file: u64) -> PathBuf {
+        self.root.join(format!("{:x}", file / PER_DIRECTORY)).join(format!("{file:x}"))
+    }
+
+    /// Opens a body file for reading its first `length` bytes.
+    pub(crate) fn open(&self, file: u64, length: u64) -> io::Result<BodyFile> {
+        Ok(BodyFile { file: File::open(self.path(file))?, left: length })
+    }
+
+    /// Removes a file; one that is not there is no error.
+    pub(crate) fn remove(&self, file: u64) -> io::Result<()> {
+        match fs::remove_file(self.path(file)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes several files, and goes on after a failure, which is logged: a file that stays is swept at the next
+    /// recovery.
+    pub(crate) fn remove_all(&self, files: &[u64]) {
+        for file in files {
+            if let Err(error) = self.remove(*file) {
+                tracing::warn!(file, %error, "removing a body file failed");
+            }
+        }
+    }
+
+    /// Walks all files and cuts each to the length `expected` gives it; one without loses its file. Returns the
+    /// bytes that went.
+    pub(crate) fn sweep<E: From<io::Error>>(
+        &self,
+        mut expected: impl FnMut(u64) -> Result<Option<u64>, E>,
+    ) -> Result<u64, E> {
+        let mut dropped = 0;
+        for directory in entries(&self.root)? {
+            for path in entries(&directory)? {
+                dropped += sweep_file(&path, &mut expected)?;
+            }
+        }
+        Ok(dropped)
+    }
+}
+
+fn sweep_file<E: From<io::Error>>(
+    path: &Path,
+    expected: &mut impl FnMut(u64) -> Result<Option<u64>, E>,
+) -> Result<u64, E> {
+    let number =
+        path.file_name().and_then(|name| name.to_str()).and_then(|name| u64::from_str_radix(name, 16).ok());
+    // What is not named like a body file is not ours to remove.
+    let Some(number) = number else { return Ok(0) };
+    let length = fs::metadata(path)?.len();
+    match expected(number)? {
+        None => fs::remove_file(path)?,
+        Some(keep) if length > keep => OpenOptions::new().write(true).open(path)?.set_len(keep)?,
+        Some(_) => return Ok(0),
+    }
+    Ok(length - expected(number)?.unwrap_or(0).min(length))
+}
+
+/// The paths in a directory; none where it does not exist.
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes body files, a bounded number of them open at once.
+#[derive(Debug)]
+pub(crate) struct BodyWriter {
+    files: BodyFiles,
+    open: VecDeque<(u64, File)>,
+}
+
+impl BodyWriter {
+    pub(crate) fn new(files: BodyFiles) -> Self {
+        Self { files, open: VecDeque::new() }
+    }
+
+    /// Writes a piece at `offset`, making the file where there is none. May be repeated after a failure.
+    pub(crate) fn write(&mut self, number: u64, offset: u64, piece: &[u8]) -> io::Result<()> {
+        let at = match self.open.iter().position(|(open, _)| *open == number) {
+            Some(at) => at,
+            None => {
+                if self.open.len() >= MAX_OPEN {
+                    self.open.pop_front();
+                }
+                let file = create(&self.files.path(number))?;
+                self.open.push_back((number, file));
+                self.open.len() - 1
+            }
+        };
+        let file = &mut self.open[at].1;
+        file.seek(SeekFrom::Start(offset))?;
+        file.write_all(piece)
+    }
+
+    /// Closes a file, which is whole.
+    pub(crate) fn close(&mut self, number: u64) {
+        self.open.retain(|(open, _)| *open != number);
+    }
+
+    /// Closes and removes a file.
+    pub(crate) fn discard(&mut self, number: u64) {
+        self.close(number);
+        self.files.remove_all(&[number]);
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    match private_file().open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(directory) = path.parent() {
+                create_private_directory(directory)?;
+            }
+            private_file().open(path)
+        }
+        result => result,
+    }
+}
+
+/// Options that make a file only its owner can read.
+pub(crate) fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Makes a directory only its owner can enter, with those above it. One that exists is left as it is.
+pub(crate) fn create_private_directory(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// The first bytes of a body file. A file that ends before them is an error, not an end.
+#[derive(Debug)]
+pub(crate) struct BodyFile {
+    file: File,
+    left: u64,
+}
+
+impl Read for BodyFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let count = self.file.read(&mut buffer[..most])?;
+        if count == 0 {
+            let text = format!("the body's file ends {} bytes short of what was recorded", self.left);
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+        }
+        self.left -= count as u64;
+        Ok(count)
+    }
+}

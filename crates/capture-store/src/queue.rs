@@ -1,0 +1,269 @@
+//! The queue between the engine's threads and the writer's: a short lock to put an event in, one swap to take all
+//! out, and a wake-up only when the writer sleeps and the event matters.
+
+use std::{
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use proxy_core::{Event, EventKind};
+
+use crate::writer::Command;
+
+/// Queued body bytes that wake the writer although it gathers for a commit.
+const WAKE_BYTES: usize = 256 * 1024;
+/// Queued items that do.
+const WAKE_ITEMS: usize = 4096;
+/// What one queued event is taken to weigh beside its body bytes.
+const EVENT_BYTES: usize = 256;
+/// The heaviest queue, in multiples of the bound on body bytes, beyond which new exchanges are refused.
+const REFUSE_FACTOR: usize = 4;
+/// And never less than this.
+const REFUSE_FLOOR: usize = 64 * 1024 * 1024;
+
+/// One thing to do for the writer, in order.
+pub(crate) enum Item {
+    Event(Event),
+    Command(Command),
+}
+
+/// What wakes the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    /// It is awake.
+    Awake,
+    /// Anything: nothing is going on.
+    Idle,
+    /// The end of an exchange: some are going on.
+    Watching,
+    /// Volume: a commit is due soon anyway.
+    Gathering,
+}
+
+/// Bounded by bytes: while more than `max_body_bytes` of bodies are queued, [`ready`](Self::ready) makes the wire
+/// wait. Heads and endings get in all the same, until the queue weighs [`REFUSE_FACTOR`] times as much: then new
+/// exchanges are refused, and counted.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    body_bytes: AtomicUsize,
+    max_body_bytes: usize,
+    refuse_bytes: usize,
+}
+
+struct State {
+    items: Vec<Item>,
+    /// What all queued items weigh.
+    weight: usize,
+    /// Whether a command is among them.
+    commanded: bool,
+    /// Whether the end of an exchange is among them.
+    ended: bool,
+    sleep: Sleep,
+    closed: bool,
+    refused: u64,
+    waiters: Vec<(u64, Waker)>,
+    next_waiter: u64,
+}
+
+impl Queue {
+    pub(crate) fn new(max_body_bytes: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                items: Vec::new(),
+                weight: 0,
+                commanded: false,
+                ended: false,
+                sleep: Sleep::Awake,
+                closed: false,
+                refused: 0,
+                waiters: Vec::new(),
+                next_waiter: 0,
+            }),
+            wake: Condvar::new(),
+            body_bytes: AtomicUsize::new(0),
+            max_body_bytes,
+            refuse_bytes: max_body_bytes.saturating_mul(REFUSE_FACTOR).max(REFUSE_FLOOR),
+        }
+    }
+
+    /// Puts an event in. Never waits for the writer; ignored once the queue is closed.
+    pub(crate) fn push(&self, event: &Event) {
+        let bytes = body_bytes(event);
+        let event = event.clone();
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        if matches!(event.kind, EventKind::Request { .. }) && state.weight > self.refuse_bytes {
+            state.refused += 1;
+            return;
+        }
+        let ends = matches!(event.kind, EventKind::Ended(_));
+        state.items.push(Item::Event(event));
+        state.weight += bytes + EVENT_BYTES;
+        state.ended |= ends;
+        let queued = self.body_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let wakes = match state.sleep {
+            Sleep::Awake => false,
+            Sleep::Idle => true,
+            Sleep::Watching => ends || is_much(queued, &state),
+            Sleep::Gathering => is_much(queued, &state),
+        };
+        if wakes {
+            state.sleep = Sleep::Awake;
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Puts a command in and wakes the writer. Returns false when the queue is closed.
+    pub(crate) fn command(&self, command: Command) -> bool {
+        let mut state = self.lock();
+        if state.closed {
+            return false;
+        }
+        state.items.push(Item::Command(command));
+        state.commanded = true;
+        state.sleep = Sleep::Awake;
+        drop(state);
+        self.wake.notify_one();
+        true
+    }
+
+    /// Takes all items out into `items`, which is empty; waits until something wakes the writer or `deadline` comes.
+    pub(crate) fn take(&self, items: &mut Vec<Item>, sleep: Sleep, deadline: Option<Instant>) {
+        let mut state = self.lock();
+        state.sleep = sleep;
+        let enough = match sleep {
+            Sleep::Awake => true,
+            Sleep::Idle => !state.items.is_empty(),
+            Sleep::Watching => state.ended,
+            Sleep::Gathering => false,
+        };
+        if enough || state.commanded || is_much(self.body_bytes(), &state) {
+            state.sleep = Sleep::Awake;
+        }
+        while state.sleep != Sleep::Awake {
+            let Some(deadline) = deadline else {
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.sleep = Sleep::Awake;
+                break;
+            }
+            state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        mem::swap(&mut state.items, items);
+        state.weight = 0;
+        state.commanded = false;
+        state.ended = false;
+    }
+
+    /// Says that this many body bytes are written, or dropped, and lets the wire go on.
+    pub(crate) fn release(&self, bytes: usize) {
+        let before = self.body_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if before > self.max_body_bytes && before - bytes <= self.max_body_bytes {
+            let waiters = mem::take(&mut self.lock().waiters);
+            wake_all(waiters);
+        }
+    }
+
+    /// Body bytes that wait to be written.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.body_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Exchanges that were refused since the last call.
+    pub(crate) fn take_refused(&self) -> u64 {
+        mem::take(&mut self.lock().refused)
+    }
+
+    /// Ends the queue: what is in it is dropped, what comes is ignored, who waits goes on.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.items = Vec::new();
+        let waiters = mem::take(&mut state.waiters);
+        self.body_bytes.store(0, Ordering::Relaxed);
+        drop(state);
+        wake_all(waiters);
+    }
+
+    /// Resolves when there is room for body bytes; `None` while there is. Dropping the future has no effect.
+    pub(crate) fn ready(self: &Arc<Self>) -> Option<Ready> {
+        let full = self.body_bytes() > self.max_body_bytes;
+        full.then(|| Ready { queue: self.clone(), waiter: None })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake_all(waiters: Vec<(u64, Waker)>) {
+    for (_, waker) in waiters {
+        waker.wake();
+    }
+}
+
+fn is_much(body_bytes: usize, state: &State) -> bool {
+    body_bytes >= WAKE_BYTES || state.items.len() >= WAKE_ITEMS
+}
+
+/// The body bytes an event carries.
+pub(crate) fn body_bytes(event: &Event) -> usize {
+    match &event.kind {
+        EventKind::RequestBody(piece) | EventKind::ResponseBody(piece) => piece.len(),
+        EventKind::Message(message) => message.data.len(),
+        _ => 0,
+    }
+}
+
+/// Waits for room in the queue.
+pub(crate) struct Ready {
+    queue: Arc<Queue>,
+    waiter: Option<u64>,
+}
+
+impl Future for Ready {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let queue = self.queue.clone();
+        let mut state = queue.lock();
+        // Read under the lock that `release` takes after it has counted down, so that no wake-up is missed.
+        if state.closed || queue.body_bytes() <= queue.max_body_bytes {
+            return Poll::Ready(());
+        }
+        let waker = context.waker().clone();
+        let known = self.waiter.and_then(|id| state.waiters.iter_mut().find(|(waiter, _)| *waiter == id));
+        match known {
+            Some(entry) => entry.1 = waker,
+            None => {
+                let id = state.next_waiter;
+                state.next_waiter += 1;
+                state.waiters.push((id, waker));
+                self.waiter = Some(id);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        if let Some(id) = self.waiter {
+            self.queue.lock().waiters.retain(|(waiter, _)| *waiter != id);
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! One commit: everything that is due goes into one transaction, or stays for the next try.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use proxy_core::UpstreamFacts;
+
+use super::{Include, MAX_UNWRITTEN, REWRITE, Writer, session::Recording};
+use crate::{
+    assemble::{Assembly, Row, content_hash},
+    db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Tx},
+    error::Error,
+    id::{Seq, SessionId},
+    session::SessionState,
+};
+
+/// Exchanges evicted in one commit at most; the next evicts more where it is not enough.
+const EVICTED_AT_ONCE: usize = 20_000;
+/// Upstream connections whose certificates' numbers are remembered; beyond it all are forgotten and looked up anew.
+const REMEMBERED_CONNECTIONS: usize = 1024;
+
+/// What most exchanges' encoded details stay under.
+const DETAIL_BYTES: usize = 4096;
+
+/// The numbers of upstream connections' certificates in the store. Each entry keeps its connection's facts alive, so
+/// that an address stands for one connection.
+#[derive(Default)]
+pub(super) struct Certificates(HashMap<usize, (Arc<UpstreamFacts>, Vec<u64>)>);
+
+/// What a transaction did, to be taken over once it is committed.
+struct Outcome {
+    newest: Seq,
+    /// For each exchange, in order.
+    written: Vec<Written>,
+    /// What each session holds now.
+    bytes: Vec<(SessionId, u64)>,
+    /// Files of evicted bodies, and of bodies whose content was there already.
+    unused_files: Vec<u64>,
+}
+
+/// What became of one exchange in a transaction.
+enum Written {
+    Row(Row),
+    /// Its row was deleted by someone else while it was open.
+    Deleted,
+}
+
+impl Writer {
+    /// Commits; what cannot be written is dropped and counted.
+    pub(super) fn commit_or_drop(&mut self, include: Include) {
+        if let Err(error) = self.commit(include) {
+            self.shared.note_error(&error);
+            self.drop_ended();
+        }
+    }
+
+    /// Commits what ended, and open exchanges that are due.
+    pub(super) fn commit(&mut self, include: Include) -> Result<(), Error> {
+        let now = Instant::now();
+        let Self { shared, config, db, open, ended, sessions, certificates, patience, .. } = self;
+        let mut batch: Vec<&mut Assembly> = ended.iter_mut().collect();
+        batch.extend(open.values_mut().filter(|assembly| match include {
+            Include::All => assembly.dirty,
+            Include::Due => assembly.dirty && is_due(assembly, config.open_after, now),
+        }));
+        if batch.is_empty() && sessions.values().all(|session| session.not_recorded == 0) {
+            self.open_due = next_due(self.open.values(), self.config.open_after, now);
+            self.waiting_since = None;
+            return Ok(());
+        }
+        let outcome = patience.insist(shared, || {
+            let written = write(db, sessions, certificates, &mut batch);
+            if written.is_err() {
+                // Numbers given in a transaction that was rolled back are no numbers.
+                certificates.0.clear();
+            }
+            written
+        })?;
+        let mut deleted_files = Vec::new();
+        for (assembly, written) in batch.into_iter().zip(&outcome.written) {
+            take_over(assembly, written, &mut deleted_files);
+        }
+        self.after_commit(outcome, deleted_files, now);
+        Ok(())
+    }
+
+    fn after_commit(&mut self, outcome: Outcome, deleted_files: Vec<u64>, now: Instant) {
+        self.ended.clear();
+        // An open exchange whose row was deleted is recorded no more.
+        self.open.retain(|_, assembly| assembly.row.is_none_or(|row| row.seq != Seq(0)));
+        self.pending_bytes = self.open.values().map(|assembly| assembly.pending_bytes).sum();
+        for (id, bytes) in outcome.bytes {
+            let uncommitted =
+                self.open.values().filter(|assembly| assembly.session == id).map(uncommitted).sum();
+            if let Some(recording) = self.sessions.get_mut(&id) {
+                recording.sync(bytes);
+                recording.uncommitted = uncommitted;
+                recording.not_recorded = 0;
+            }
+        }
+        for file in outcome.unused_files.into_iter().chain(deleted_files) {
+            self.files.discard(file);
+        }
+        self.waiting_since = None;
+        self.last_commit = Some(now);
+        self.open_due = next_due(self.open.values(), self.config.open_after, now);
+        self.newest = outcome.newest;
+        self.shared.committed(self.newest, SystemTime::now());
+    }
+
+    /// Drops what ended and cannot be written. What is in the store as open is kept for a later try.
+    fn drop_ended(&mut self) {
+        let mut dropped = 0;
+        for assembly in std::mem::take(&mut self.ended) {
+            if assembly.row.is_some() && self.ended.len() < MAX_UNWRITTEN {
+                self.ended.push(assembly);
+                continue;
+            }
+            dropped += 1;
+            if let Some(recording) = self.sessions.get_mut(&assembly.session) {
+                recording.not_recorded += 1;
+            }
+            for file in assembly.bodies.each().into_iter().filter_map(|(_, body)| body.file) {
+                self.files.discard(file);
+            }
+        }
+        self.shared.count_dropped(dropped);
+        self.pending_bytes = self.open.values().map(|assembly| assembly.pending_bytes).sum();
+        let again = Instant::now() + REWRITE;
+        self.waiting_since = None;
+        self.open_due = Some(again);
+    }
+}
+
+/// Takes over what became of an exchange.
+fn take_over(assembly: &mut Assembly, written: &Written, deleted_files: &mut Vec<u64>) {
+    assembly.dirty = false;
+    assembly.messages_written();
+    match written {
+        Written::Row(row) => assembly.row = Some(*row),
+        Written::Deleted => {
+            deleted_files.extend(assembly.bodies.each().into_iter().filter_map(|(_, body)| body.file));
+            // The mark of an exchange that is to be forgotten; no row has this seq.
+            assembly.row = assembly.row.map(|row| Row { seq: Seq(0), ..row });
+        }
+    }
+}
+
+fn uncommitted(assembly: &Assembly) -> u64 {
+    assembly.content_bytes() - assembly.row.map_or(0, |row| row.content_bytes).min(assembly.content_bytes())
+}
+
+/// When an open exchange is to be written.
+fn due_at(assembly: &Assembly, open_after: std::time::Duration) -> Instant {
+    assembly.row.map_or(assembly.begun + open_after, |row| row.written_at + REWRITE)
+}
+
+fn is_due(assembly: &Assembly, open_after: std::time::Duration, now: Instant) -> bool {
+    due_at(assembly, open_after) <= now || assembly.pending_bytes > super::MUCH_PENDING / 8
+}
+
+fn next_due<'a>(
+    open: impl Iterator<Item = &'a Assembly>,
+    open_after: std::time::Duration,
+    now: Instant,
+) -> Option<Instant> {
+    let due = open.filter(|assembly| assembly.dirty).map(|assembly| due_at(assembly, open_after)).min();
+    due.map(|due| due.max(now))
+}
+
+/// Writes a batch in one transaction.
+fn write(
+    db: &Connection,
+    sessions: &mut HashMap<SessionId, Recording>,
+    certificates: &mut Certificates,
+    batch: &mut [&mut Assembly],
+) -> Result<Outcome, DbError> {
+    let tx = db.begin()?;
+    let mut newest = tx.newest_seq()?;
+    let mut deltas: HashMap<SessionId, SessionDelta> = HashMap::new();
+    let mut outcome = Outcome {
+        newest,
+        written: Vec::with_capacity(batch.len()),
+        bytes: Vec::new(),
+        unused_files: Vec::new(),
+    };
+    let mut detail = Vec::with_capacity(DETAIL_BYTES);
+    for assembly in batch.iter_mut() {
+        let delta = deltas.entry(assembly.session).or_default();
+        let numbers = certificates.numbers(&tx, assembly.upstream())?;
+        let seq = assembly.row.map_or(Seq(newest.0 + 1), |row| row.seq);
+        detail.clear();
+        assembly.encode_detail(numbers, &mut detail);
+        let written = write_exchange(&tx, assembly, seq, &detail)?;
+        if let Written::Row(row) = &written {
+            let before = assembly.row.map_or(0, |row| row.bytes);
+            delta.exchanges += i64::from(assembly.row.is_none());
+            delta.bytes += signed(row.bytes) - signed(before);
+            write_bodies(&tx, assembly, seq, &mut outcome.unused_files)?;
+        }
+        newest = newest.max(seq);
+        outcome.written.push(written);
+    }
+    tx.set_newest_seq(newest)?;
+    outcome.newest = newest;
+    for (id, recording) in sessions.iter() {
+        let mut delta = deltas.remove(id).unwrap_or_default();
+        delta.not_recorded = recording.not_recorded;
+        let bytes = settle(&tx, *id, recording, &delta, &mut outcome.unused_files)?;
+        outcome.bytes.push((*id, bytes));
+    }
+    tx.commit()?;
+    Ok(outcome)
+}
+
+/// Writes an exchange's row and messages.
+fn write_exchange(tx: &Tx<'_>, assembly: &Assembly, seq: Seq, detail: &[u8]) -> Result<Written, DbError> {
+    let summary = assembly.summary(seq);
+    let bytes = assembly.disk_bytes(&summary, detail);
+    let row = ExchangeRow { summary: &summary, detail, bytes };
+    if assembly.row.is_none() {
+        tx.insert_exchange(&row)?;
+    } else if !tx.update_exchange(&row)? {
+        return Ok(Written::Deleted);
+    }
+    for message in &assembly.pending {
+        tx.insert_message(seq, message)?;
+    }
+    let content_bytes = assembly.content_bytes();
+    Ok(Written::Row(Row { seq, bytes, content_bytes, written_at: Instant::now() }))
+}
+
+/// Writes the bodies that there are. Of a file whose content another file has already, only that one is kept.
+fn write_bodies(
+    tx: &Tx<'_>,
+    assembly: &Assembly,
+    seq: Seq,
+    unused_files: &mut Vec<u64>,
+) -> Result<(), DbError> {
+    for (side, body) in assembly.bodies.each() {
+        if body.stored_bytes == 0 {
+            continue;
+        }
+        let hash = if assembly.has_ended() { body.hash() } else { None };
+        let Some(own) = body.file else {
+            tx.put_body(seq, side, BodyContent::Inline(&body.inline), hash.as_ref())?;
+            continue;
+        };
+        tx.put_file(own, body.stored_bytes, hash.as_ref())?;
+        let shared = match &hash {
+            Some(hash) => tx.share_file(own, body.stored_bytes, hash)?,
+            None => None,
+        };
+        unused_files.extend(shared.map(|_| own));
+        let content = BodyContent::File { file: shared.unwrap_or(own), length: body.stored_bytes };
+        tx.put_body(seq, side, content, hash.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Brings a session's row up to date, evicts what is too much, and returns what it holds then.
+fn settle(
+    tx: &Tx<'_>,
+    id: SessionId,
+    recording: &Recording,
+    delta: &SessionDelta,
+    unused_files: &mut Vec<u64>,
+) -> Result<u64, DbError> {
+    tx.add_to_session(id, delta)?;
+    let Some(info) = tx.session(id)? else { return Ok(0) };
+    let state = if recording.is_full() { SessionState::Full } else { SessionState::Active };
+    if matches!(info.state, SessionState::Active | SessionState::Full) && info.state != state {
+        tx.set_session_state(id, state)?;
+    }
+    let mut bytes = info.bytes;
+    let excess = recording.excess(bytes);
+    if excess > 0 {
+        let removed = tx.evict(id, excess, EVICTED_AT_ONCE)?;
+        bytes -= removed.bytes.min(bytes);
+        unused_files.extend(removed.files);
+    }
+    Ok(bytes)
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+impl Certificates {
+    /// The numbers of a connection's certificates, which are stored where they are not yet.
+    fn numbers(&mut self, tx: &Tx<'_>, upstream: Option<&Arc<UpstreamFacts>>) -> Result<&[u64], DbError> {
+        let Some((upstream, tls)) = upstream.and_then(|facts| facts.tls.as_ref().map(|tls| (facts, tls)))
+        else {
+            return Ok(&[]);
+        };
+        if self.0.len() >= REMEMBERED_CONNECTIONS {
+            self.0.clear();
+        }
+        let key = Arc::as_ptr(upstream).addr();
+        let known = match self.0.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let numbers = tls.certificates.iter().map(|der| tx.certificate(&content_hash(der), der));
+                let numbers = numbers.collect::<Result<_, _>>()?;
+                unknown.insert((upstream.clone(), numbers))
+            }
+        };
+        Ok(&known.1)
+    }
+}

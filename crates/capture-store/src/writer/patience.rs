@@ -1,0 +1,64 @@
+//! What happens when the disk refuses: try again while the wire waits, for a bounded time; then drop and count.
+
+use std::{
+    fmt, thread,
+    time::{Duration, Instant},
+};
+
+use crate::{error::Error, recorder::Shared};
+
+/// How long a failing write is repeated, with the queue filling and the wire waiting behind it.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The wait after a first failure; doubled after each.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// Repeats what fails. Once its patience is over, it tries each thing once, until one succeeds: a disk that stays
+/// full must not cost five seconds per exchange.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    lost: bool,
+}
+
+impl Patience {
+    /// Does `attempt` until it succeeds or patience is over.
+    pub(super) fn insist<T, E>(
+        &mut self,
+        shared: &Shared,
+        mut attempt: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, Error>
+    where
+        E: Into<Error> + fmt::Display,
+    {
+        let began = Instant::now();
+        let mut wait = FIRST_WAIT;
+        loop {
+            match attempt() {
+                Ok(value) => {
+                    if self.lost || wait > FIRST_WAIT {
+                        tracing::info!("the recorder writes again");
+                        shared.clear_error();
+                    }
+                    self.lost = false;
+                    return Ok(value);
+                }
+                Err(error) if self.lost || began.elapsed() + wait > PATIENCE => {
+                    if !self.lost {
+                        tracing::error!(%error, "writing to the store fails; what cannot be written is dropped and counted");
+                    }
+                    self.lost = true;
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    if wait == FIRST_WAIT {
+                        tracing::warn!(%error, "writing to the store failed; traffic waits while it is tried again");
+                    }
+                    shared.note_error(&error);
+                    thread::sleep(wait);
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The session being recorded, as the writer knows it: what it may still take.
+
+use std::time::Duration;
+
+use super::{Include, Writer};
+use crate::{
+    db::NewSession,
+    error::{Error, ErrorKind},
+    id::SessionId,
+    recorder::{RecorderConfig, SessionSpec},
+    session::{SessionInfo, SessionKind, SessionState},
+};
+
+/// The limit of a scratch session that names none.
+const SCRATCH_BYTES: u64 = 1024 * 1024 * 1024;
+/// A full session goes on recording when it was cleared to this part of what it held.
+const RESUME_NUMERATOR: u64 = 9;
+const RESUME_DENOMINATOR: u64 = 10;
+
+/// A session's limit and where it stands.
+#[derive(Debug)]
+pub(super) struct Recording {
+    pub(super) kind: SessionKind,
+    pub(super) max_bytes: Option<u64>,
+    /// What it holds by the last commit.
+    pub(super) bytes: u64,
+    /// Body bytes kept since, for exchanges that are not committed.
+    pub(super) uncommitted: u64,
+    /// What it held when it became full.
+    full_at: Option<u64>,
+    /// Exchanges not recorded that the session's row does not count yet.
+    pub(super) not_recorded: u64,
+}
+
+/// Whether an exchange may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Open,
+    Full,
+}
+
+impl Recording {
+    fn new(spec: &SessionSpec) -> Self {
+        let (kind, max_bytes) = match spec {
+            SessionSpec::Scratch { max_bytes } => {
+                (SessionKind::Scratch, Some(max_bytes.unwrap_or(SCRATCH_BYTES)))
+            }
+            SessionSpec::Named { max_bytes, .. } => (SessionKind::Named, *max_bytes),
+        };
+        Self { kind, max_bytes, bytes: 0, uncommitted: 0, full_at: None, not_recorded: 0 }
+    }
+
+    /// Asks whether an exchange may begin, and counts it where it may not.
+    pub(super) fn admit(&mut self) -> Admission {
+        if !self.is_full() && !self.has_room(self.uncommitted + 1) {
+            self.full_at = Some(self.bytes);
+        }
+        if self.is_full() {
+            self.not_recorded += 1;
+            return Admission::Full;
+        }
+        Admission::Open
+    }
+
+    /// How much of one body is kept. No body of a scratch session is larger than the session may be.
+    pub(super) fn body_limit(&self, configured: Option<u64>) -> u64 {
+        let own = self.max_bytes.filter(|_| self.kind == SessionKind::Scratch).unwrap_or(u64::MAX);
+        own.min(configured.unwrap_or(u64::MAX))
+    }
+
+    /// Takes room for body bytes of an exchange that was admitted. A named session without room becomes full, and
+    /// the body is cut.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        let wanted = self.uncommitted + bytes as u64;
+        if !self.has_room(wanted) {
+            self.full_at.get_or_insert(self.bytes);
+            return false;
+        }
+        self.uncommitted = wanted;
+        true
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full_at.is_some()
+    }
+
+    fn has_room(&self, more: u64) -> bool {
+        self.kind == SessionKind::Scratch || self.max_bytes.is_none_or(|max| self.bytes + more <= max)
+    }
+
+    /// What it is beyond its limit when it holds this much, where that is to be evicted.
+    pub(super) fn excess(&self, bytes: u64) -> u64 {
+        match self.max_bytes {
+            Some(max) if self.kind == SessionKind::Scratch => bytes.saturating_sub(max),
+            _ => 0,
+        }
+    }
+
+    /// Takes over what the database says it holds; a full one that was cleared is full no more.
+    pub(super) fn sync(&mut self, bytes: u64) {
+        self.bytes = bytes;
+        if let Some(full_at) = self.full_at {
+            let cleared = bytes < full_at / RESUME_DENOMINATOR * RESUME_NUMERATOR;
+            self.full_at = (!cleared).then(|| full_at.max(bytes));
+        }
+    }
+}
+
+impl Writer {
+    /// Makes a session and records into it from here on.
+    pub(crate) fn switch(&mut self, spec: SessionSpec) -> Result<SessionInfo, Error> {
+        if self.current != SessionId(0) {
+            self.commit(Include::Due)?;
+        }
+        let recording = Recording::new(&spec);
+        let name = match &spec {
+            SessionSpec::Named { name, .. } => Some(name.as_str()),
+            SessionSpec::Scratch { .. } => None,
+        };
+        let tx = self.db.begin()?;
+        if self.current != SessionId(0) {
+            tx.set_session_state(self.current, SessionState::Stopped)?;
+        }
+        let id = tx.create_session(&NewSession {
+            name,
+            kind: recording.kind,
+            state: SessionState::Active,
+            hidden: false,
+            max_bytes: recording.max_bytes,
+            window_ms: millis(window(&self.config)),
+        })?;
+        let info = tx.session(id)?.ok_or_else(|| Error::new(ErrorKind::UnknownSession(id)))?;
+        tx.commit()?;
+        self.sessions.insert(id, recording);
+        self.forget_idle_sessions(id);
+        self.current = id;
+        self.shared.set_session(id);
+        Ok(info)
+    }
+
+    /// Forgets sessions that nothing is recorded into any more.
+    fn forget_idle_sessions(&mut self, current: SessionId) {
+        let Self { sessions, open, ended, .. } = self;
+        sessions.retain(|id, recording| {
+            *id == current
+                || recording.not_recorded > 0
+                || open.values().chain(ended.iter()).any(|assembly| assembly.session == *id)
+        });
+    }
+}
+
+/// What a crash may cost: the longest that something waits in memory.
+fn window(config: &RecorderConfig) -> Duration {
+    config.open_after.max(config.commit_interval)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
