@@ -56,11 +56,12 @@ impl File {
         self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
-    /// Whether this is Rust that ends up in a library or a binary.
-    fn is_source(&self) -> bool {
-        let parts: Vec<_> = self.path.iter().collect();
-        let tests = parts.iter().any(|part| *part == "tests") || self.name() == "tests.rs";
-        self.is("rs") && parts.iter().any(|part| *part == "src") && !tests
+    /// Where the modules declared in this file are.
+    fn modules(&self) -> PathBuf {
+        match self.name() {
+            "lib.rs" | "main.rs" | "mod.rs" => self.path.parent().map(Path::to_owned).unwrap_or_default(),
+            _ => self.path.with_extension(""),
+        }
     }
 }
 
@@ -70,14 +71,11 @@ pub(crate) fn run(repo: &Repo) -> Result<()> {
     let packages = repo.packages()?;
     let mut findings = graph::check(&packages);
     findings.extend(house::check(repo.root(), &packages));
-    for file in &files {
-        if file.is_source() {
-            findings.extend(source::check(&file.path, &file.text));
-        }
-        findings.extend(text::check(&file.path, &file.text));
-    }
+    let sources = sources(&files);
+    findings.extend(sources.iter().flat_map(|file| source::check(&file.path, &file.text)));
+    findings.extend(files.iter().flat_map(|file| text::check(&file.path, &file.text)));
     findings.extend(docs::check(repo.root(), &files));
-    for (path, lines) in source::long(&files) {
+    for (path, lines) in source::long(&sources) {
         println!(
             "note: {path} has {lines} lines before its tests; over {} wants a reason",
             source::WANTED_LINES
@@ -103,6 +101,20 @@ fn read(repo: &Repo) -> Result<Vec<File>> {
     Ok(files)
 }
 
+/// The Rust files that end up in a library or a binary.
+fn sources(files: &[File]) -> Vec<&File> {
+    let rust = files.iter().filter(|file| file.is("rs") && file.path.iter().any(|part| part == "src"));
+    let rust: Vec<&File> = rust.collect();
+    let test_modules = rust.iter().flat_map(|file| {
+        let directory = file.modules();
+        code::test_modules(&file.text).into_iter().map(move |name| directory.join(name))
+    });
+    let test_modules: Vec<PathBuf> = test_modules.collect();
+    let in_tests =
+        |file: &File| test_modules.iter().any(|module| file.path.with_extension("").starts_with(module));
+    rust.into_iter().filter(|file| !in_tests(file)).collect()
+}
+
 /// The 1-based line of the byte at `offset`.
 fn line_of(text: &str, offset: usize) -> usize {
     text.get(..offset).unwrap_or(text).matches('\n').count() + 1
@@ -111,4 +123,25 @@ fn line_of(text: &str, offset: usize) -> usize {
 /// `path` with forward slashes, as findings and rules name it.
 fn slashed(path: &Path) -> String {
     path.to_string_lossy().replace('\\', "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_leave_out_what_only_tests_compile() {
+        let file = |path: &str, text: &str| File { path: path.into(), text: text.to_owned() };
+        let files = [
+            file("crates/a/src/lib.rs", "mod b;\n#[cfg(test)]\nmod c;\n"),
+            file("crates/a/src/b.rs", "#[cfg(test)]\nmod tests;\n"),
+            file("crates/a/src/b/tests.rs", ""),
+            file("crates/a/src/c.rs", ""),
+            file("crates/a/src/c/d.rs", ""),
+            file("crates/a/tests/it/main.rs", ""),
+            file("docs/architecture.md", ""),
+        ];
+        let kept: Vec<String> = sources(&files).iter().map(|file| slashed(&file.path)).collect();
+        assert_eq!(kept, ["crates/a/src/lib.rs", "crates/a/src/b.rs"]);
+    }
 }

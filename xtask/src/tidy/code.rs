@@ -57,6 +57,15 @@ pub(super) fn before_tests(source: &str) -> &str {
     start.and_then(|at| source.get(..at)).unwrap_or(source)
 }
 
+/// The names of the modules in files of their own that exist in tests only.
+pub(super) fn test_modules(source: &str) -> Vec<&str> {
+    let after = source.match_indices("#[cfg(test)]").filter_map(|(at, mark)| source.get(at + mark.len()..));
+    let items = after.filter_map(|rest| {
+        rest.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("#["))
+    });
+    items.filter_map(|item| item.strip_prefix("mod ")?.strip_suffix(';')).collect()
+}
+
 /// How many bytes of `rest` are a comment or a literal; 0 when it begins with code.
 fn literal(rest: &[u8], before: Option<u8>) -> usize {
     let in_word = before.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
@@ -148,6 +157,12 @@ mod tests {
         let code =
             production("#[cfg(test)]\nfn a() { if b { c } }\nfn d() {}\n#[cfg(test)]\nuse e;\nfn f() {}\n");
         assert_eq!(code.split_whitespace().collect::<Vec<_>>(), ["fn", "d()", "{}", "fn", "f()", "{}"]);
+    }
+
+    #[test]
+    fn modules_for_tests_are_named() {
+        let source = "mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\nmod tests {\n}\n#[cfg(test)]\n#[expect(x)]\nmod c;\n";
+        assert_eq!(test_modules(source), ["b", "c"]);
     }
 
     #[test]

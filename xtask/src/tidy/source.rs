@@ -78,9 +78,9 @@ fn is_static(line: &str) -> bool {
 }
 
 /// The source files over the wanted length, the longest first.
-pub(super) fn long(files: &[File]) -> Vec<(String, usize)> {
-    let sources = files.iter().filter(|file| file.is_source());
+pub(super) fn long(sources: &[&File]) -> Vec<(String, usize)> {
     let mut long: Vec<(String, usize)> = sources
+        .iter()
         .map(|file| (slashed(&file.path), code::before_tests(&file.text).lines().count()))
         .filter(|(_, lines)| *lines > WANTED_LINES)
         .collect();
