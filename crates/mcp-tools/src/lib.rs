@@ -1,1 +1,29 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+//!
+//! What enters: a [`Config`], and the calls of MCP clients. What leaves: a [`Server`] to be served over whatever
+//! transport, and [`tools_markdown`], the document of every tool. It knows no command line and no transport.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod body;
+mod budget;
+mod captures;
+mod catalogue;
+mod config;
+mod confine;
+mod detail;
+mod engine;
+mod error;
+mod live;
+mod markdown;
+mod processes;
+mod resources;
+mod schema;
+mod server;
+mod toolbox;
+mod tools;
+mod view;
+
+pub use config::Config;
+pub use proxy_core::HostPattern;
+pub use server::{Server, tools_markdown};

@@ -1,0 +1,90 @@
+//! The command line and the environment, read into the server's configuration.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use mcp_tools::{Config, HostPattern};
+
+use crate::state;
+
+/// The MCP server of wirescope: an intercepting HTTP(S) proxy for agents, over standard input and output.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    /// Directory of the CA, the files for clients, exports and the default store.
+    #[arg(long, value_name = "DIR", env = "WIRESCOPE_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Store to record into. Default: "store" in the state directory.
+    #[arg(long, value_name = "DIR", env = "WIRESCOPE_STORE")]
+    store: Option<PathBuf>,
+    /// Directory that file arguments may name; repeatable. Default: the current directory. The state directory and
+    /// the store always count.
+    #[arg(long = "allow-dir", value_name = "DIR")]
+    allow_dirs: Vec<PathBuf>,
+    /// Address the proxy listens on. Anyone who reaches it can use it: keep it on loopback.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "WIRESCOPE_LISTEN")]
+    listen: IpAddr,
+    /// Port the proxy listens on when proxy_start names none; 0 for any free one.
+    #[arg(long, value_name = "PORT", default_value_t = 0, env = "WIRESCOPE_PORT")]
+    port: u16,
+    /// PEM file of further authorities to verify upstream with.
+    #[arg(long, value_name = "FILE", env = "WIRESCOPE_UPSTREAM_CA")]
+    upstream_ca: Option<PathBuf>,
+    /// Host whose certificate is not verified (host, host:port or *.host); repeatable.
+    #[arg(long, value_name = "HOST")]
+    insecure_upstream: Vec<HostPattern>,
+    /// Host passed through undecrypted (host, host:port or *.host); repeatable.
+    #[arg(long, value_name = "HOST")]
+    passthrough: Vec<HostPattern>,
+    /// Log more to standard error; twice for everything.
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What else it does.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print docs/tools.md.
+    #[command(hide = true)]
+    ToolsMarkdown,
+}
+
+impl Cli {
+    /// The configuration these flags describe.
+    pub(crate) fn into_config(self) -> anyhow::Result<Config> {
+        let state_dir = match self.state_dir {
+            Some(directory) => directory,
+            None => {
+                state::default_directory().context("failed to find a state directory; give --state-dir")?
+            }
+        };
+        let mut config = Config::new(std::path::absolute(state_dir).context("failed to use --state-dir")?);
+        if let Some(store) = self.store {
+            config.store_dir = std::path::absolute(store).context("failed to use --store")?;
+        }
+        config.allowed_dirs = self.allow_dirs;
+        if config.allowed_dirs.is_empty() {
+            config.allowed_dirs.extend(std::env::current_dir().ok());
+        }
+        config.listen = self.listen;
+        config.port = self.port;
+        config.upstream_ca = self.upstream_ca;
+        config.insecure_upstream = self.insecure_upstream;
+        config.passthrough = self.passthrough;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,49 @@
+//! What the server is built with. `main` reads flags and the environment; nothing here does.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use proxy_core::HostPattern;
+
+/// How the server runs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where the CA, the files for clients and exported HAR files live.
+    pub state_dir: PathBuf,
+    /// The store recorded into when a tool names no other.
+    pub store_dir: PathBuf,
+    /// Directories (and what is below them) that file arguments may name; the state and store directories are
+    /// always among them.
+    pub allowed_dirs: Vec<PathBuf>,
+    /// The address the proxy listens on.
+    pub listen: IpAddr,
+    /// The port when `proxy_start` names none; 0 lets the system choose.
+    pub port: u16,
+    /// A PEM file of further roots to verify upstream with.
+    pub upstream_ca: Option<PathBuf>,
+    /// Hosts whose certificates are not verified.
+    pub insecure_upstream: Vec<HostPattern>,
+    /// Hosts relayed undecrypted.
+    pub passthrough: Vec<HostPattern>,
+    /// Bytes of JSON in one answer; lists drop whole items beyond it.
+    pub answer_bytes: usize,
+}
+
+impl Config {
+    /// Everything in `state_dir`, loopback, a port of the system's choice, answers of 16 KiB.
+    #[must_use]
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        let state_dir = state_dir.into();
+        Self {
+            store_dir: state_dir.join("store"),
+            state_dir,
+            allowed_dirs: Vec::new(),
+            listen: IpAddr::from([127, 0, 0, 1]),
+            port: 0,
+            upstream_ca: None,
+            insecure_upstream: Vec::new(),
+            passthrough: Vec::new(),
+            answer_bytes: 16 * 1024,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The one module that touches the engine's builder and handle.
+
+use std::{error::Error as _, io, net::SocketAddr, time::Duration};
+
+use capture_store::Recorder;
+use proxy_core::{CertificateAuthority, Error, ErrorKind, Proxy, ProxyHandle};
+
+use crate::{
+    config::Config,
+    error::{ToolError, chain},
+};
+
+/// A running proxy. Dropping it cuts every connection at once.
+pub(crate) struct Engine {
+    handle: ProxyHandle,
+}
+
+impl Engine {
+    /// Binds and serves, recording into `recorder`.
+    pub(crate) async fn start(
+        config: &Config,
+        port: u16,
+        ca: CertificateAuthority,
+        recorder: Recorder,
+    ) -> Result<Self, ToolError> {
+        let mut builder = Proxy::builder(ca).observer(recorder);
+        if let Some(path) = &config.upstream_ca {
+            builder = builder.upstream_ca_file(path).map_err(|error| failed(&error))?;
+        }
+        for hosts in config.insecure_upstream.iter().cloned() {
+            builder = builder.insecure_upstream(hosts);
+        }
+        for hosts in config.passthrough.iter().cloned() {
+            builder = builder.passthrough(hosts);
+        }
+        let proxy = builder.bind((config.listen, port)).await.map_err(|error| failed(&error))?;
+        Ok(Self { handle: proxy.spawn() })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.handle.local_addr()
+    }
+
+    /// Stops accepting, lets exchanges end within `drain`, cuts the rest.
+    pub(crate) async fn stop(self, drain: Duration) {
+        let drained = self.handle.shutdown(drain).await;
+        if drained.cut_connections > 0 {
+            tracing::info!(cut = drained.cut_connections, "connections were still busy and were cut");
+        }
+    }
+}
+
+fn failed(error: &Error) -> ToolError {
+    let text = format!("failed to {}", chain(error));
+    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match (error.kind(), cause) {
+        (ErrorKind::Bind { .. }, Some(io::ErrorKind::AddrInUse)) => {
+            ToolError::new("port_in_use", text).hint("give another port, or 0 for any free one")
+        }
+        (ErrorKind::Bind { .. }, _) => {
+            ToolError::new("listen_failed", text).hint("give another port, or 0 for any free one")
+        }
+        (ErrorKind::UpstreamCa { .. } | ErrorKind::UpstreamCaEmpty { .. }, _) => {
+            ToolError::new("upstream_ca_unusable", text).hint("start the server with another --upstream-ca")
+        }
+        _ => ToolError::new("start_failed", text).hint("proxy_status tells how the proxy stands"),
+    }
+}

@@ -1,0 +1,206 @@
+//! Schemas as they go to clients: what schemars derives from our types, brought into one plain form and without what
+//! costs bytes and tells an agent nothing.
+
+use serde_json::{Map, Value, json};
+
+/// An input schema with references resolved, optional arguments not nullable, and nothing beyond the properties
+/// allowed.
+pub(crate) fn input(schema: &Map<String, Value>) -> Map<String, Value> {
+    let mut schema = plain(schema);
+    let required: Vec<Value> = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        for (name, property) in properties {
+            if !required.iter().any(|r| r == name) {
+                not_null(property);
+            }
+        }
+    } else {
+        schema.insert("properties".to_owned(), json!({}));
+    }
+    schema.insert("additionalProperties".to_owned(), json!(false));
+    schema
+}
+
+/// An output schema with everything described, for documents.
+pub(crate) fn output(schema: &Map<String, Value>) -> Map<String, Value> {
+    plain(schema)
+}
+
+/// An output schema for the wire: without descriptions, and loose enough to hold the error object too, because
+/// clients check `structuredContent` against it whether the call failed or not.
+pub(crate) fn output_on_the_wire(schema: &Map<String, Value>) -> Map<String, Value> {
+    let mut value = Value::Object(schema.clone());
+    strip(&mut value, &["description", "default"]);
+    let Value::Object(mut schema) = value else { return Map::new() };
+    schema.insert("required".to_owned(), json!(["status"]));
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        // "success", "active" and the like become "error" when the call failed.
+        properties.insert("status".to_owned(), json!({"type": "string"}));
+        for name in ["code", "error", "hint"] {
+            properties.entry(name).or_insert_with(|| json!({"type": "string"}));
+        }
+    }
+    schema
+}
+
+/// Resolves references in place and drops what JSON Schema says about the schema rather than the value.
+fn plain(schema: &Map<String, Value>) -> Map<String, Value> {
+    let definitions = schema.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut value = Value::Object(schema.clone());
+    inline(&mut value, &definitions, 0);
+    strip(&mut value, &["$schema", "$defs", "title", "format"]);
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// How deep our own types nest at most; beyond it a reference is left as it is.
+const MAX_DEPTH: usize = 16;
+
+fn inline(value: &mut Value, definitions: &Map<String, Value>, depth: usize) {
+    if depth > MAX_DEPTH {
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            let target = map
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|path| path.strip_prefix("#/$defs/"))
+                .and_then(|name| definitions.get(name))
+                .and_then(Value::as_object)
+                .cloned();
+            if let Some(target) = target {
+                map.remove("$ref");
+                for (key, value) in target {
+                    // What stands beside the reference (a field's own description) wins.
+                    map.entry(key).or_insert(value);
+                }
+            }
+            flatten_enum(map);
+            for value in map.values_mut() {
+                inline(value, definitions, depth + 1);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| inline(item, definitions, depth + 1)),
+        _ => {}
+    }
+}
+
+/// schemars writes an enum with documented variants as `oneOf` constants; one `enum` says the same.
+fn flatten_enum(map: &mut Map<String, Value>) {
+    let Some(variants) = map.get("oneOf").and_then(Value::as_array) else { return };
+    let constants: Option<Vec<Value>> =
+        variants.iter().map(|variant| variant.get("const").cloned()).collect();
+    if let Some(constants) = constants {
+        map.remove("oneOf");
+        map.insert("type".to_owned(), json!("string"));
+        map.insert("enum".to_owned(), Value::Array(constants));
+    }
+}
+
+/// Removes keywords, but never properties that happen to be called like them.
+fn strip(value: &mut Value, keywords: &[&str]) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, _| !keywords.contains(&key.as_str()));
+            for (key, value) in map {
+                if key == "properties" {
+                    for property in value.as_object_mut().into_iter().flat_map(Map::values_mut) {
+                        strip(property, keywords);
+                    }
+                } else if key != "default" && key != "enum" {
+                    strip(value, keywords);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| strip(item, keywords)),
+        _ => {}
+    }
+}
+
+/// An optional argument is left out, not null (and null is taken as left out).
+fn not_null(property: &mut Value) {
+    let Some(map) = property.as_object_mut() else { return };
+    if map.get("default").is_some_and(Value::is_null) {
+        map.remove("default");
+    }
+    if let Some(kinds) = map.get("type").and_then(Value::as_array) {
+        let kinds: Vec<Value> = kinds.iter().filter(|kind| *kind != "null").cloned().collect();
+        if let [kind] = kinds.as_slice() {
+            map.insert("type".to_owned(), kind.clone());
+        }
+    }
+    if let Some(Value::Array(choices)) = map.get("anyOf").cloned() {
+        let choices: Vec<Value> =
+            choices.into_iter().filter(|choice| choice.get("type") != Some(&json!("null"))).collect();
+        if let [Value::Object(choice)] = choices.as_slice() {
+            map.remove("anyOf");
+            for (key, value) in choice {
+                map.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
+    }
+    if let Some(Value::Array(allowed)) = map.get_mut("enum") {
+        allowed.retain(|value| !value.is_null());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[derive(Deserialize, Serialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum Sort {
+        /// Up.
+        Asc,
+        /// Down.
+        Desc,
+    }
+
+    #[derive(Deserialize, Serialize, JsonSchema)]
+    struct Params {
+        /// The title, a property.
+        title: String,
+        sort: Option<Sort>,
+        #[schemars(range(max = 9))]
+        limit: Option<u32>,
+    }
+
+    fn schema() -> Map<String, Value> {
+        let generator = schemars::generate::SchemaSettings::draft2020_12().into_generator();
+        match serde_json::to_value(generator.into_root_schema_for::<Params>()).unwrap() {
+            Value::Object(map) => map,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn inputs_come_out_flat() {
+        let schema = Value::Object(input(&schema()));
+        let want = json!({
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["title"],
+            "properties": {
+                "title": {"type": "string", "description": "The title, a property."},
+                "sort": {"type": "string", "enum": ["asc", "desc"]},
+                "limit": {"type": "integer", "minimum": 0, "maximum": 9},
+            },
+        });
+        assert_eq!(schema, want);
+    }
+
+    #[test]
+    fn outputs_on_the_wire_hold_errors_too() {
+        let schema = output_on_the_wire(&output(&schema()));
+        assert_eq!(schema["required"], json!(["status"]));
+        assert_eq!(schema["properties"]["code"], json!({"type": "string"}));
+        assert_eq!(schema["properties"]["title"], json!({"type": "string"}));
+    }
+}

@@ -1,0 +1,9 @@
+//! The tool families. Each is one router; [`crate::catalogue`] adds them together.
+
+pub(crate) mod capture;
+pub(crate) mod har;
+pub(crate) mod interceptors;
+pub(crate) mod proxy;
+pub(crate) mod sessions;
+pub(crate) mod traffic;
+pub(crate) mod window;

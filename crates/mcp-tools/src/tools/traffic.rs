@@ -1,0 +1,481 @@
+//! The traffic as it comes: list, look at, search, clear.
+
+use capture_store::{Order, Query, Search, SearchHit, Seq, StatusFilter, Store};
+use rmcp::{
+    handler::server::{
+        router::tool::ToolRouter,
+        wrapper::{Json, Parameters},
+    },
+    tool, tool_router,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    body::Slice,
+    budget::{NextCall, cut, fit},
+    catalogue::{Family, Reference},
+    detail::{Depth, ExchangeView},
+    error::ToolError,
+    live::{self, LiveSession, Span},
+    toolbox::{Toolbox, blocking},
+    view::{Row, Success, is_false},
+};
+
+/// Exchanges one call of `proxy_search_traffic` looks through at most; a cursor leads on.
+const MAX_SCAN: u64 = 20_000;
+/// Bytes of a body that one call gives at most.
+pub(crate) const MAX_BODY_SLICE: usize = 65_536;
+
+/// The family.
+pub(crate) const FAMILY: Family = Family {
+    name: "traffic",
+    summary: "The traffic as it comes: what this server recorded since it started, across its sessions.",
+    router,
+    references: &[
+        Reference::new(
+            "proxy_list_traffic",
+            "proxy-mcp",
+            "not limited to 1,000 exchanges; shows requests under way and failures; `sort`; whole rows within a byte budget, \
+             and the call that continues",
+        ),
+        Reference::new(
+            "proxy_get_exchange",
+            "proxy-mcp",
+            "bodies by slice, decoded (gzip, deflate, br, zstd), base64 when they are no text; duplicate headers stay apart; \
+             TLS facts, addresses, WebSocket messages",
+        ),
+        Reference::new(
+            "proxy_search_traffic",
+            "proxy-mcp",
+            "searches header names and whole decoded bodies, too, and says where it matched; newest first",
+        ),
+        Reference::new(
+            "proxy_clear_traffic",
+            "proxy-mcp",
+            "exchanges under way stay; named sessions keep what they recorded, it is only no longer listed here",
+        ),
+    ],
+};
+
+fn router() -> ToolRouter<Toolbox> {
+    Toolbox::traffic_router()
+}
+
+/// An order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Sort {
+    /// Oldest first.
+    #[default]
+    Asc,
+    /// Newest first.
+    Desc,
+}
+
+impl Sort {
+    pub(crate) fn order(self) -> Order {
+        match self {
+            Self::Asc => Order::Ascending,
+            Self::Desc => Order::Descending,
+        }
+    }
+
+    pub(crate) fn desc() -> Self {
+        Self::Desc
+    }
+}
+
+/// How the exchange reached the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SourceFilter {
+    /// The client was told to use the proxy.
+    Explicit,
+    /// The client's connection was redirected.
+    Transparent,
+}
+
+fn fifty() -> u32 {
+    50
+}
+
+fn twenty() -> u32 {
+    20
+}
+
+fn preview() -> u32 {
+    4096
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct ListParams {
+    /// Exchanges at most.
+    #[serde(default = "fifty")]
+    #[schemars(range(min = 1, max = 1000))]
+    limit: u32,
+    /// Matching exchanges to skip.
+    #[serde(default)]
+    offset: u64,
+    /// Method, in whatever case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    method_filter: Option<String>,
+    /// Text the URL contains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2000))]
+    url_filter: Option<String>,
+    /// Status code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 100, max = 999))]
+    status_filter: Option<u16>,
+    /// Text the host contains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    hostname_filter: Option<String>,
+    /// How the exchange reached the proxy; there is only explicit traffic so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_filter: Option<SourceFilter>,
+    /// asc: oldest first; desc: newest first.
+    #[serde(default)]
+    sort: Sort,
+}
+
+impl ListParams {
+    fn query(&self) -> Query {
+        let mut query = Query::default();
+        query.methods = self.method_filter.iter().cloned().collect();
+        query.url_contains = self.url_filter.clone();
+        query.host_contains = self.hostname_filter.clone();
+        query.status = self.status_filter.map(StatusFilter::Exactly);
+        query.order = self.sort.order();
+        query
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Traffic {
+    status: Success,
+    /// Exchanges that match in all.
+    total: u64,
+    offset: u64,
+    limit: u32,
+    /// Exchanges in this answer.
+    showing: usize,
+    exchanges: Vec<Row>,
+    /// Whether rows were left out to keep the answer small.
+    #[serde(skip_serializing_if = "is_false")]
+    truncated: bool,
+    /// The call that continues; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<NextCall>,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct GetParams {
+    /// Its id, like e412.
+    #[schemars(length(min = 1, max = 40))]
+    exchange_id: String,
+    /// Decoded bytes of both bodies to skip.
+    #[serde(default)]
+    body_offset: u64,
+    /// Decoded bytes of each body at most; 0 for none.
+    #[serde(default = "preview")]
+    #[schemars(range(max = 65_536))]
+    body_limit: u32,
+    /// Give long headers whole, and headers as received (order, case) beside.
+    #[serde(default)]
+    full_headers: bool,
+    /// First WebSocket message to give.
+    #[serde(default)]
+    message_offset: u64,
+    /// WebSocket messages at most.
+    #[serde(default = "twenty")]
+    #[schemars(range(max = 200))]
+    message_limit: u32,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Got {
+    status: Success,
+    exchange: ExchangeView,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct SearchParams {
+    /// Text to look for, in whatever case, in URLs, header names and values, decoded bodies and WebSocket messages.
+    #[schemars(length(min = 1, max = 1000))]
+    query: String,
+    /// Exchanges at most.
+    #[serde(default = "twenty")]
+    #[schemars(range(min = 1, max = 200))]
+    limit: u32,
+    /// Only exchanges before this id: where an earlier search stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    before: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Found {
+    status: Success,
+    query: String,
+    /// Exchanges in this answer.
+    matches: usize,
+    /// Newest first.
+    results: Vec<Hit>,
+    /// Exchanges looked through.
+    scanned: u64,
+    /// Bodies that could not be looked through (not decodable, cut): a missing match proves nothing there.
+    #[serde(skip_serializing_if = "is_zero")]
+    skipped_bodies: u64,
+    /// Whether there is more to look through.
+    truncated: bool,
+    /// The call that continues; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<NextCall>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes references")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// An exchange that matched.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Hit {
+    #[serde(flatten)]
+    row: Row,
+    /// Where.
+    places: Vec<HitPlace>,
+}
+
+/// Where a text was found.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct HitPlace {
+    /// `url`, `request.header.<name>`, `response.header.<name>`, `request.body`, `response.body`, `message.<n>`.
+    field: String,
+    /// Byte offset in the decoded field.
+    position: u64,
+    /// The text around it.
+    snippet: String,
+}
+
+impl Hit {
+    fn new(hit: &SearchHit) -> Self {
+        let places = hit.places.iter().take(4).map(|place| HitPlace {
+            field: place.field.clone(),
+            position: place.position,
+            snippet: cut(&place.snippet, 300),
+        });
+        Self { row: Row::new(&hit.exchange), places: places.collect() }
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Cleared {
+    status: Success,
+    /// Exchanges no longer listed.
+    cleared: u64,
+}
+
+#[tool_router(router = traffic_router, vis = "pub(crate)")]
+impl Toolbox {
+    /// List captured exchanges, oldest first: a page of short rows. proxy_get_exchange shows one in full.
+    #[tool(
+        name = "proxy_list_traffic",
+        title = "List traffic",
+        annotations(read_only_hint = true, open_world_hint = false)
+    )]
+    pub(crate) async fn proxy_list_traffic(
+        &self,
+        Parameters(params): Parameters<ListParams>,
+    ) -> Result<Json<Traffic>, ToolError> {
+        let (store, mut live) = (self.fresh_store().await?, self.live());
+        if params.source_filter == Some(SourceFilter::Transparent) {
+            live.clear();
+        }
+        let budget = self.config().answer_bytes;
+        blocking(move || {
+            let span = Span { offset: params.offset, limit: params.limit as usize };
+            let page = live::page(&store, &live, &params.query(), span)?;
+            let rows: Vec<Row> = page.items.iter().map(Row::new).collect();
+            let (exchanges, truncated) = fit(rows, budget);
+            let reached = params.offset + exchanges.len() as u64;
+            let next = (reached < page.total && !exchanges.is_empty()).then(|| {
+                let mut arguments = json!(params);
+                arguments["offset"] = reached.into();
+                NextCall::new("proxy_list_traffic", arguments)
+            });
+            Ok(Json(Traffic {
+                status: Success::Success,
+                total: page.total,
+                offset: params.offset,
+                limit: params.limit,
+                showing: exchanges.len(),
+                exchanges,
+                truncated,
+                next,
+            }))
+        })
+        .await
+    }
+
+    /// Show one exchange: heads, decoded bodies by slice, TLS facts, WebSocket messages.
+    #[tool(
+        name = "proxy_get_exchange",
+        title = "Show an exchange",
+        annotations(read_only_hint = true, open_world_hint = false)
+    )]
+    pub(crate) async fn proxy_get_exchange(
+        &self,
+        Parameters(params): Parameters<GetParams>,
+    ) -> Result<Json<Got>, ToolError> {
+        let seq: Seq = params.exchange_id.parse()?;
+        let store = self.fresh_store().await?;
+        blocking(move || {
+            let exchange = store.exchange(seq)?;
+            let slice = slice(params.body_offset, params.body_limit);
+            let depth = Depth {
+                request_body: slice,
+                response_body: slice,
+                full_headers: params.full_headers,
+                messages: (params.message_offset, params.message_limit as usize),
+            };
+            let view = ExchangeView::read(&store, &exchange, depth)?;
+            Ok(Json(Got { status: Success::Success, exchange: view }))
+        })
+        .await
+    }
+
+    /// Find captured exchanges that contain a text anywhere, newest first, and where.
+    #[tool(
+        name = "proxy_search_traffic",
+        title = "Search traffic",
+        annotations(read_only_hint = true, open_world_hint = false)
+    )]
+    pub(crate) async fn proxy_search_traffic(
+        &self,
+        Parameters(params): Parameters<SearchParams>,
+    ) -> Result<Json<Found>, ToolError> {
+        let before = params.before.as_deref().map(str::parse::<Seq>).transpose()?;
+        let (store, live) = (self.fresh_store().await?, self.live());
+        let budget = self.config().answer_bytes;
+        blocking(move || {
+            let found = search(&store, &live, &params, before)?;
+            let (results, dropped) = fit(found.hits.iter().map(Hit::new).collect(), budget);
+            let shown = results.len();
+            // Where rows were dropped, the search goes on after the last one shown.
+            let next = if dropped { Some(found.hits[shown - 1].exchange.seq) } else { found.next };
+            Ok(Json(Found {
+                status: Success::Success,
+                matches: shown,
+                results,
+                scanned: found.scanned,
+                skipped_bodies: found.skipped_bodies,
+                truncated: next.is_some(),
+                next: next.map(|seq| {
+                    let mut arguments = json!(params);
+                    arguments["before"] = seq.to_string().into();
+                    NextCall::new("proxy_search_traffic", arguments)
+                }),
+                query: params.query,
+            }))
+        })
+        .await
+    }
+
+    /// Forget the traffic captured so far: proxy_list_traffic starts empty. Named sessions keep theirs.
+    #[tool(
+        name = "proxy_clear_traffic",
+        title = "Clear traffic",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = true,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    pub(crate) async fn proxy_clear_traffic(&self) -> Result<Json<Cleared>, ToolError> {
+        let cleared = self.clear().await?;
+        Ok(Json(Cleared { status: Success::Success, cleared }))
+    }
+}
+
+impl Toolbox {
+    /// Clears what `proxy_list_traffic` lists, and says how many exchanges that were.
+    pub(crate) async fn clear(&self) -> Result<u64, ToolError> {
+        let (store, live) = (self.fresh_store().await?, self.live());
+        let (cleared, floor) = blocking(move || {
+            let floor = store.newest()?;
+            let mut cleared = 0;
+            for session in &live {
+                cleared += match session.scratch {
+                    true => store.clear_session(session.id).or_else(gone)?,
+                    false => live::total(&store, std::slice::from_ref(session))?,
+                };
+            }
+            Ok((cleared, floor))
+        })
+        .await?;
+        self.edit_live(|live| {
+            for session in live.iter_mut().filter(|session| !session.scratch) {
+                session.floor = session.floor.max(floor);
+            }
+        });
+        self.count_reset();
+        Ok(cleared)
+    }
+}
+
+/// A session deleted since has nothing to clear.
+fn gone(error: capture_store::Error) -> Result<u64, capture_store::Error> {
+    match error.kind() {
+        capture_store::ErrorKind::UnknownSession(_) => Ok(0),
+        _ => Err(error),
+    }
+}
+
+/// A slice, or none for a limit of 0.
+pub(crate) fn slice(offset: u64, limit: u32) -> Option<Slice> {
+    (limit > 0).then_some(Slice { offset, limit: (limit as usize).min(MAX_BODY_SLICE) })
+}
+
+struct Hits {
+    hits: Vec<SearchHit>,
+    scanned: u64,
+    skipped_bodies: u64,
+    next: Option<Seq>,
+}
+
+/// Searches the whole store newest first, and keeps what belongs to the live sessions: their seqs interleave.
+fn search(
+    store: &Store,
+    live: &[LiveSession],
+    params: &SearchParams,
+    before: Option<Seq>,
+) -> Result<Hits, ToolError> {
+    let limit = params.limit as usize;
+    let mut found = Hits { hits: Vec::new(), scanned: 0, skipped_bodies: 0, next: None };
+    let Some(first) = live.first() else { return Ok(found) };
+    let mut search = Search::new(params.query.clone(), (live.len() == 1).then_some(first.id));
+    search.filter.before = before;
+    search.context_chars = 60;
+    loop {
+        search.limit = limit - found.hits.len();
+        search.max_scan = MAX_SCAN - found.scanned;
+        let page = store.search(&search)?;
+        found.scanned += page.scanned;
+        found.skipped_bodies += page.skipped_bodies;
+        let ours = |hit: &SearchHit| {
+            live.iter().any(|session| session.id == hit.exchange.session && hit.exchange.seq > session.floor)
+        };
+        found.hits.extend(page.hits.into_iter().filter(ours));
+        found.next = page.next;
+        if page.next.is_none() || found.hits.len() >= limit || found.scanned >= MAX_SCAN {
+            return Ok(found);
+        }
+        search.filter.before = page.next;
+    }
+}
