@@ -73,7 +73,7 @@ pub struct ImportSummary {
     pub total_entries: u64,
     /// Entries imported.
     pub imported: u64,
-    /// Entries skipped.
+    /// Entries skipped: those with such a warning, and `session.not_recorded` beyond the session's limit.
     pub skipped: u64,
     /// The first 100 warnings.
     pub warnings: Vec<Warning>,
@@ -234,11 +234,13 @@ impl Import {
     }
 
     fn finish(self) -> Result<ImportSummary, Error> {
+        let session = self.session.finish()?;
+        let imported = self.imported.saturating_sub(session.not_recorded);
         Ok(ImportSummary {
-            session: self.session.finish()?,
+            session,
             total_entries: self.total,
-            imported: self.imported,
-            skipped: self.total - self.imported,
+            imported,
+            skipped: self.total - imported,
             warnings: self.warnings,
             warning_count: self.warning_count,
             first_timestamp: self.first,

@@ -33,6 +33,11 @@ fn written(exchange: &Exchange, held: &Held) -> Value {
     serde_json::from_slice(&json).unwrap()
 }
 
+fn problems(entry: Value) -> Vec<String> {
+    let creator = serde_json::json!({"name": "", "version": ""});
+    schema::problems(&serde_json::json!({"log": {"version": "1.2", "creator": creator, "entries": [entry]}}))
+}
+
 fn read_back(entry: Value) -> Parsed {
     parse(entry, SystemTime::UNIX_EPOCH).unwrap()
 }
@@ -344,7 +349,7 @@ proptest! {
     #[test]
     fn an_exchange_comes_back_as_it_was((sent, held) in exchange()) {
         let entry = written(&sent, &held);
-        prop_assert_eq!(schema::entry_problems(&entry), Vec::<String>::new());
+        prop_assert_eq!(problems(entry.clone()), Vec::<String>::new());
         let back = read_back(entry);
         prop_assert_eq!(&back.notes, &Vec::<String>::new());
         assert_same(sent, &held, &back.exchange)?;
@@ -370,7 +375,7 @@ proptest! {
             if let Ok(parsed) = parse(entry.clone(), SystemTime::UNIX_EPOCH) {
                 let ImportedExchange { exchange, request_body, response_body, messages } = parsed.exchange;
                 let held = Held { request: request_body, response: response_body, undecodable: false, messages };
-                prop_assert_eq!(schema::entry_problems(&written(&exchange, &held)), Vec::<String>::new());
+                prop_assert_eq!(problems(written(&exchange, &held)), Vec::<String>::new());
             }
         }
     }

@@ -137,15 +137,6 @@ pub(crate) fn problems(file: &Value) -> Vec<String> {
     problems
 }
 
-/// Everything in one entry that is not as HAR 1.2 asks.
-#[allow(dead_code, reason = "the crate's own tests check entries, those of the whole check files")]
-pub(crate) fn entry_problems(entry: &Value) -> Vec<String> {
-    let mut problems = Vec::new();
-    check(entry, &Object(ENTRY), "entry", &mut problems);
-    check_sum(entry, 0, &mut problems);
-    problems
-}
-
 /// `time` is the sum of the timings that are not -1; `ssl` is within `connect`.
 fn check_sum(entry: &Value, index: usize, problems: &mut Vec<String>) {
     let part = |name: &str| entry["timings"][name].as_f64().filter(|part| *part >= 0.0);

@@ -1,0 +1,9 @@
+//! har-export over real stores and real files.
+#![expect(clippy::unwrap_used, reason = "what fails in a helper of the tests fails the test")]
+
+mod export;
+mod files;
+mod import;
+mod schema;
+mod seed;
+mod whole;
