@@ -1,0 +1,13 @@
+//! The engine over real sockets: real clients, real origins, and peers that misbehave.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what they expect")]
+
+mod bodies;
+mod curl;
+mod heads;
+mod hostile;
+mod http2;
+mod lab;
+mod lifecycle;
+mod trust;
+mod tunnels;
+mod upgrades;

@@ -1,0 +1,102 @@
+//! Tunnels that carry no HTTP, or are not looked into.
+
+use std::time::Duration;
+
+use proxy_core::{FailureKind, Outcome, Timeouts};
+use testkit::{Origin, ProxyClient, RawOrigin, Step};
+
+use crate::lab::Lab;
+
+#[tokio::test]
+async fn a_host_can_be_passed_through_undecrypted() {
+    let lab = Lab::with(|builder| builder.passthrough("localhost".parse().unwrap())).await;
+    let origin = Origin::https(&lab.origin_ca).await.unwrap();
+    // The client trusts the origin's own CA only: it would notice any other certificate.
+    let client = ProxyClient::new(lab.addr, lab.origin_ca.pem(), &["h2"]).unwrap();
+    let mut client = client.https(&origin.authority()).await.unwrap();
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+    drop(client);
+    let told = lab.log.one().await;
+    assert_eq!(told.outcome(), &Outcome::Tunnel);
+    assert_eq!(told.request.as_ref().unwrap().method, http::Method::CONNECT);
+    assert!(told.tunnel_bytes.0 > 200 && told.tunnel_bytes.1 > 200);
+    assert_eq!(told.client.unwrap().tls.clone().unwrap().sni.as_deref(), Some("localhost"));
+    assert_eq!(told.upstream.len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_first_is_relayed() {
+    let mut timeouts = Timeouts::default();
+    timeouts.peek = Duration::from_millis(20);
+    let lab = Lab::with(|builder| builder.timeouts(timeouts)).await;
+    let script = vec![Step::send("220 ready\r\n"), Step::read_until("\r\n"), Step::send("221 bye\r\n")];
+    let origin = RawOrigin::plain(vec![script]).await.unwrap();
+    let tunnel = lab.client(&[]).tunnel(&origin.authority()).await.unwrap();
+    let mut client = testkit::RawClient::over(tunnel);
+    assert_eq!(client.read_until(b"\r\n").await.unwrap(), "220 ready\r\n");
+    client.send("QUIT\r\n").await.unwrap();
+    assert_eq!(client.read_to_end().await.unwrap(), "221 bye\r\n");
+    drop(client);
+    let told = lab.log.one().await;
+    assert_eq!((told.outcome(), told.tunnel_bytes), (&Outcome::Tunnel, (6, 20)));
+}
+
+#[tokio::test]
+async fn an_unknown_protocol_inside_tls_is_relayed() {
+    let lab = Lab::new().await;
+    let script = vec![Step::read_until("\x04"), Step::send("\x02ok")];
+    let origin = RawOrigin::https(&lab.origin_ca, &[], vec![script]).await.unwrap();
+    let mut client = lab.client(&[]).raw_tls(&origin.authority()).await.unwrap();
+    client.send(b"\x00\x01\x02\x03\x04").await.unwrap();
+    assert_eq!(client.read(3).await.unwrap(), "\x02ok");
+    drop(client);
+    let told = lab.log.one().await;
+    assert_eq!((told.outcome(), told.tunnel_bytes), (&Outcome::Tunnel, (5, 3)));
+}
+
+#[tokio::test]
+async fn plain_http_in_a_tunnel_is_seen() {
+    let lab = Lab::new().await;
+    let origin = Origin::plain().await.unwrap();
+    let tunnel = lab.client(&[]).tunnel(&origin.authority()).await.unwrap();
+    let mut client = testkit::HttpClient::http1(tunnel, String::new(), &origin.authority()).await.unwrap();
+    assert_eq!(client.get("/json").await.unwrap().status, 200);
+    let told = lab.log.one().await;
+    assert_eq!(told.url(), format!("http://{}/json", origin.authority()));
+}
+
+#[tokio::test]
+async fn connect_to_a_closed_port_answers_502_with_the_cause() {
+    let lab = Lab::new().await;
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mut client = lab.client(&[]).raw().await.unwrap();
+    client.send(format!("CONNECT {free} HTTP/1.1\r\nHost: {free}\r\n\r\n")).await.unwrap();
+    let head = client.read_head().await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 502"), "{head}");
+    assert!(head.to_ascii_lowercase().contains("x-wirescope-error: connection_refused"), "{head}");
+    let page = String::from_utf8(client.read_to_end().await.unwrap().to_vec()).unwrap();
+    assert!(page.contains("refused"), "{page}");
+    let told = lab.log.one().await;
+    assert_eq!((told.failure(), told.status()), (FailureKind::ConnectionRefused, Some(502)));
+}
+
+#[tokio::test]
+async fn connect_to_an_unknown_host_answers_502() {
+    let lab = Lab::new().await;
+    let mut client = lab.client(&[]).raw().await.unwrap();
+    client
+        .send("CONNECT no-such-host.invalid:443 HTTP/1.1\r\nHost: no-such-host.invalid:443\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 502"));
+    assert_eq!(lab.log.one().await.failure(), FailureKind::Dns);
+}
+
+#[tokio::test]
+async fn the_proxy_does_not_dial_itself() {
+    let lab = Lab::new().await;
+    let mut client = lab.client(&[]).raw().await.unwrap();
+    client.send(format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", lab.addr)).await.unwrap();
+    assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 508"));
+    assert_eq!(lab.log.one().await.failure(), FailureKind::Loop);
+}
