@@ -4,7 +4,7 @@
 //! accept -> detect -> [CONNECT -> detect] -> [TLS accept -> detect] -> serve
 //! ```
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
@@ -20,7 +20,7 @@ use crate::{
     serve::{self, Connect},
     tls::{self, Refusal},
     tunnel,
-    upstreams::{self, Destination, Leased, Opened, Security, Upstreams, dial_tcp},
+    upstreams::{self, Destination, Reach, Security, Upstreams, dial_tcp},
     wire::BoxedIo,
 };
 
@@ -40,23 +40,17 @@ pub(crate) struct Tunnel {
     pub(crate) host: String,
     pub(crate) port: u16,
     /// The CONNECT itself, for the record when the tunnel is not decrypted.
-    pub(crate) connect: Arc<RequestHead>,
-    pub(crate) connect_bytes: u64,
+    pub(crate) opening: Opening,
     pub(crate) upstream: Reach,
     /// How upstream is spoken to; known once the client's first bytes were seen.
     pub(crate) security: Security,
 }
 
-/// How far upstream was reached before the client's first request.
-pub(crate) enum Reach {
-    /// Not tried, or already handed on.
-    Open,
-    /// Connected in cleartext.
-    Dialled(crate::dial::Dialled),
-    /// Ready for HTTP or raw bytes.
-    Ready(Opened),
-    /// Failed; the first request inside the tunnel is told.
-    Failed(Failure),
+/// The CONNECT that opened a tunnel.
+#[derive(Clone)]
+pub(crate) struct Opening {
+    pub(crate) head: Arc<RequestHead>,
+    pub(crate) head_bytes: u64,
 }
 
 /// What the exchanges of a client connection share.
@@ -73,7 +67,7 @@ enum Route {
     /// Each to its own authority.
     ByAuthority,
     /// All to where the tunnel leads.
-    Fixed { to: Destination, first: Mutex<Reach> },
+    Fixed(Destination),
 }
 
 impl Client {
@@ -83,16 +77,16 @@ impl Client {
         tunnel: Option<Tunnel>,
         draining: &watch::Receiver<bool>,
     ) -> Self {
-        let route = match tunnel {
-            None => Route::ByAuthority,
+        let (route, first) = match tunnel {
+            None => (Route::ByAuthority, Reach::Open),
             Some(Tunnel { host, port, upstream, security, .. }) => {
-                Route::Fixed { to: Destination { host, port, security }, first: Mutex::new(upstream) }
+                (Route::Fixed(Destination { host, port, security }), upstream)
             }
         };
         Self {
             engine: engine.clone(),
             facts: facts.clone(),
-            upstreams: Upstreams::default(),
+            upstreams: Upstreams::new(first),
             route,
             draining: draining.clone(),
         }
@@ -103,37 +97,17 @@ impl Client {
         *self.draining.borrow()
     }
 
-    /// Lends a connection to where a request goes.
-    pub(crate) async fn lease(&self, head: &RequestHead) -> Result<(Destination, Leased), Failure> {
+    /// Where a request goes.
+    pub(crate) fn destination(&self, head: &RequestHead) -> Destination {
         match &self.route {
-            Route::ByAuthority => {
-                let to = destination(head);
-                let leased = self.upstreams.lease(&self.engine, &to).await?;
-                Ok((to, leased))
-            }
-            Route::Fixed { to, first } => {
-                let reach = std::mem::replace(
-                    &mut *first.lock().unwrap_or_else(PoisonError::into_inner),
-                    Reach::Open,
-                );
-                let leased = match reach {
-                    Reach::Open => self.upstreams.lease(&self.engine, to).await?,
-                    Reach::Failed(failure) => return Err(failure),
-                    Reach::Ready(opened) => self.upstreams.adopt(&self.engine, to, opened).await?,
-                    Reach::Dialled(tcp) => {
-                        let http2 = matches!(to.security, Security::Plain { http2: true });
-                        let opened = upstreams::plain(&self.engine, tcp, http2);
-                        self.upstreams.adopt(&self.engine, to, opened).await?
-                    }
-                };
-                Ok((to.clone(), leased))
-            }
+            Route::ByAuthority => by_authority(head),
+            Route::Fixed(to) => to.clone(),
         }
     }
 }
 
 /// Where a request outside any tunnel goes: to its own authority.
-fn destination(head: &RequestHead) -> Destination {
+fn by_authority(head: &RequestHead) -> Destination {
     let host = head.host().to_owned();
     let security = match head.scheme {
         Scheme::Http => Security::Plain { http2: false },
@@ -263,7 +237,8 @@ async fn connect(
     depth: usize,
     connect: Connect,
 ) -> Option<Layer> {
-    let Connect { head, head_bytes, reader, mut writer } = connect;
+    let Connect { opening, reader, mut writer } = connect;
+    let head = &opening.head;
     let (host, port) = split_authority(&head.authority);
     let is_setup = host.eq_ignore_ascii_case(SETUP_HOST);
     let dialled = match port {
@@ -282,13 +257,13 @@ async fn connect(
     let upstream = match dialled {
         Ok(upstream) => upstream,
         Err(failure) => {
-            tunnel::refuse(engine, facts, &head, head_bytes, &mut writer, failure).await;
+            tunnel::refuse(engine, facts, &opening, &mut writer, failure).await;
             return None;
         }
     };
     if tunnel::confirm(&mut writer).await.is_err() {
         let gone = Failure::new(FailureKind::ClientLeft, "it closed before its CONNECT was answered");
-        engine.ledger(facts, &head, head_bytes).end(Outcome::Failed(gone));
+        engine.ledger(facts, head, opening.head_bytes).end(Outcome::Failed(gone));
         return None;
     }
     let (read, buffered) = reader.into_parts();
@@ -298,10 +273,9 @@ async fn connect(
     let tunnel = Tunnel {
         host: host.to_owned(),
         port: port.unwrap_or(443),
-        connect: head.clone(),
-        connect_bytes: head_bytes,
         upstream,
         security: Security::Plain { http2: false },
+        opening,
     };
     let io = Box::new(Rewind::new(io, buffered));
     Some(Layer { io, facts: Arc::new(facts), tunnel: Some(tunnel), depth: depth + 1, refusal: None })
@@ -310,7 +284,7 @@ async fn connect(
 /// TLS inside a tunnel: passed through where that is asked for, else decrypted, with both legs speaking what
 /// upstream chose of what the client offered.
 async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummary) -> Option<Layer> {
-    let Layer { io, facts, tunnel, depth, .. } = layer;
+    let Layer { io, facts, tunnel, depth, refusal } = layer;
     let mut tunnel = tunnel?;
     let name = hello.sni.clone().unwrap_or_else(|| tunnel.host.clone());
     if engine.passes_through(&tunnel.host) || engine.passes_through(&name) {
@@ -320,7 +294,7 @@ async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummar
     let alpn = tls::upstream_alpn(&hello.alpn);
     tunnel.upstream = match tunnel.upstream {
         Reach::Dialled(tcp) => match upstreams::secure(engine, tcp, &name, &alpn).await {
-            Ok(opened) => Reach::Ready(opened),
+            Ok(opened) => Reach::Ready(Box::new(opened)),
             Err(failure) => Reach::Failed(failure),
         },
         other => other,
@@ -334,24 +308,17 @@ async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummar
     // Later connections of this client must speak what was agreed with it.
     let alpn = chosen.iter().cloned().collect();
     tunnel.security = Security::Tls { server_name: name, alpn };
-    secured(engine, io, facts, Some(tunnel), depth, chosen).await
+    secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal }, chosen).await
 }
 
 /// TLS to the proxy itself.
 async fn to_proxy(engine: &Arc<Engine>, layer: Layer) -> Option<Layer> {
-    let Layer { io, facts, tunnel, depth, .. } = layer;
-    secured(engine, io, facts, tunnel, depth, Some(b"http/1.1".to_vec())).await
+    secured(engine, layer, Some(b"http/1.1".to_vec())).await
 }
 
 /// Does the handshake with the client.
-async fn secured(
-    engine: &Arc<Engine>,
-    io: BoxedIo,
-    facts: Arc<ClientFacts>,
-    tunnel: Option<Tunnel>,
-    depth: usize,
-    alpn: Option<Vec<u8>>,
-) -> Option<Layer> {
+async fn secured(engine: &Arc<Engine>, layer: Layer, alpn: Option<Vec<u8>>) -> Option<Layer> {
+    let Layer { io, facts, tunnel, depth, .. } = layer;
     let own = facts.local.ip().to_string();
     let fallback = tunnel.as_ref().map_or(own.as_str(), |tunnel| tunnel.host.as_str());
     match engine.acceptor.accept(io, fallback, alpn, engine.timeouts.handshake).await {
@@ -383,6 +350,7 @@ fn note_refusal(
 fn note_failure(engine: &Engine, facts: &Arc<ClientFacts>, tunnel: Option<&Tunnel>, failure: Failure) {
     tracing::debug!(client = %facts.peer, %failure, status = %error_status(&failure), "TLS with the client failed");
     if let Some(tunnel) = tunnel {
-        engine.ledger(facts, &tunnel.connect, tunnel.connect_bytes).end(Outcome::Failed(failure));
+        let Opening { head, head_bytes } = &tunnel.opening;
+        engine.ledger(facts, head, *head_bytes).end(Outcome::Failed(failure));
     }
 }

@@ -28,11 +28,18 @@ pub(crate) enum BodyReader<'c> {
     Http1 { reader: &'c mut Http1Reader, decoder: Decoder },
     /// From an HTTP/2 stream.
     Http2(http2::BodyReader),
+    /// Nowhere: it was handed on.
+    Spent,
 }
 
 impl<'c> BodyReader<'c> {
     pub(crate) fn http1(reader: &'c mut Http1Reader, framing: Framing, max_trailer_bytes: usize) -> Self {
         Self::Http1 { reader, decoder: Decoder::new(framing, max_trailer_bytes) }
+    }
+
+    /// Reads raw bytes.
+    pub(crate) fn raw(reader: &'c mut Http1Reader) -> Self {
+        Self::Http1 { reader, decoder: Decoder::raw() }
     }
 
     /// Reads on as raw bytes: what follows an upgrade.
@@ -53,6 +60,7 @@ impl<'c> BodyReader<'c> {
         match self {
             Self::Http1 { reader, decoder } => reader.piece(decoder).await,
             Self::Http2(body) => body.piece().await,
+            Self::Spent => Ok(None),
         }
     }
 
@@ -65,7 +73,7 @@ impl<'c> BodyReader<'c> {
                     return Ok(());
                 }
             },
-            Self::Http2(_) => pending().await,
+            Self::Http2(_) | Self::Spent => pending().await,
         }
     }
 }
@@ -150,17 +158,27 @@ impl<'c> Responder<'c> {
         }
     }
 
-    /// Puts the final head; it leaves with the first piece, a flush, or the end.
-    pub(crate) fn head(self, head: &ResponseHead, encoding: Encoding) -> Result<Writer<'c>, WireError> {
+    /// Puts the final head; it leaves with the first piece, a flush, or the end. A head this leg cannot express
+    /// gives the responder back, for an answer that says so.
+    pub(crate) fn head(
+        self,
+        head: &ResponseHead,
+        encoding: Encoding,
+    ) -> Result<Writer<'c>, Box<(Self, WireError)>> {
         match self {
-            Self::Http1(writer) => {
-                writer.put_response(head)?;
-                writer.begin(encoding);
-                Ok(Writer::Http1(writer))
-            }
+            Self::Http1(writer) => match writer.put_response(head) {
+                Ok(_) => {
+                    writer.begin(encoding);
+                    Ok(Writer::Http1(writer))
+                }
+                Err(error) => Err(Box::new((Self::Http1(writer), error))),
+            },
             Self::Http2(mut responder) => {
                 let body = if encoding == Encoding::None { BodyToCome::No } else { BodyToCome::Yes };
-                Ok(Writer::Http2(responder.head(head, body)?))
+                match responder.head(head, body) {
+                    Ok(writer) => Ok(Writer::Http2(writer)),
+                    Err(error) => Err(Box::new((Self::Http2(responder), error))),
+                }
             }
         }
     }

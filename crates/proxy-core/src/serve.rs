@@ -7,11 +7,11 @@ use tokio::{
     io::split,
     sync::watch,
     task::JoinSet,
-    time::{Duration, timeout},
+    time::{Duration, sleep, timeout},
 };
 
 use crate::{
-    connection::{Client, Layer, drained},
+    connection::{Client, Layer, Opening, drained},
     engine::Engine,
     event::{Outcome, ResponseSource},
     exchange::{
@@ -36,8 +36,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// A CONNECT that was read, and the connection it came on.
 pub(crate) struct Connect {
-    pub(crate) head: Arc<RequestHead>,
-    pub(crate) head_bytes: u64,
+    pub(crate) opening: Opening,
     pub(crate) reader: Http1Reader,
     pub(crate) writer: Http1Writer,
 }
@@ -54,7 +53,7 @@ struct Http1 {
 /// What to do after a request.
 enum Next {
     Request,
-    Connect(Arc<RequestHead>, u64),
+    Connect(Opening),
     Close,
 }
 
@@ -67,7 +66,7 @@ pub(crate) async fn http1(
     let Layer { io, facts, tunnel, .. } = layer;
     let scheme = if tunnel.is_some() && facts.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let defaults =
-        Defaults { scheme, authority: tunnel.as_ref().map(|tunnel| tunnel.connect.authority.clone()) };
+        Defaults { scheme, authority: tunnel.as_ref().map(|tunnel| tunnel.opening.head.authority.clone()) };
     let in_tunnel = tunnel.is_some();
     let (read, write) = split(io);
     let mut connection = Http1 {
@@ -80,9 +79,9 @@ pub(crate) async fn http1(
     loop {
         match connection.one(draining).await {
             Next::Request => {}
-            Next::Connect(head, head_bytes) => {
+            Next::Connect(opening) => {
                 let Http1 { reader, writer, .. } = connection;
-                return Some(Connect { head, head_bytes, reader, writer });
+                return Some(Connect { opening, reader, writer });
             }
             Next::Close => break,
         }
@@ -96,8 +95,9 @@ impl Http1 {
     async fn one(&mut self, draining: &mut watch::Receiver<bool>) -> Next {
         let timeouts = &self.cx.engine.timeouts;
         let readable = tokio::select! {
-            readable = timeout(timeouts.keep_alive, self.reader.readable()) => readable,
+            biased;
             () = drained(draining) => return Next::Close,
+            readable = timeout(timeouts.keep_alive, self.reader.readable()) => readable,
         };
         if !matches!(readable, Ok(Ok(true))) {
             return Next::Close;
@@ -114,7 +114,7 @@ impl Http1 {
         };
         let head_bytes = self.reader.last_head_bytes();
         if head.method == Method::CONNECT && !self.in_tunnel {
-            return Next::Connect(Arc::new(head), head_bytes);
+            return Next::Connect(Opening { head: Arc::new(head), head_bytes });
         }
         let framing = match request_framing(&head) {
             Ok(framing) => framing,
@@ -232,8 +232,14 @@ pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut wat
                 connection.graceful_shutdown();
             }
             Some(_) = exchanges.join_next() => {}
+            () = sleep(engine.timeouts.keep_alive), if exchanges.is_empty() && !shutting_down => {
+                shutting_down = true;
+                connection.graceful_shutdown();
+            }
         }
     }
+    // With it goes what the streams wait for.
+    drop(connection);
     // Each stream learns from its own halves that the connection is gone, and says so in its ending.
     while exchanges.join_next().await.is_some() {}
 }

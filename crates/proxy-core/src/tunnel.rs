@@ -7,19 +7,20 @@ use tokio::{io::split, sync::watch};
 
 use crate::{
     client_hello::ClientHelloSummary,
-    connection::{Layer, Reach, Tunnel, drained},
+    connection::{Layer, Opening, Tunnel, drained},
     engine::Engine,
-    event::{ClientFacts, Outcome, ResponseSource, TlsFacts},
+    event::{ClientFacts, Outcome, ResponseSource, TlsFacts, UpstreamFacts},
     exchange::{
+        ledger::Dialled,
         local::{self, Answer},
-        relay::{Tap, relay},
+        relay::{Ends, Tap, relay},
     },
-    failure::Failure,
-    head::{RequestHead, ResponseHead},
-    http1::{self, Framing},
+    failure::{Failure, FailureKind},
+    head::ResponseHead,
+    http1,
     leg::{BodyReader, Http1Reader, Http1Writer, Responder, Writer},
     peek::Rewind,
-    upstreams::{self, Opened},
+    upstreams::{self, Opened, Reach},
     wire::{BoxedIo, WireError},
 };
 
@@ -35,12 +36,11 @@ pub(crate) async fn confirm(writer: &mut Http1Writer) -> Result<(), WireError> {
 pub(crate) async fn refuse(
     engine: &Engine,
     facts: &Arc<ClientFacts>,
-    head: &Arc<RequestHead>,
-    head_bytes: u64,
+    Opening { head, head_bytes }: &Opening,
     writer: &mut Http1Writer,
     failure: Failure,
 ) {
-    let ledger = engine.ledger(facts, head, head_bytes);
+    let ledger = engine.ledger(facts, head, *head_bytes);
     let (page, body) = local::error_page(head, &failure);
     let answer = Answer { head: page, body, source: ResponseSource::Proxy };
     local::give(&ledger, head, Responder::Http1(&mut *writer), answer, true).await;
@@ -60,14 +60,13 @@ pub(crate) async fn pass_through(
     let mut tls = TlsFacts::default();
     tls.sni.clone_from(&hello.sni);
     facts.tls = Some(tls);
-    let (client, upstream) = match open(engine, tunnel) {
-        (connect, Ok(upstream)) => (connect, upstream),
-        (connect, Err(failure)) => {
-            return engine.ledger(&Arc::new(facts), &connect.0, connect.1).end(Outcome::Failed(failure));
+    let facts = Arc::new(facts);
+    match ready(engine, tunnel.upstream) {
+        Ok(opened) => {
+            carry(engine, &facts, &tunnel.opening, halves(engine, io), Upstream::new(engine, opened)).await
         }
-    };
-    let (reader, writer) = halves(engine, io);
-    carry(engine, &Arc::new(facts), client, reader, writer, upstream).await;
+        Err(failure) => note(engine, &facts, &tunnel.opening, failure),
+    }
 }
 
 /// Relays what is no HTTP. Where the client was silent, whoever speaks first decides: a client's first bytes are
@@ -85,7 +84,7 @@ pub(crate) async fn raw(
     let opened = match ready(engine, reach) {
         Ok(opened) => opened,
         Err(failure) => {
-            engine.ledger(&facts, &tunnel.connect, tunnel.connect_bytes).end(Outcome::Failed(failure));
+            note(engine, &facts, &tunnel.opening, failure);
             return None;
         }
     };
@@ -99,39 +98,34 @@ pub(crate) async fn raw(
         if matches!(client_spoke, Ok(true)) {
             let (read, buffered) = reader.into_parts();
             let io = Box::new(Rewind::new(read.unsplit(writer.into_inner()), buffered));
-            tunnel.upstream = Reach::Ready(upstream.into_opened());
+            tunnel.upstream = Reach::Ready(Box::new(upstream.into_opened()));
             return Some(Layer { io, facts, tunnel: Some(tunnel), depth, refusal });
         }
     }
-    carry(engine, &facts, (tunnel.connect, tunnel.connect_bytes), reader, writer, upstream).await;
+    carry(engine, &facts, &tunnel.opening, (reader, writer), upstream).await;
     None
 }
 
-/// An upstream connection whose first bytes may have been looked at.
+/// An upstream connection whose first bytes may have been looked at: [`Opened`], with its stream in halves.
 struct Upstream {
     reader: Http1Reader,
     writer: Http1Writer,
-    opened: Facts,
-}
-
-/// All of [`Opened`] but its stream.
-struct Facts {
-    facts: Arc<crate::event::UpstreamFacts>,
+    facts: Arc<UpstreamFacts>,
     http2: bool,
-    dialled: crate::exchange::ledger::Dialled,
+    dialled: Dialled,
 }
 
 impl Upstream {
     fn new(engine: &Engine, opened: Opened) -> Self {
         let Opened { io, facts, http2, dialled } = opened;
         let (reader, writer) = halves(engine, io);
-        Self { reader, writer, opened: Facts { facts, http2, dialled } }
+        Self { reader, writer, facts, http2, dialled }
     }
 
     fn into_opened(self) -> Opened {
-        let (read, buffered) = self.reader.into_parts();
-        let io = Box::new(Rewind::new(read.unsplit(self.writer.into_inner()), buffered));
-        let Facts { facts, http2, dialled } = self.opened;
+        let Self { reader, writer, facts, http2, dialled } = self;
+        let (read, buffered) = reader.into_parts();
+        let io = Box::new(Rewind::new(read.unsplit(writer.into_inner()), buffered));
         Opened { io, facts, http2, dialled }
     }
 }
@@ -141,43 +135,36 @@ fn halves(engine: &Engine, io: BoxedIo) -> (Http1Reader, Http1Writer) {
     (http1::Reader::new(read, engine.head_limits()), http1::Writer::new(write))
 }
 
-type ConnectHead = (Arc<RequestHead>, u64);
-
-fn open(engine: &Engine, tunnel: Tunnel) -> (ConnectHead, Result<Upstream, Failure>) {
-    let connect = (tunnel.connect, tunnel.connect_bytes);
-    (connect, ready(engine, tunnel.upstream).map(|opened| Upstream::new(engine, opened)))
+/// Records a tunnel that never came to be.
+fn note(engine: &Engine, facts: &Arc<ClientFacts>, opening: &Opening, failure: Failure) {
+    engine.ledger(facts, &opening.head, opening.head_bytes).end(Outcome::Failed(failure));
 }
 
 fn ready(engine: &Engine, reach: Reach) -> Result<Opened, Failure> {
     match reach {
-        Reach::Ready(opened) => Ok(opened),
+        Reach::Ready(opened) => Ok(*opened),
         Reach::Dialled(tcp) => Ok(upstreams::plain(engine, tcp, false)),
         Reach::Failed(failure) => Err(failure),
-        Reach::Open => Err(Failure::new(
-            crate::failure::FailureKind::ClientMalformed,
-            "no HTTP in a tunnel to the proxy itself",
-        )),
+        Reach::Open => {
+            Err(Failure::new(FailureKind::ClientMalformed, "no HTTP in a tunnel to the proxy itself"))
+        }
     }
 }
 
 /// Relays a tunnel to its end and records it.
 async fn carry(
-    engine: &Arc<Engine>,
+    engine: &Engine,
     facts: &Arc<ClientFacts>,
-    (connect, connect_bytes): ConnectHead,
-    mut reader: Http1Reader,
-    mut writer: Http1Writer,
+    opening: &Opening,
+    (mut reader, mut writer): (Http1Reader, Http1Writer),
     mut upstream: Upstream,
 ) {
-    let ledger = engine.ledger(facts, &connect, connect_bytes);
-    ledger.upstream(&upstream.opened.facts, false, upstream.opened.dialled);
-    let mut from_client = BodyReader::http1(&mut reader, Framing::UntilClose, 0);
-    let from_upstream = BodyReader::http1(&mut upstream.reader, Framing::UntilClose, 0).into_raw();
-    let to_upstream = Writer::Http1(&mut upstream.writer);
-    let to_client = Writer::Http1(&mut writer);
-    let outcome =
-        relay(&engine.timeouts, &ledger, &mut from_client, to_upstream, from_upstream, to_client, Tap::Bytes)
-            .await;
+    let ledger = engine.ledger(facts, &opening.head, opening.head_bytes);
+    ledger.upstream(&upstream.facts, false, upstream.dialled);
+    let client = Ends { reader: BodyReader::raw(&mut reader), writer: Writer::Http1(&mut writer) };
+    let upstream =
+        Ends { reader: BodyReader::raw(&mut upstream.reader), writer: Writer::Http1(&mut upstream.writer) };
+    let outcome = relay(&engine.timeouts, &ledger, client, upstream, Tap::Bytes).await;
     ledger.end(match outcome {
         Outcome::Upgrade => Outcome::Tunnel,
         other => other,

@@ -44,6 +44,28 @@ pub(crate) enum Security {
     Tls { server_name: String, alpn: Vec<Vec<u8>> },
 }
 
+impl Destination {
+    /// Whether many exchanges may come to share a connection there.
+    fn may_be_http2(&self) -> bool {
+        match &self.security {
+            Security::Plain { http2 } => *http2,
+            Security::Tls { alpn, .. } => alpn.iter().any(|name| name == b"h2"),
+        }
+    }
+}
+
+/// How far upstream was reached before the client's first request.
+pub(crate) enum Reach {
+    /// Not tried, or already handed on.
+    Open,
+    /// Connected in cleartext.
+    Dialled(Tcp),
+    /// Ready for HTTP or raw bytes.
+    Ready(Box<Opened>),
+    /// Failed; the first request inside the tunnel is told.
+    Failed(Failure),
+}
+
 /// A connection to upstream, freshly opened, on which nothing was sent.
 pub(crate) struct Opened {
     pub(crate) io: BoxedIo,
@@ -114,10 +136,17 @@ pub(crate) struct Leased {
 }
 
 /// The upstream connections of one client connection. Dropping it closes them.
-#[derive(Default)]
 pub(crate) struct Upstreams {
+    /// What was reached before the first request.
+    first: Mutex<Reach>,
+    #[expect(
+        clippy::vec_box,
+        reason = "it is lent boxed, and moving it in and out of its box is what costs"
+    )]
     idle: Mutex<Vec<Box<Http1Connection>>>,
     shared: Mutex<Shared>,
+    /// Held while a connection is opened that others may share, so that a burst of requests opens one.
+    opening: tokio::sync::Mutex<()>,
 }
 
 /// HTTP/2 connections, which serve many exchanges at once, and the tasks that drive them.
@@ -128,16 +157,32 @@ struct Shared {
 }
 
 impl Upstreams {
+    /// Begins with what was reached before the first request.
+    pub(crate) fn new(first: Reach) -> Self {
+        Self {
+            first: Mutex::new(first),
+            idle: Mutex::default(),
+            shared: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+        }
+    }
+
     /// Lends a connection to `to`: one of its own that is alive, else a new one.
     pub(crate) async fn lease(&self, engine: &Engine, to: &Destination) -> Result<Leased, Failure> {
-        if let Some((upstream, facts)) = self.shared_connection(to) {
-            let lease = Lease::Http2(upstream, facts);
-            return Ok(Leased { lease, reused: true, dialled: Dialled::default() });
+        if let Some(leased) = self.shared_connection(to) {
+            return Ok(leased);
         }
         if let Some(connection) = self.idle_connection(to, engine.timeouts.upstream_idle) {
             return Ok(Leased { lease: Lease::Http1(connection), reused: true, dialled: Dialled::default() });
         }
-        self.lease_fresh(engine, to).await
+        if !to.may_be_http2() {
+            return self.open(engine, to).await;
+        }
+        let _turn = self.opening.lock().await;
+        match self.shared_connection(to) {
+            Some(leased) => Ok(leased),
+            None => self.open(engine, to).await,
+        }
     }
 
     /// Lends a new connection, whatever is there.
@@ -146,13 +191,21 @@ impl Upstreams {
         self.adopt(engine, to, opened).await
     }
 
-    /// Takes in a connection that was opened before anyone asked, and lends it.
-    pub(crate) async fn adopt(
-        &self,
-        engine: &Engine,
-        to: &Destination,
-        opened: Opened,
-    ) -> Result<Leased, Failure> {
+    /// Lends what was reached before the first request, once, and new connections from then on.
+    async fn open(&self, engine: &Engine, to: &Destination) -> Result<Leased, Failure> {
+        let first =
+            std::mem::replace(&mut *self.first.lock().unwrap_or_else(PoisonError::into_inner), Reach::Open);
+        let opened = match first {
+            Reach::Open => open(engine, to).await?,
+            Reach::Failed(failure) => return Err(failure),
+            Reach::Ready(opened) => *opened,
+            Reach::Dialled(tcp) => plain(engine, tcp, to.security == Security::Plain { http2: true }),
+        };
+        self.adopt(engine, to, opened).await
+    }
+
+    /// Takes in a connection and lends it.
+    async fn adopt(&self, engine: &Engine, to: &Destination, opened: Opened) -> Result<Leased, Failure> {
         let Opened { io, facts, http2, dialled } = opened;
         let lease = if http2 {
             let (upstream, driver) = http2::Upstream::connect(io, &engine.upstream_settings)
@@ -185,14 +238,16 @@ impl Upstreams {
         idle.push(connection);
     }
 
-    fn shared_connection(&self, to: &Destination) -> Option<(http2::Upstream, Arc<UpstreamFacts>)> {
+    fn shared_connection(&self, to: &Destination) -> Option<Leased> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.connections.retain(|(_, upstream, _)| !upstream.is_closed());
-        shared
-            .connections
-            .iter()
-            .find(|(destination, ..)| destination == to)
-            .map(|(_, upstream, facts)| (upstream.clone(), facts.clone()))
+        shared.connections.iter().find(|(destination, ..)| destination == to).map(|(_, upstream, facts)| {
+            Leased {
+                lease: Lease::Http2(upstream.clone(), facts.clone()),
+                reused: true,
+                dialled: Dialled::default(),
+            }
+        })
     }
 
     fn idle_connection(&self, to: &Destination, max_idle: Duration) -> Option<Box<Http1Connection>> {

@@ -109,7 +109,7 @@ async fn put(
     encoding: Encoding,
     body: Bytes,
 ) -> Result<(), WireError> {
-    let mut writer = client.head(head, encoding)?;
+    let mut writer = client.head(head, encoding).map_err(|refused| refused.1)?;
     if encoding != Encoding::None {
         ledger.response_piece(&body);
         writer.data(body).await?;

@@ -1,8 +1,11 @@
 //! What follows an upgrade, or fills a tunnel: bytes both ways, untouched, with a tap beside them.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use tokio::time::timeout;
@@ -92,91 +95,94 @@ impl Messages {
     }
 }
 
+/// One side of a relay.
+pub(crate) struct Ends<'c> {
+    pub(crate) reader: BodyReader<'c>,
+    pub(crate) writer: Writer<'c>,
+}
+
 /// Carries bytes both ways until both sides have ended, or one failed. A side that ended lets the other go on for
 /// as long as it keeps sending, with the half-closed time-out between pieces.
 pub(crate) async fn relay(
     timeouts: &Timeouts,
     ledger: &Ledger,
-    from_client: &mut BodyReader<'_>,
-    mut to_upstream: Writer<'_>,
-    mut from_upstream: BodyReader<'_>,
-    mut to_client: Writer<'_>,
+    mut client: Ends<'_>,
+    mut upstream: Ends<'_>,
     tap: Tap,
 ) -> Outcome {
-    from_client.make_raw();
-    to_upstream.make_raw();
-    to_client.make_raw();
-    let half = AtomicBool::new(false);
-    let result = {
-        let up = one_way(timeouts, ledger, &tap, &half, Direction::ToUpstream, from_client, &mut to_upstream);
-        let down =
-            one_way(timeouts, ledger, &tap, &half, Direction::ToClient, &mut from_upstream, &mut to_client);
-        tokio::try_join!(up, down)
-    };
-    tap.finish(ledger);
+    for ends in [&mut client, &mut upstream] {
+        ends.reader.make_raw();
+        ends.writer.make_raw();
+    }
+    let relay = Relay { timeouts, ledger, tap, one_ended: AtomicBool::new(false) };
+    let result = tokio::try_join!(
+        relay.one_way(Direction::ToUpstream, &mut client.reader, &mut upstream.writer),
+        relay.one_way(Direction::ToClient, &mut upstream.reader, &mut client.writer),
+    );
+    relay.tap.finish(ledger);
     match result {
         Ok(_) => Outcome::Upgrade,
         Err((side, error)) => {
-            to_upstream.reset(code::CANCEL);
-            to_client.reset(code::CANCEL);
-            if tap.is_closing() { Outcome::Upgrade } else { Outcome::Failed(error.into_failure(side)) }
+            upstream.writer.reset(code::CANCEL);
+            client.writer.reset(code::CANCEL);
+            if relay.tap.is_closing() { Outcome::Upgrade } else { Outcome::Failed(error.into_failure(side)) }
         }
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one private half of relay(), which names each once")]
-async fn one_way(
-    timeouts: &Timeouts,
-    ledger: &Ledger,
-    tap: &Tap,
-    half: &AtomicBool,
-    direction: Direction,
-    from: &mut BodyReader<'_>,
-    to: &mut Writer<'_>,
-) -> Result<(), (Side, WireError)> {
-    let (source, sink) = match direction {
-        Direction::ToUpstream => (Side::Client, Side::Upstream),
-        Direction::ToClient => (Side::Upstream, Side::Client),
-    };
-    loop {
-        ledger.ready().await;
-        let piece = tokio::select! {
-            piece = idle(timeouts, half, from) => piece.map_err(|error| (source, error))?,
-            error = to.gone() => return Err((sink, error)),
+/// What the two directions share.
+struct Relay<'r> {
+    timeouts: &'r Timeouts,
+    ledger: &'r Ledger,
+    tap: Tap,
+    one_ended: AtomicBool,
+}
+
+impl Relay<'_> {
+    async fn one_way(
+        &self,
+        direction: Direction,
+        from: &mut BodyReader<'_>,
+        to: &mut Writer<'_>,
+    ) -> Result<(), (Side, WireError)> {
+        let (source, sink) = match direction {
+            Direction::ToUpstream => (Side::Client, Side::Upstream),
+            Direction::ToClient => (Side::Upstream, Side::Client),
         };
-        match piece {
-            Some(Piece::Data(data)) => {
-                tap.note(ledger, direction, &data);
-                to.data(data).await.map_err(|error| (sink, error))?;
+        loop {
+            self.ledger.ready().await;
+            let piece = tokio::select! {
+                piece = self.next(from) => piece.map_err(|error| (source, error))?,
+                error = to.gone() => return Err((sink, error)),
+            };
+            match piece {
+                Some(Piece::Data(data)) => {
+                    self.tap.note(self.ledger, direction, &data);
+                    to.data(data).await.map_err(|error| (sink, error))?;
+                }
+                Some(Piece::Trailers(_)) => {}
+                None => break,
             }
-            Some(Piece::Trailers(_)) => {}
-            None => break,
         }
+        self.one_ended.store(true, Relaxed);
+        // A peer that is gone already needs no farewell.
+        let _ = to.shutdown().await;
+        Ok(())
     }
-    half.store(true, Relaxed);
-    // A peer that is gone already needs no farewell.
-    let _ = to.shutdown().await;
-    Ok(())
-}
 
-/// The next piece, within the idle time-out: the long one, or the short one once the other half has ended.
-async fn idle(
-    timeouts: &Timeouts,
-    half: &AtomicBool,
-    from: &mut BodyReader<'_>,
-) -> Result<Option<Piece>, WireError> {
-    let mut waited = std::time::Duration::ZERO;
-    let step = timeouts.half_closed.min(timeouts.idle_body);
-    loop {
-        match timeout(step, from.piece()).await {
-            Ok(piece) => return piece,
-            // The other side ended and this one stays silent: it is over.
-            Err(_) if half.load(Relaxed) => return Ok(None),
-            Err(_) => waited += step,
+    /// The next piece, within the idle time-out: the long one, or the short one once the other side has ended.
+    async fn next(&self, from: &mut BodyReader<'_>) -> Result<Option<Piece>, WireError> {
+        let Timeouts { half_closed, idle_body, .. } = *self.timeouts;
+        let step = half_closed.min(idle_body);
+        let mut waited = Duration::ZERO;
+        while waited < idle_body {
+            match timeout(step, from.piece()).await {
+                Ok(piece) => return piece,
+                // The other side ended and this one stays silent: it is over.
+                Err(_) if self.one_ended.load(Relaxed) => return Ok(None),
+                Err(_) => waited += step,
+            }
         }
-        if waited >= timeouts.idle_body {
-            let detail = format!("silent for {:?}", timeouts.idle_body);
-            return Err(WireError::new(WireErrorKind::Timeout, detail));
-        }
+        Err(WireError::new(WireErrorKind::Timeout, format!("silent for {idle_body:?}")))
     }
 }

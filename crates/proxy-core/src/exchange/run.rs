@@ -1,8 +1,14 @@
 //! The life of a request: head, interceptors, upstream, head, interceptors, client.
 
-use std::{borrow::Cow, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    borrow::Cow,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
-use futures_util::FutureExt;
 use http::{Method, StatusCode};
 use tokio::time::{sleep, timeout};
 
@@ -10,8 +16,8 @@ use super::{
     forward::{self, Leg, Shape},
     ledger::Ledger,
     local::{self, Answer},
-    relay,
-    send::{Download, Upload, download, upload},
+    relay::{Ends, relay},
+    send::{Broken, Download, Upload, download, upload},
 };
 use crate::{
     connection::Client,
@@ -19,12 +25,12 @@ use crate::{
     event::{Outcome, ResponseSource},
     failure::{Failure, FailureKind, Side},
     head::RequestHead,
-    http1::TargetForm,
-    http2::BodyToCome,
+    http1::{Encoding, TargetForm},
+    http2::{self, BodyToCome, SendError},
     interceptor::Verdict,
     leg::{BodyReader, Responder, ResponseReader, Writer, code},
     setup_page,
-    upstreams::{Destination, Lease, Leased},
+    upstreams::{Http1Connection, Lease, Leased},
     wire::WireError,
 };
 
@@ -66,7 +72,9 @@ pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
     let Arrived { head, head_bytes, mut body, shape, mut client } = arrived;
     let ledger = cx.engine.ledger(&cx.facts, &head, head_bytes);
     let ended = match decide(cx, &ledger, &head).await {
-        Decision::Forward(head) => forward(cx, &ledger, &head, &mut body, shape, client).await,
+        Decision::Forward(head) => {
+            Exchange { cx, ledger: &ledger, head: &head, body, shape, client: Some(client) }.forward().await
+        }
         Decision::Answer(answer) => local::answer(&ledger, &head, &mut body, client, answer).await,
         Decision::Abort(failure) => {
             client.reset(code::CANCEL);
@@ -103,70 +111,15 @@ async fn decide<'h>(cx: &Client, ledger: &Ledger, head: &'h RequestHead) -> Deci
     Decision::Forward(head)
 }
 
-/// Gets the response from upstream. A connection that was closed under us before anything came is replaced once,
-/// as long as nothing of the request is lost with it (RFC 9110 section 9.2.2, RFC 9113 section 8.7).
-async fn forward<'c>(
-    cx: &Client,
-    ledger: &Ledger,
-    head: &RequestHead,
-    body: &mut BodyReader<'c>,
+/// An exchange on its way to upstream and back.
+struct Exchange<'x, 'c> {
+    cx: &'x Client,
+    ledger: &'x Ledger,
+    head: &'x RequestHead,
+    body: BodyReader<'c>,
     shape: Shape,
-    client: Responder<'c>,
-) -> Ended {
-    let mut client = Some(client);
-    let leased = match cx.lease(head).await {
-        Ok((to, leased)) => attempt(cx, ledger, &to, leased, head, body, shape, &mut client).await,
-        Err(failure) => Attempt::Failed(failure),
-    };
-    let failure = match leased {
-        Attempt::Over(ended) => return ended,
-        Attempt::Failed(failure) => failure,
-    };
-    match client.take() {
-        // Nobody waits for an error page.
-        Some(mut client) if failure.side() == Side::Client => {
-            client.reset(code::CANCEL);
-            Ended::failed(failure)
-        }
-        Some(client) => local::refuse(ledger, head, body, client, failure).await,
-        None => Ended::failed(failure),
-    }
-}
-
-/// What became of an attempt to get a response.
-enum Attempt {
-    Over(Ended),
-    Failed(Failure),
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one private step of forward(), split off only to be read by itself"
-)]
-async fn attempt<'c>(
-    cx: &Client,
-    ledger: &Ledger,
-    to: &Destination,
-    mut leased: Leased,
-    head: &RequestHead,
-    body: &mut BodyReader<'c>,
-    shape: Shape,
-    client: &mut Option<Responder<'c>>,
-) -> Attempt {
-    loop {
-        let reused = leased.reused;
-        match transfer(cx, ledger, leased, head, body, shape, client).await {
-            Transfer::Over(ended) => return Attempt::Over(ended),
-            Transfer::Failed(failure) => return Attempt::Failed(failure),
-            Transfer::Stale(failure) if !(reused && shape == Shape::Empty && head.method.is_idempotent()) => {
-                return Attempt::Failed(failure);
-            }
-            Transfer::Stale(_) => match cx.upstreams.lease_fresh(&cx.engine, to).await {
-                Ok(fresh) => leased = fresh,
-                Err(failure) => return Attempt::Failed(failure),
-            },
-        }
-    }
+    /// Taken when the final head is put: from then on an error page is too late.
+    client: Option<Responder<'c>>,
 }
 
 /// What became of one request on one upstream connection.
@@ -177,121 +130,161 @@ enum Transfer {
     Stale(Failure),
 }
 
-/// Sends the request on a leased connection, and carries the response, or what the exchange was upgraded to.
-async fn transfer<'c>(
-    cx: &Client,
-    ledger: &Ledger,
-    leased: Leased,
-    head: &RequestHead,
-    body: &mut BodyReader<'c>,
-    shape: Shape,
-    client: &mut Option<Responder<'c>>,
-) -> Transfer {
-    let Leased { lease, reused, dialled } = leased;
-    match lease {
-        Lease::Http1(mut connection) => {
-            ledger.upstream(&connection.facts, reused, dialled);
-            let (out, encoding) = forward::request(head, shape, Leg::Http1);
-            let form =
-                if head.method == Method::CONNECT { TargetForm::Authority } else { TargetForm::Origin };
-            if let Err(error) = connection.writer.put_request(&out, form) {
-                return Transfer::Failed(error.into_failure(Side::Client));
+impl Exchange<'_, '_> {
+    /// Gets the response from upstream, or tells the client why there is none.
+    async fn forward(mut self) -> Ended {
+        let failure = match self.attempt().await {
+            Ok(ended) => return ended,
+            Err(failure) => failure,
+        };
+        match self.client {
+            // Nobody waits for an error page.
+            Some(mut client) if failure.side() == Side::Client => {
+                client.reset(code::CANCEL);
+                Ended::failed(failure)
             }
-            connection.writer.begin(encoding);
-            let writer = Writer::Http1(&mut connection.writer);
-            let source = ResponseReader::Http1 {
-                reader: &mut connection.reader,
-                max_trailer_bytes: cx.engine.limits.max_head_bytes,
-            };
-            let (transfer, reusable) = carry(cx, ledger, head, body, client, writer, source).await;
-            if reusable && connection.writer.is_clean() && connection.reader.buffered().is_empty() {
-                cx.upstreams.give_back(connection);
-            }
-            transfer
+            Some(client) => local::refuse(self.ledger, self.head, &mut self.body, client, failure).await,
+            None => Ended::failed(failure),
         }
-        Lease::Http2(upstream, facts) => {
-            ledger.upstream(&facts, reused, dialled);
-            let (out, encoding) = forward::request(head, shape, Leg::Http2);
-            let to_come =
-                if encoding == crate::http1::Encoding::None { BodyToCome::No } else { BodyToCome::Yes };
-            match upstream.send(&out, None, to_come).await {
-                Ok((writer, source)) => {
-                    let writer = Writer::Http2(writer);
-                    let source = ResponseReader::Http2(source);
-                    carry(cx, ledger, head, body, client, writer, source).await.0
+    }
+
+    /// Sends the request. A connection that was closed under us before anything came is replaced once, as long as
+    /// nothing of the request is lost with it (RFC 9110 section 9.2.2, RFC 9113 section 8.7).
+    async fn attempt(&mut self) -> Result<Ended, Failure> {
+        let Client { engine, upstreams, .. } = self.cx;
+        let to = self.cx.destination(self.head);
+        let leased = upstreams.lease(engine, &to).await?;
+        let replaceable = leased.reused && self.shape == Shape::Empty && self.head.method.is_idempotent();
+        match self.transfer(leased).await {
+            Transfer::Over(ended) => return Ok(ended),
+            Transfer::Stale(_) if replaceable => {}
+            Transfer::Stale(failure) | Transfer::Failed(failure) => return Err(failure),
+        }
+        let fresh = upstreams.lease_fresh(engine, &to).await?;
+        match self.transfer(fresh).await {
+            Transfer::Over(ended) => Ok(ended),
+            Transfer::Stale(failure) | Transfer::Failed(failure) => Err(failure),
+        }
+    }
+
+    /// Sends the request on a leased connection, and carries the response, or what the exchange was upgraded to.
+    async fn transfer(&mut self, leased: Leased) -> Transfer {
+        let Leased { lease, reused, dialled } = leased;
+        match lease {
+            Lease::Http1(connection) => {
+                self.ledger.upstream(&connection.facts, reused, dialled);
+                self.over_http1(connection).await
+            }
+            Lease::Http2(upstream, facts) => {
+                self.ledger.upstream(&facts, reused, dialled);
+                self.over_http2(&upstream).await
+            }
+        }
+    }
+
+    async fn over_http1(&mut self, mut connection: Box<Http1Connection>) -> Transfer {
+        let (out, encoding) = forward::request(self.head, self.shape, Leg::Http1);
+        let form = if out.method == Method::CONNECT { TargetForm::Authority } else { TargetForm::Origin };
+        if let Err(error) = connection.writer.put_request(&out, form) {
+            return Transfer::Failed(error.into_failure(Side::Client));
+        }
+        connection.writer.begin(encoding);
+        let writer = Writer::Http1(&mut connection.writer);
+        let max_trailer_bytes = self.cx.engine.limits.max_head_bytes;
+        let source = ResponseReader::Http1 { reader: &mut connection.reader, max_trailer_bytes };
+        let (transfer, reusable) = self.carry(writer, source).await;
+        if reusable && connection.writer.is_clean() && connection.reader.buffered().is_empty() {
+            self.cx.upstreams.give_back(connection);
+        }
+        transfer
+    }
+
+    async fn over_http2(&mut self, upstream: &http2::Upstream) -> Transfer {
+        let (out, encoding) = forward::request(self.head, self.shape, Leg::Http2);
+        let to_come = if encoding == Encoding::None { BodyToCome::No } else { BodyToCome::Yes };
+        match upstream.send(&out, None, to_come).await {
+            Ok((writer, source)) => self.carry(Writer::Http2(writer), ResponseReader::Http2(source)).await.0,
+            Err(SendError { error, may_retry }) => {
+                let failure = error.into_failure(Side::Upstream);
+                if may_retry { Transfer::Stale(failure) } else { Transfer::Failed(failure) }
+            }
+        }
+    }
+
+    /// Carries the request's body up and the response down at the same time. Also says whether upstream's HTTP/1
+    /// connection can be used again.
+    async fn carry<'u>(
+        &mut self,
+        mut to_upstream: Writer<'u>,
+        source: ResponseReader<'u>,
+    ) -> (Transfer, bool) {
+        let Self { cx, ledger, head, body, client, .. } = self;
+        let state = Upload::default();
+        let got = {
+            let mut up = pin!(upload(cx, ledger, &state, body, &mut to_upstream));
+            let mut down = pin!(download(cx, ledger, head, source, client));
+            let got = tokio::select! {
+                biased;
+                broken = &mut up => Err(broken),
+                got = &mut down => got,
+            };
+            if matches!(got, Ok(Download::Whole { .. })) && !ledger.is_request_done() {
+                linger(ledger, &state, head, up).await;
+            }
+            got
+        };
+        match got {
+            Ok(Download::Whole { outcome, keep_client, keep_upstream }) => {
+                let done = ledger.is_request_done() && !state.is_refused();
+                if !done {
+                    to_upstream.reset(code::CANCEL);
                 }
-                Err(error) if error.may_retry => Transfer::Stale(error.error.into_failure(Side::Upstream)),
-                Err(error) => Transfer::Failed(error.error.into_failure(Side::Upstream)),
+                let afterwards = if keep_client && done { Afterwards::KeepAlive } else { Afterwards::Close };
+                (Transfer::Over(Ended { outcome, afterwards }), keep_upstream && done)
+            }
+            Ok(Download::Upgraded { from_upstream, to_client, tap }) => {
+                let from_client = std::mem::replace(body, BodyReader::Spent);
+                let client = Ends { reader: from_client, writer: to_client };
+                let upstream = Ends { reader: from_upstream, writer: to_upstream };
+                let outcome = relay(&cx.engine.timeouts, ledger, client, upstream, tap).await;
+                (Transfer::Over(Ended { outcome, afterwards: Afterwards::Close }), false)
+            }
+            Err(Broken { failure, stale, code }) => {
+                to_upstream.reset(code);
+                (if stale { Transfer::Stale(failure) } else { Transfer::Failed(failure) }, false)
             }
         }
     }
 }
 
-/// Carries the request's body up and the response down at the same time. Also says whether upstream's HTTP/1
-/// connection can be used again.
-async fn carry<'u, 'c>(
-    cx: &Client,
+/// Lets a client go on that has its response before it sent its whole request. One that was told not to send
+/// (RFC 9110 section 10.1.1) will not.
+async fn linger(
     ledger: &Ledger,
+    state: &Upload,
     head: &RequestHead,
-    body: &mut BodyReader<'c>,
-    client: &mut Option<Responder<'c>>,
-    mut to_upstream: Writer<'u>,
-    source: ResponseReader<'u>,
-) -> (Transfer, bool) {
-    let state = Upload::default();
-    let got = {
-        let mut up = pin!(upload(cx, ledger, &state, body, &mut to_upstream));
-        let mut down = pin!(download(cx, ledger, head, source, client));
-        let got = tokio::select! {
-            biased;
-            failure = &mut up => Err((failure, false)),
-            got = &mut down => got,
-        };
-        if matches!(got, Ok(Download::Whole { .. })) && !ledger.is_request_done() {
-            // The response came before the request's end. A client that was told not to send (RFC 9110 section
-            // 10.1.1) will not go on; others get a while.
-            let waits = head.headers.has_token("expect", "100-continue") && !state.has_begun();
-            if !waits {
-                let settled = poll_fn(|task| match up.poll_unpin(task) {
-                    Poll::Pending if !ledger.is_request_done() && !state.is_refused() => Poll::Pending,
-                    _ => Poll::Ready(()),
-                });
-                let _ = timeout(LINGER, settled).await;
-            }
-        }
-        got
-    };
-    match got {
-        Ok(Download::Whole { outcome, keep_client, keep_upstream }) => {
-            let done = ledger.is_request_done() && !state.is_refused();
-            if !done {
-                to_upstream.reset(code::CANCEL);
-            }
-            let afterwards = if keep_client && done { Afterwards::KeepAlive } else { Afterwards::Close };
-            (Transfer::Over(Ended { outcome, afterwards }), keep_upstream && done)
-        }
-        Ok(Download::Upgraded { from_upstream, to_client, tap }) => {
-            let outcome =
-                relay::relay(&cx.engine.timeouts, ledger, body, to_upstream, from_upstream, to_client, tap)
-                    .await;
-            (Transfer::Over(Ended { outcome, afterwards: Afterwards::Close }), false)
-        }
-        Err((failure, stale)) => {
-            to_upstream.reset(code::CANCEL);
-            (if stale { Transfer::Stale(failure) } else { Transfer::Failed(failure) }, false)
-        }
+    mut up: Pin<&mut impl Future<Output = Broken>>,
+) {
+    if head.headers.has_token("expect", "100-continue") && !state.has_begun() {
+        return;
     }
+    let settled = poll_fn(|task| match up.as_mut().poll(task) {
+        Poll::Pending if !ledger.is_request_done() && !state.is_refused() => Poll::Pending,
+        _ => Poll::Ready(()),
+    });
+    // However it ends, the client's connection is closed if the request is not whole by then.
+    let _ = timeout(LINGER, settled).await;
 }
 
 /// Waits for a client that closed its sending half, then gives it up.
-pub(crate) async fn given_up(error: Result<(), WireError>, patience: Duration) -> Failure {
+pub(crate) async fn given_up(error: Result<(), WireError>, patience: Duration) -> Broken {
     match error {
-        Err(error) => error.into_failure(Side::Client),
+        Err(error) => Broken::by(Side::Client, error),
         Ok(()) => {
             sleep(patience).await;
             let detail =
                 format!("it had closed its sending half, and no response was whole {patience:?} later");
-            Failure::new(FailureKind::ClientLeft, detail)
+            Failure::new(FailureKind::ClientLeft, detail).into()
         }
     }
 }

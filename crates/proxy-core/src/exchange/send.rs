@@ -59,10 +59,10 @@ pub(crate) async fn upload(
     state: &Upload,
     body: &mut BodyReader<'_>,
     upstream: &mut Writer<'_>,
-) -> Failure {
+) -> Broken {
     match carry_up(cx, ledger, state, body, upstream).await {
         Ok(()) => {}
-        Err((Side::Client, error)) => return error.into_failure(Side::Client),
+        Err((Side::Client, error)) => return Broken::by(Side::Client, error),
         Err(_) => state.refused.store(true, Relaxed),
     }
     given_up(body.closed(MAX_READ_AHEAD_BYTES).await, cx.engine.timeouts.half_closed).await
@@ -92,7 +92,7 @@ async fn carry_up(
             Some(Piece::Data(data)) => {
                 state.begun.store(true, Relaxed);
                 ledger.request_piece(&data);
-                upstream.data(data).await.map_err(to_upstream)?;
+                taken(cx, upstream.data(data)).await.map_err(to_upstream)?;
             }
             Some(Piece::Trailers(fields)) => {
                 ledger.request_trailers(&fields);
@@ -117,12 +117,46 @@ async fn within(
         .unwrap_or_else(|_| Err(WireError::new(WireErrorKind::Timeout, format!("silent for {patience:?}"))))
 }
 
+/// Waits until a piece is taken, but not for ever: a peer that never reads would hold its exchange for good.
+async fn taken(cx: &Client, written: impl Future<Output = Result<(), WireError>>) -> Result<(), WireError> {
+    let patience = cx.engine.timeouts.idle_body;
+    timeout(patience, written).await.unwrap_or_else(|_| {
+        Err(WireError::new(WireErrorKind::Timeout, format!("took nothing for {patience:?}")))
+    })
+}
+
 /// What came down.
 pub(crate) enum Download<'u, 'c> {
     /// A whole response.
     Whole { outcome: Outcome, keep_client: bool, keep_upstream: bool },
     /// A response that switched protocols; the stream goes on both ways.
     Upgraded { from_upstream: BodyReader<'u>, to_client: Writer<'c>, tap: Tap },
+}
+
+/// Why an exchange broke off.
+pub(crate) struct Broken {
+    pub(crate) failure: Failure,
+    /// Upstream closed before anything of a response came.
+    pub(crate) stale: bool,
+    /// The HTTP/2 code for the side that did not break it.
+    pub(crate) code: u32,
+}
+
+impl Broken {
+    pub(crate) fn by(side: Side, error: WireError) -> Self {
+        let code = match error.kind {
+            WireErrorKind::Reset(Some(code)) => code,
+            _ if side == Side::Client => code::CANCEL,
+            _ => code::INTERNAL_ERROR,
+        };
+        Self { failure: error.into_failure(side), stale: false, code }
+    }
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self { failure, stale: false, code: code::CANCEL }
+    }
 }
 
 /// Carries the response down. The error says whether upstream closed before anything of a response came.
@@ -134,7 +168,7 @@ pub(crate) async fn download<'u, 'c>(
     request: &RequestHead,
     mut source: ResponseReader<'u>,
     client: &mut Option<Responder<'c>>,
-) -> Result<Download<'u, 'c>, (Failure, bool)> {
+) -> Result<Download<'u, 'c>, Broken> {
     let (head, bytes) = final_head(cx, ledger, request, &mut source, client).await?;
     let received = Arc::new(head);
     ledger.response(&received, bytes, ResponseSource::Upstream);
@@ -152,23 +186,26 @@ pub(crate) async fn download<'u, 'c>(
                 if let Some(mut client) = client.take() {
                     client.reset(code::CANCEL);
                 }
-                return Err((failure, false));
+                return Err(failure.into());
             }
         }
     }
-    let upstream = |error: WireError| (error.into_failure(Side::Upstream), false);
-    let (body, shape) = source.body(request, &head).map_err(upstream)?;
+    let (body, shape) = source.body(request, &head).map_err(|error| Broken::by(Side::Upstream, error))?;
     let keep_client = forward::client_keeps_alive(request) && !cx.is_draining();
     let out = forward::response(request, &head, shape, keep_client);
     let Some(responder) = client.take() else {
-        return Err((Failure::new(FailureKind::ClientLeft, "it was answered already"), false));
+        return Err(Failure::new(FailureKind::ClientLeft, "it was answered already").into());
     };
     let mut writer = match responder.head(&out.head, out.encoding) {
         Ok(writer) => writer,
-        Err(error) => return Err((error.into_failure(Side::Upstream), false)),
+        Err(refused) => {
+            let (responder, error) = *refused;
+            *client = Some(responder);
+            return Err(Broken::by(Side::Upstream, error));
+        }
     };
     if let Some(tap) = upgrade(cx, request, &head) {
-        writer.flush().await.map_err(|error| (error.into_failure(Side::Client), false))?;
+        writer.flush().await.map_err(|error| Broken::by(Side::Client, error))?;
         return Ok(Download::Upgraded { from_upstream: body.into_raw(), to_client: writer, tap });
     }
     match carry_down(cx, ledger, body, &mut writer).await {
@@ -178,12 +215,9 @@ pub(crate) async fn download<'u, 'c>(
             keep_upstream: forward::upstream_keeps_alive(&head, shape),
         }),
         Err((side, error)) => {
-            let code = match error.kind {
-                WireErrorKind::Reset(Some(code)) => code,
-                _ => code::INTERNAL_ERROR,
-            };
-            writer.reset(code);
-            Err((error.into_failure(side), false))
+            let broken = Broken::by(side, error);
+            writer.reset(broken.code);
+            Err(broken)
         }
     }
 }
@@ -195,7 +229,7 @@ async fn final_head(
     request: &RequestHead,
     source: &mut ResponseReader<'_>,
     client: &mut Option<Responder<'_>>,
-) -> Result<(ResponseHead, u64), (Failure, bool)> {
+) -> Result<(ResponseHead, u64), Broken> {
     let mut interim = 0;
     loop {
         let (head, bytes) = await_head(cx, ledger, source, client).await?;
@@ -206,7 +240,7 @@ async fn final_head(
         interim += 1;
         if interim > cx.engine.limits.max_informational {
             let detail = format!("upstream sent more than {} interim responses", interim - 1);
-            return Err((Failure::new(FailureKind::Limit, detail), false));
+            return Err(Failure::new(FailureKind::Limit, detail).into());
         }
         ledger.informational(&head);
         // HTTP/1.0 knows no interim responses (RFC 9110 section 15.2).
@@ -214,7 +248,7 @@ async fn final_head(
             && request.version != http::Version::HTTP_10
         {
             let out = forward::informational(&head);
-            client.informational(&out).await.map_err(|error| (error.into_failure(Side::Client), false))?;
+            client.informational(&out).await.map_err(|error| Broken::by(Side::Client, error))?;
         }
     }
 }
@@ -225,7 +259,7 @@ async fn await_head(
     ledger: &Ledger,
     source: &mut ResponseReader<'_>,
     client: &mut Option<Responder<'_>>,
-) -> Result<(ResponseHead, u64), (Failure, bool)> {
+) -> Result<(ResponseHead, u64), Broken> {
     let patience = cx.engine.timeouts.response_head;
     let gone = async {
         match client.as_mut() {
@@ -248,8 +282,10 @@ async fn await_head(
         }
     };
     tokio::select! {
-        head = head => head.map_err(|SendError { error, may_retry }| (error.into_failure(Side::Upstream), may_retry)),
-        error = gone => Err((error.into_failure(Side::Client), false)),
+        head = head => head.map_err(|SendError { error, may_retry }| {
+            Broken { stale: may_retry, ..Broken::by(Side::Upstream, error) }
+        }),
+        error = gone => Err(Broken::by(Side::Client, error)),
     }
 }
 
@@ -293,7 +329,7 @@ async fn carry_down(
         match piece.map_err(|error| (Side::Upstream, error))? {
             Some(Piece::Data(data)) => {
                 ledger.response_piece(&data);
-                client.data(data).await.map_err(to_client)?;
+                taken(cx, client.data(data)).await.map_err(to_client)?;
             }
             Some(Piece::Trailers(fields)) => {
                 ledger.response_trailers(&fields);

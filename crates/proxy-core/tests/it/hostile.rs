@@ -73,7 +73,9 @@ async fn an_endless_run_of_interim_responses_ends() {
     let origin =
         RawOrigin::plain(vec![vec![Step::ReadHead, Step::send(flood), Step::ReadToEnd]]).await.unwrap();
     let mut client = lab.client(&[]).raw().await.unwrap();
-    client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.authority())).await.unwrap();
+    let request =
+        format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\nConnection: close\r\n\r\n", origin.authority());
+    client.send(request).await.unwrap();
     let all = client.read_to_end().await.unwrap();
     assert!(String::from_utf8_lossy(&all).contains("HTTP/1.1 502"));
     let told = lab.log.one().await;

@@ -1,8 +1,12 @@
 //! What is HTTP/2's own.
 
+use std::sync::Arc;
+
 use http::Response;
+use http_body_util::BodyExt;
 use proxy_core::{FailureKind, Outcome};
 use testkit::{H2Origin, Origin};
+use tokio::sync::Notify;
 
 use crate::lab::Lab;
 
@@ -26,22 +30,57 @@ async fn interim_responses_pass_over_http2() {
 #[tokio::test]
 async fn a_reset_from_upstream_keeps_its_code() {
     let lab = Lab::new().await;
-    let origin = H2Origin::start(&lab.origin_ca, |_request, mut respond| async move {
-        let mut stream = respond.send_response(Response::new(()), false).unwrap();
-        stream.send_data("half".into(), false).unwrap();
-        // The code comes after the data: wait until that has left.
-        std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
-        stream.send_reset(h2::Reason::ENHANCE_YOUR_CALM);
+    let half_was_read = Arc::new(Notify::new());
+    let told_to_reset = half_was_read.clone();
+    let origin = H2Origin::start(&lab.origin_ca, move |_request, mut respond| {
+        let told_to_reset = told_to_reset.clone();
+        async move {
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            stream.send_data("half".into(), false).unwrap();
+            told_to_reset.notified().await;
+            stream.send_reset(h2::Reason::ENHANCE_YOUR_CALM);
+        }
     })
     .await
     .unwrap();
     let mut client = lab.client(&["h2"]).https(&origin.authority()).await.unwrap();
-    let error = client.get("/").await.unwrap_err();
-    let inner = error.get_ref().unwrap().downcast_ref::<hyper::Error>();
+    let request = client.request(http::Method::GET, "/", testkit::full("")).unwrap();
+    let mut body = client.send(request).await.unwrap().into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
+    half_was_read.notify_one();
+    let error = body.frame().await.unwrap().unwrap_err();
     let reason =
-        inner.and_then(|error| std::error::Error::source(error)?.downcast_ref::<h2::Error>()?.reason());
-    assert!(reason.is_none() || reason == Some(h2::Reason::ENHANCE_YOUR_CALM), "{error:?}");
+        std::error::Error::source(&error).and_then(|error| error.downcast_ref::<h2::Error>()?.reason());
+    assert_eq!(reason, Some(h2::Reason::ENHANCE_YOUR_CALM), "{error:?}");
     assert_eq!(lab.log.one().await.failure(), FailureKind::UpstreamReset);
+}
+
+#[tokio::test]
+async fn a_reset_from_the_client_keeps_its_code() {
+    let lab = Lab::new().await;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let tell = Arc::new(std::sync::Mutex::new(Some(tell)));
+    let origin = H2Origin::start(&lab.origin_ca, move |_request, mut respond| {
+        let tell = tell.lock().unwrap().take();
+        async move {
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            stream.send_data("half".into(), false).unwrap();
+            let reason = std::future::poll_fn(|cx| stream.poll_reset(cx)).await.unwrap();
+            tell.unwrap().send(reason).unwrap();
+        }
+    })
+    .await
+    .unwrap();
+    let tls = lab.client(&["h2"]).tls(&origin.authority()).await.unwrap();
+    let (sender, connection) = h2::client::handshake(tls).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let request = http::Request::get(format!("https://{}/", origin.authority())).body(()).unwrap();
+    let (response, mut stream) = sender.ready().await.unwrap().send_request(request, false).unwrap();
+    response.await.unwrap();
+    stream.send_reset(h2::Reason::ENHANCE_YOUR_CALM);
+    assert_eq!(told.await.unwrap(), h2::Reason::ENHANCE_YOUR_CALM);
+    assert_eq!(lab.log.one().await.failure(), FailureKind::ClientLeft);
+    driver.abort();
 }
 
 #[tokio::test]
@@ -56,7 +95,6 @@ async fn a_hundred_streams_share_one_upstream_connection() {
         let mut sender = sender.clone();
         let uri = format!("https://{authority}/bytes/20000");
         requests.spawn(async move {
-            use http_body_util::BodyExt;
             let request = http::Request::get(uri).body(testkit::full("")).unwrap();
             let response = sender.send_request(request).await.unwrap();
             response.into_body().collect().await.unwrap().to_bytes().len()

@@ -94,6 +94,10 @@ async fn a_shutdown_lets_exchanges_finish_and_closes_idle_connections() {
         origin.until(|counts| counts.requests == 2).await.unwrap();
         let proxy = lab.proxy.take().unwrap();
         let stopping = tokio::spawn(proxy.shutdown(Duration::from_secs(20)));
+        // From here on the proxy knows that it is to stop.
+        while tokio::net::TcpStream::connect(lab.addr).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
         assert!(idle.get("/").await.is_err(), "an idle connection is closed");
         origin.release();
         assert_eq!(answer.await.unwrap().unwrap().status, 200);
