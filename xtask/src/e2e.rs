@@ -2,6 +2,7 @@
 
 mod browser;
 mod curl;
+mod large;
 mod needs;
 mod record;
 mod stage;
@@ -21,6 +22,9 @@ pub(crate) struct Arguments {
     /// Use release binaries.
     #[arg(long)]
     release: bool,
+    /// Also pass 1 GiB each way and measure the proxy's memory; takes a while, and some disk.
+    #[arg(long)]
+    large: bool,
 }
 
 /// Runs every client, then judges the recordings. Installs nothing but the pinned judges, below the target directory.
@@ -36,6 +40,9 @@ pub(crate) fn run(repo: &Repo, arguments: &Arguments) -> Result<()> {
     let stage = Stage::set(&binaries)?;
     curl::run(&stage)?;
     browser::browse(&stage, &needs, &judges)?;
+    if arguments.large {
+        large::run(&Stage::set(&binaries)?)?;
+    }
     let recording = stage.strike()?;
     record::check(&recording.har, &recording.origin)?;
     judges.validate(&recording.har)?;

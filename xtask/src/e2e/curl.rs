@@ -65,18 +65,16 @@ fn untrusted(stage: &Stage) -> Result<()> {
 
 /// What curl printed: the body, then `<version> <status>` on a line of its own unless `more` says otherwise.
 fn fetch(stage: &Stage, url: &str, version: &str, more: &[&str]) -> Result<String> {
-    let mut curl = Command::new("curl");
-    curl.args([
-        "--silent",
-        "--show-error",
-        "--max-time",
-        "60",
-        "--write-out",
-        "\n%{http_version} %{http_code}",
-        version,
-    ]);
-    curl.args(["--proxy", &stage.proxy()?, "--cacert"]).arg(&stage.ca).args(more).arg(url);
+    let mut curl = command(stage, version)?;
+    curl.args(["--max-time", "60", "--write-out", "\n%{http_version} %{http_code}"]).args(more).arg(url);
     process::output(&mut curl).with_context(|| format!("curl {version} {url}"))
+}
+
+/// curl through the proxy, trusting its CA.
+pub(super) fn command(stage: &Stage, version: &str) -> Result<Command> {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", version, "--proxy", &stage.proxy()?, "--cacert"]).arg(&stage.ca);
+    Ok(curl)
 }
 
 fn expect(printed: &str, ends: &str, contains: &str) -> Result<()> {

@@ -64,6 +64,11 @@ impl Stage {
         Ok(format!("http://{}", address(self.proxy.first_line())?))
     }
 
+    /// The proxy's process.
+    pub(super) fn proxy_id(&self) -> u32 {
+        self.proxy.id()
+    }
+
     /// A directory to play in.
     pub(super) fn directory(&self) -> &Path {
         self.directory.path()
