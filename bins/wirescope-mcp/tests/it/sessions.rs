@@ -1,0 +1,157 @@
+use serde_json::{Value, json};
+use testkit::full;
+
+use crate::agent::{Agent, within};
+
+#[tokio::test]
+async fn a_named_session_records_is_queried_and_deleted() {
+    let (agent, origin, proxy) = Agent::with_origin().await;
+    let started = agent.ok("proxy_session_start", json!({"session_name": "shop"})).await;
+    let id = started["session"]["id"].clone();
+    assert_eq!(started["session"]["status"], "active");
+    let again = agent.ok("proxy_session_start", json!({"session_name": "other"})).await;
+    assert_eq!(again["session"]["id"], id);
+    assert!(again["note"].is_string());
+    let mut client = proxy.https(&origin.authority()).await.unwrap();
+    client.get("/json").await.unwrap();
+    client.post("/echo", full("a body")).await.unwrap();
+
+    let status = agent.ok("proxy_session_status", json!({})).await;
+    assert_eq!((&status["enabled"], &status["sessionId"]), (&json!(true), &id));
+    agent.refused("proxy_delete_session", json!({"session_id": id}), "session_active").await;
+    let stopped = agent.ok("proxy_session_stop", json!({})).await;
+    assert_eq!(stopped["session"]["status"], "stopped");
+    assert_eq!(stopped["session"]["exchangeCount"], 2);
+    assert_eq!(agent.ok("proxy_session_stop", json!({})).await["session"], json!(null));
+    // What was captured before stays listed.
+    assert_eq!(agent.ok("proxy_list_traffic", json!({})).await["total"], 2);
+
+    let page = agent.ok("proxy_query_session", json!({"session_id": id, "sort": "asc"})).await;
+    assert_eq!(page["total"], 2);
+    assert_eq!(page["items"][1]["method"], "POST");
+    assert_eq!(page["items"][1]["hasFullRequestBody"], true);
+    for (filter, want) in [
+        (json!({"method": "GET"}), 1),
+        (json!({"text": "a BODY"}), 1),
+        (json!({"url_contains": "nothing"}), 0),
+        (json!({"status_code": 200}), 2),
+        (json!({"hostname_contains": "LOCAL"}), 2),
+        (json!({"to_ts": 1000}), 0),
+        (json!({"from_ts": 1000}), 2),
+    ] {
+        let mut arguments = filter.clone();
+        arguments["session_id"] = id.clone();
+        assert_eq!(agent.ok("proxy_query_session", arguments).await["total"], want, "{filter}");
+    }
+
+    let by_seq = json!({"session_id": id, "seq": page["items"][1]["seq"]});
+    let record = agent.ok("proxy_get_session_exchange", by_seq).await;
+    assert_eq!(record["record"]["requestBodyText"], "a body");
+    assert_eq!(record["record"]["requestBodyBase64"], Value::Null);
+    let by_id =
+        json!({"session_id": id, "exchange_id": page["items"][1]["exchangeId"], "include_body": false});
+    let bare = agent.ok("proxy_get_session_exchange", by_id).await;
+    assert_eq!(bare["record"]["responseBodyText"], Value::Null);
+    assert_eq!(bare["index"]["url"], origin.url("/echo"));
+
+    assert_eq!(agent.ok("proxy_get_session", json!({"session_id": id})).await["session"]["name"], "shop");
+    agent.ok("proxy_delete_session", json!({"session_id": id})).await;
+    agent.refused("proxy_get_session", json!({"session_id": id}), "unknown_session").await;
+    assert_eq!(agent.ok("proxy_list_traffic", json!({})).await["total"], 0);
+}
+
+#[tokio::test]
+async fn a_session_goes_out_as_har_and_comes_back() {
+    let (agent, origin, proxy) = Agent::with_origin().await;
+    let mut client = proxy.https(&origin.authority()).await.unwrap();
+    client.get("/json").await.unwrap();
+    client.get("/gzip").await.unwrap();
+    client.post("/echo", full("x=1")).await.unwrap();
+
+    let exported = agent.ok("proxy_export_har", json!({"session_id": "s1", "output_file": "out.har"})).await;
+    assert_eq!(exported["entries"], 3);
+    assert_eq!(exported["outputFile"], agent.path("out.har").to_str().unwrap());
+    let har: Value = serde_json::from_slice(&std::fs::read(agent.path("out.har")).unwrap()).unwrap();
+    assert_eq!(har["log"]["version"], "1.2");
+    assert_eq!(har["log"]["entries"].as_array().unwrap().len(), 3);
+
+    let some =
+        json!({"session_id": "s1", "output_file": "some.har", "method": "POST", "include_bodies": false});
+    assert_eq!(agent.ok("proxy_export_har", some).await["entries"], 1);
+    let default = agent.ok("proxy_export_har", json!({"session_id": "s1"})).await;
+    assert!(default["outputFile"].as_str().unwrap().ends_with("exports/s1.har"), "{default}");
+
+    let imported = agent.ok("proxy_import_har", json!({"har_file": "out.har", "session_name": "back"})).await;
+    assert_eq!(imported["importSummary"]["importedEntries"], 3);
+    assert_eq!(imported["session"]["name"], "back");
+    let id = &imported["session"]["id"];
+    let page = agent.ok("proxy_query_session", json!({"session_id": id, "text": "x=1"})).await;
+    assert_eq!(page["total"], 1, "{page}");
+    // Imports are no live traffic.
+    assert_eq!(agent.ok("proxy_list_traffic", json!({})).await["total"], 3);
+}
+
+#[tokio::test]
+async fn files_that_are_no_har_are_refused_and_leave_no_session() {
+    let agent = Agent::new().await;
+    std::fs::write(agent.path("bad.har"), "not json").unwrap();
+    std::fs::write(agent.path("json.har"), "{\"a\":1}").unwrap();
+    for name in ["bad.har", "json.har"] {
+        agent.refused("proxy_import_har", json!({"har_file": name}), "not_har").await;
+    }
+    agent.refused("proxy_import_har", json!({"har_file": "missing.har"}), "file_unreadable").await;
+    assert_eq!(agent.ok("proxy_list_sessions", json!({})).await["count"], 0);
+}
+
+#[tokio::test]
+async fn a_start_can_name_its_session_and_its_store() {
+    let agent = Agent::new().await;
+    let arguments =
+        json!({"persistence_enabled": true, "session_name": "run", "storage_dir": "mine", "max_disk_mb": 8});
+    let started = agent.ok("proxy_start", arguments).await;
+    let persistence = &started["persistence"];
+    assert_eq!(persistence["enabled"], true);
+    assert_eq!(persistence["storageDir"], agent.path("mine").to_str().unwrap());
+    assert_eq!(persistence["maxDiskMb"], 8.0);
+    let listed = agent.ok("proxy_list_sessions", json!({})).await;
+    assert_eq!(listed["sessions"][0]["name"], "run");
+    agent.ok("proxy_stop", json!({})).await;
+    // The store stays the current one until the proxy is started elsewhere.
+    assert_eq!(agent.ok("proxy_list_sessions", json!({})).await["count"], 1);
+    agent.ok("proxy_start", json!({})).await;
+    assert_eq!(agent.ok("proxy_list_sessions", json!({})).await["count"], 1);
+    agent.refused("proxy_session_start", json!({"storage_dir": "mine"}), "invalid_argument").await;
+}
+
+#[tokio::test]
+async fn two_servers_do_not_record_into_one_store() {
+    let agent = Agent::new().await;
+    agent.ok("proxy_start", json!({})).await;
+    let store = agent.state.path().join("store");
+    let other = Agent::with(&["--store", store.to_str().unwrap()]).await;
+    let error = other.refused("proxy_start", json!({}), "store_locked").await;
+    assert!(error["hint"].as_str().unwrap().contains("storage_dir"), "{error}");
+    // Reading beside the other works.
+    assert_eq!(other.ok("proxy_list_sessions", json!({})).await["count"], 1);
+    other.ok("proxy_start", json!({"storage_dir": "own"})).await;
+}
+
+#[tokio::test]
+async fn a_killed_server_leaves_a_session_that_the_next_one_recovers() {
+    let (agent, origin, proxy) = Agent::with_origin().await;
+    let mut client = proxy.https(&origin.authority()).await.unwrap();
+    client.get("/json").await.unwrap();
+    assert_eq!(agent.ok("proxy_list_traffic", json!({})).await["total"], 1);
+    std::process::Command::new("kill").args(["-KILL", &agent.pid.to_string()]).status().unwrap();
+    let _ = within("the end", agent.client.waiting()).await;
+
+    let store = agent.state.path().join("store");
+    let next = Agent::with(&["--store", store.to_str().unwrap()]).await;
+    let recovered = next.ok("proxy_session_recover", json!({})).await;
+    assert_eq!(recovered["recovered"][0]["sessionId"], "s1", "{recovered}");
+    assert_eq!(recovered["recovered"][0]["exchanges"], 1);
+    let session = next.ok("proxy_get_session", json!({"session_id": "s1"})).await;
+    assert_eq!(session["session"]["recoveryState"], "recovered");
+    assert_eq!(session["session"]["status"], "stopped");
+    next.refused("proxy_session_recover", json!({"session_id": "s99"}), "unknown_session").await;
+}
