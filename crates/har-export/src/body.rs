@@ -49,10 +49,15 @@ pub(crate) struct Prepared<'a> {
     pub(crate) encoding: Option<&'static str>,
     /// Why the content coding is still on, where it is.
     pub(crate) undecodable: Option<String>,
-    /// The whole body, where it is small.
-    pub(crate) held: Option<Vec<u8>>,
     /// The text.
     pub(crate) text: BodyText<'a>,
+}
+
+impl Prepared<'_> {
+    /// The whole body, where it is small.
+    pub(crate) fn held(&self) -> Option<&[u8]> {
+        self.text.held.as_deref()
+    }
 }
 
 /// Looks through a body and prepares it for writing; `None` where there is none, or it is empty.
@@ -82,10 +87,9 @@ pub(crate) fn prepare<'a>(
         let Some(reader) = parts.open(side, form)? else { return Ok(None) };
         Some(reader)
     };
-    let text =
-        BodyText { as_text, bytes: scan.bytes, source: RefCell::new(source), held: scan.held.clone(), slot };
+    let text = BodyText { as_text, bytes: scan.bytes, source: RefCell::new(source), held: scan.held, slot };
     let encoding = (!as_text).then_some("base64");
-    Ok(Some(Prepared { bytes: scan.bytes, encoding, undecodable, held: scan.held, text }))
+    Ok(Some(Prepared { bytes: scan.bytes, encoding, undecodable, text }))
 }
 
 fn is_coding_error(error: &io::Error) -> bool {

@@ -192,7 +192,7 @@ fn request<'a>(exchange: &'a Exchange, body: Option<Prepared<'a>>, options: &Exp
     let content_type = content_type(&head.headers);
     let post_data = (body.is_some() || recorded.wire_bytes > 0).then(|| {
         let comment = body_comment(recorded, body.as_ref(), options);
-        let held = body.as_ref().and_then(|body| body.held.as_deref().filter(|_| body.undecodable.is_none()));
+        let held = body.as_ref().filter(|body| body.undecodable.is_none()).and_then(Prepared::held);
         let params = content_type.as_deref().zip(held).and_then(|(mime, held)| form::params(mime, held));
         let encoding = body.as_ref().and_then(|body| body.encoding);
         let mime_type = content_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned());

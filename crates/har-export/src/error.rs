@@ -87,6 +87,12 @@ impl Error {
         Self { kind, source: Some(source.into()) }
     }
 
+    /// Tells whether the store has no such exchange any more.
+    pub(crate) fn is_vanished(&self) -> bool {
+        let source = self.source.as_deref().and_then(|source| source.downcast_ref::<capture_store::Error>());
+        source.is_some_and(|error| matches!(error.kind(), capture_store::ErrorKind::UnknownExchange(_)))
+    }
+
     /// The same failure under another name, its cause kept.
     pub(crate) fn renamed(self, kind: ErrorKind) -> Self {
         Self { kind, source: self.source }

@@ -128,8 +128,8 @@ fn run(
     mut progress: impl FnMut(Progress),
 ) -> Result<ExportSummary, Error> {
     let slot = ErrorSlot::default();
+    let mut pages = Pages::new(store, query)?;
     let mut log = LogWriter::begin(out, options, &slot)?;
-    let mut pages = Pages::new(store, query);
     while let Some(page) = pages.next()? {
         for seq in page {
             log.add_stored(store, seq)?;
@@ -158,9 +158,14 @@ struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    fn new(store: &'a Store, query: &Query) -> Self {
+    /// Begins with what is there now: what is recorded meanwhile is left to the next export, else one of a busy
+    /// session would not end.
+    fn new(store: &'a Store, query: &Query) -> Result<Self, Error> {
+        let end = Seq(store.newest()?.0.saturating_add(1));
+        let mut query = query.clone();
+        query.before = Some(query.before.map_or(end, |before| before.min(end)));
         let left = (query.limit > 0).then_some(query.limit);
-        Self { store, query: query.clone(), left, total: None, done: false }
+        Ok(Self { store, query, left, total: None, done: false })
     }
 
     fn next(&mut self) -> Result<Option<Vec<Seq>>, Error> {
@@ -207,6 +212,8 @@ struct LogWriter<'a, W: Write> {
     out: Counted<'a, W>,
     composer: Composer<'a>,
     summary: ExportSummary,
+    /// Whether what is written ends between two entries.
+    whole: bool,
 }
 
 #[derive(Serialize)]
@@ -220,7 +227,8 @@ const CREATOR: Creator = Creator { name: "wirescope", version: env!("CARGO_PKG_V
 impl<'a, W: Write> LogWriter<'a, W> {
     fn begin(out: &'a mut W, options: &'a ExportOptions, slot: &'a ErrorSlot) -> Result<Self, Error> {
         let composer = Composer::new(options, slot);
-        let mut log = Self { out: Counted { out, bytes: 0 }, composer, summary: ExportSummary::default() };
+        let mut log =
+            Self { out: Counted { out, bytes: 0 }, composer, summary: ExportSummary::default(), whole: true };
         log.raw("{\"log\":{\"version\":\"1.2\",\"creator\":")?;
         log.json(&CREATOR)?;
         log.raw(",\"pages\":[],\"entries\":[")?;
@@ -228,15 +236,18 @@ impl<'a, W: Write> LogWriter<'a, W> {
     }
 
     fn add_stored(&mut self, store: &Store, seq: Seq) -> Result<(), Error> {
-        let exchange = match store.exchange(seq) {
-            Ok(exchange) => exchange,
-            Err(error) if matches!(error.kind(), capture_store::ErrorKind::UnknownExchange(_)) => {
-                self.summary.vanished += 1;
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
+        let parts = Stored { store, seq };
+        let result = match store.exchange(seq) {
+            Ok(exchange) => self.add(&exchange, &parts),
+            Err(error) => Err(error.into()),
         };
-        self.add(&exchange, &Stored { store, seq })
+        match result {
+            Err(error) if error.is_vanished() && self.whole => {
+                self.summary.vanished += 1;
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     fn add(&mut self, exchange: &capture_store::Exchange, parts: &dyn Parts) -> Result<(), Error> {
@@ -246,11 +257,13 @@ impl<'a, W: Write> LogWriter<'a, W> {
         }
         let slot = self.composer.slot;
         let composed = self.composer.compose(exchange, parts)?;
+        self.whole = false;
         self.raw(if self.summary.entries == 0 { "\n" } else { ",\n" })?;
         self.json(&composed.entry)?;
         if let Some(error) = slot.take() {
             return Err(error);
         }
+        self.whole = true;
         self.summary.entries += 1;
         self.summary.undecodable += composed.undecodable;
         self.summary.open += u64::from(exchange.summary.state == ExchangeState::Open);

@@ -55,7 +55,7 @@ pub(crate) fn parse(mut entry: Value, otherwise: SystemTime) -> Result<Parsed, S
     let mut response = take(&mut entry, "response").unwrap_or_default();
     let head = request_head(&mut request, &extra, &mut notes)?;
     let started_at = text(&entry, "startedDateTime").and_then(clock::parse_iso).unwrap_or_else(|| {
-        notes.push("it has no readable startedDateTime; that of the entry before was taken".to_owned());
+        notes.push("it has no readable startedDateTime; that of the entry before, or the time of the import, was taken".to_owned());
         otherwise
     });
     let mut exchange = Exchange::new(head, started_at);

@@ -14,7 +14,7 @@ use crate::{
 pub const MAX_TYPED_ENTRIES: u64 = 1_000;
 
 /// The most bytes of JSON a typed log is made from.
-pub const MAX_TYPED_BYTES: u64 = 64 * 1024 * 1024;
+pub const MAX_TYPED_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Gives the exchanges a query names as the types of the `har` crate, for programs that work on them.
 ///

@@ -4,6 +4,7 @@
 mod export;
 mod files;
 mod import;
+mod recorded;
 mod schema;
 mod seed;
 mod whole;
