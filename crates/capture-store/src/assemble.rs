@@ -1,7 +1,6 @@
 //! Exchanges put together from events, in memory, until they are written.
 
 use std::{
-    mem,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -23,7 +22,7 @@ use crate::{
 /// faster than the file system does with a file each (<https://sqlite.org/intern-v-extern-blob.html>).
 pub(crate) const INLINE_BYTES: usize = 32 * 1024;
 /// What an exchange is taken to need in the database beside its blobs and texts: row heads, index entries.
-const ROW_BYTES: u64 = 160;
+pub(crate) const ROW_BYTES: u64 = 160;
 
 /// An exchange on its way into the store.
 pub(crate) struct Assembly {
@@ -334,11 +333,6 @@ impl BodyBuffer {
     /// Keeps nothing more.
     pub(crate) fn cut(&mut self) {
         self.limit = self.stored_bytes;
-    }
-
-    /// The beginning that was kept in memory, which goes to a file.
-    pub(crate) fn take_inline(&mut self) -> Vec<u8> {
-        mem::take(&mut self.inline)
     }
 
     /// The content's hash, of what is kept.

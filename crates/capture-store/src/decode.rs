@@ -59,7 +59,30 @@ fn codings(content_encoding: Option<&str>) -> impl Iterator<Item = String> + '_ 
 }
 
 fn decoder(reader: Reader, coding: &str) -> Reader {
-    let buffered = BufReader::with_capacity(BUFFER_BYTES, reader);
+    let source = Some(BufReader::with_capacity(BUFFER_BYTES, reader));
+    Box::new(Unopened { source, coding: coding.to_owned(), decoder: Box::new(io::empty()) })
+}
+
+/// A decoder that is made when the first byte is there: a body of no bytes decodes to none, whatever its coding.
+struct Unopened {
+    source: Option<BufReader<Reader>>,
+    coding: String,
+    decoder: Reader,
+}
+
+impl Read for Unopened {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(source) = &mut self.source
+            && !source.fill_buf()?.is_empty()
+            && let Some(source) = self.source.take()
+        {
+            self.decoder = open(source, &self.coding);
+        }
+        self.decoder.read(buffer)
+    }
+}
+
+fn open(buffered: BufReader<Reader>, coding: &str) -> Reader {
     match coding {
         "gzip" | "x-gzip" => Box::new(Coded { inner: MultiGzDecoder::new(buffered), coding: "gzip" }),
         "deflate" => Box::new(Coded { inner: Deflate::Unknown(buffered), coding: "deflate" }),

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -124,9 +124,7 @@ impl BodyWriter {
                 self.open.len() - 1
             }
         };
-        let file = &mut self.open[at].1;
-        file.seek(SeekFrom::Start(offset))?;
-        file.write_all(piece)
+        write_at(&mut self.open[at].1, offset, piece)
     }
 
     /// Closes a file, which is whole.
@@ -139,6 +137,18 @@ impl BodyWriter {
         self.close(number);
         self.files.remove_all(&[number]);
     }
+}
+
+#[cfg(unix)]
+fn write_at(file: &mut File, offset: u64, piece: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, piece, offset)
+}
+
+#[cfg(not(unix))]
+fn write_at(file: &mut File, offset: u64, piece: &[u8]) -> io::Result<()> {
+    use std::io::{Seek, SeekFrom, Write};
+    file.seek(SeekFrom::Start(offset))?;
+    file.write_all(piece)
 }
 
 fn create(path: &Path) -> io::Result<File> {

@@ -5,7 +5,7 @@ use std::{fmt, mem};
 use bytes::Bytes;
 
 use crate::{
-    assemble::{INLINE_BYTES, content_hash, disk_bytes},
+    assemble::{INLINE_BYTES, ROW_BYTES, content_hash, disk_bytes},
     db::{BodyContent, Connection, DbError, ExchangeRow, NewSession, SessionDelta, Tx},
     detail::{BodyState, DetailRef, PeerRef},
     error::{Error, ErrorKind},
@@ -144,14 +144,14 @@ impl Parts {
         }
         let seq = self.next;
         derive(&mut imported, self.session, seq);
-        let content = content_bytes(&imported);
-        if self.max_bytes.is_some_and(|max| self.bytes + self.waiting_bytes as u64 + content as u64 > max) {
+        let weight = weight(&imported);
+        if self.max_bytes.is_some_and(|max| self.bytes + self.waiting_bytes as u64 + weight as u64 > max) {
             self.not_recorded += 1;
             return Ok(seq);
         }
         self.next = Seq(seq.0 + 1);
         self.reserved -= 1;
-        self.waiting_bytes += content;
+        self.waiting_bytes += weight;
         self.waiting.push((seq, imported));
         if self.reserved == 0 || self.waiting_bytes >= CHUNK_BYTES {
             self.write()?;
@@ -212,6 +212,20 @@ fn derive(imported: &mut ImportedExchange, session: SessionId, seq: Seq) {
     let total = exchange.timings.total;
     exchange.summary.duration =
         (exchange.summary.state != ExchangeState::Open || !total.is_zero()).then_some(total);
+}
+
+/// What an exchange will take, by estimate: certificates and facts aside.
+fn weight(imported: &ImportedExchange) -> usize {
+    let exchange = &imported.exchange;
+    let heads = [Some(&exchange.request.headers), exchange.response.as_ref().map(|head| &head.headers)];
+    let fields: usize = heads
+        .into_iter()
+        .flatten()
+        .flat_map(|headers| headers.iter())
+        .map(|header| header.name.len() + header.value.len() + 2)
+        .sum();
+    let texts = exchange.summary.url.len() * 2 + exchange.comment.as_ref().map_or(0, String::len);
+    content_bytes(imported) + fields + texts + usize::try_from(ROW_BYTES).unwrap_or(0)
 }
 
 fn content_bytes(imported: &ImportedExchange) -> usize {

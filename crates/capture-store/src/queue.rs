@@ -17,7 +17,8 @@ use proxy_core::{Event, EventKind};
 
 use crate::writer::Command;
 
-/// Queued body bytes that wake the writer although it gathers for a commit.
+/// Queued body bytes that wake the writer although it gathers for a commit; half the bound where that is less, so that
+/// the wire never waits for a writer that sleeps.
 const WAKE_BYTES: usize = 256 * 1024;
 /// Queued items that do.
 const WAKE_ITEMS: usize = 4096;
@@ -56,6 +57,7 @@ pub(crate) struct Queue {
     body_bytes: AtomicUsize,
     max_body_bytes: usize,
     refuse_bytes: usize,
+    wake_bytes: usize,
 }
 
 struct State {
@@ -91,6 +93,7 @@ impl Queue {
             body_bytes: AtomicUsize::new(0),
             max_body_bytes,
             refuse_bytes: max_body_bytes.saturating_mul(REFUSE_FACTOR).max(REFUSE_FLOOR),
+            wake_bytes: WAKE_BYTES.min(max_body_bytes / 2),
         }
     }
 
@@ -114,8 +117,8 @@ impl Queue {
         let wakes = match state.sleep {
             Sleep::Awake => false,
             Sleep::Idle => true,
-            Sleep::Watching => ends || is_much(queued, &state),
-            Sleep::Gathering => is_much(queued, &state),
+            Sleep::Watching => ends || self.is_much(queued, &state),
+            Sleep::Gathering => self.is_much(queued, &state),
         };
         if wakes {
             state.sleep = Sleep::Awake;
@@ -148,7 +151,7 @@ impl Queue {
             Sleep::Watching => state.ended,
             Sleep::Gathering => false,
         };
-        if enough || state.commanded || is_much(self.body_bytes(), &state) {
+        if enough || state.commanded || self.is_much(self.body_bytes(), &state) {
             state.sleep = Sleep::Awake;
         }
         while state.sleep != Sleep::Awake {
@@ -205,6 +208,11 @@ impl Queue {
         full.then(|| Ready { queue: self.clone(), waiter: None })
     }
 
+    /// Whether so much waits that the writer is woken for it.
+    fn is_much(&self, body_bytes: usize, state: &State) -> bool {
+        body_bytes > self.wake_bytes || state.items.len() >= WAKE_ITEMS
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,10 +222,6 @@ fn wake_all(waiters: Vec<(u64, Waker)>) {
     for (_, waker) in waiters {
         waker.wake();
     }
-}
-
-fn is_much(body_bytes: usize, state: &State) -> bool {
-    body_bytes >= WAKE_BYTES || state.items.len() >= WAKE_ITEMS
 }
 
 /// The body bytes an event carries.

@@ -154,8 +154,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Notes a run as gone, joined with the run it follows.
-    fn note_gone(&self, session: SessionId, run: Run) -> Result<(), DbError> {
+    /// Notes a run as gone, joined with the runs before and after it.
+    fn note_gone(&self, session: SessionId, mut run: Run) -> Result<(), DbError> {
+        let after: Option<i64> = self
+            .sql
+            .prepare_cached("DELETE FROM gone WHERE session = ? AND first = ? RETURNING last")?
+            .query_row(params![int(session.0), run.last + 1], |row| row.get(0))
+            .optional()?;
+        run.last = after.unwrap_or(run.last);
         let joined = self
             .sql
             .prepare_cached(

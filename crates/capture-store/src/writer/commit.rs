@@ -8,7 +8,7 @@ use std::{
 
 use proxy_core::UpstreamFacts;
 
-use super::{Include, MAX_UNWRITTEN, REWRITE, Writer, session::Recording};
+use super::{Include, MAX_UNWRITTEN, MUCH_PENDING, REWRITE, Writer, disk::Disk, session::Recording};
 use crate::{
     assemble::{Assembly, Row, content_hash},
     db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Tx},
@@ -39,6 +39,8 @@ struct Outcome {
     bytes: Vec<(SessionId, u64)>,
     /// Files of evicted bodies, and of bodies whose content was there already.
     unused_files: Vec<u64>,
+    /// What came to the store, bodies included.
+    added_bytes: u64,
 }
 
 /// What became of one exchange in a transaction.
@@ -60,11 +62,16 @@ impl Writer {
     /// Commits what ended, and open exchanges that are due.
     pub(super) fn commit(&mut self, include: Include) -> Result<(), Error> {
         let now = Instant::now();
-        let Self { shared, config, db, open, ended, sessions, certificates, patience, .. } = self;
+        let much = self.pending_bytes >= MUCH_PENDING;
+        let Self { shared, config, disk, open, ended, sessions, certificates, .. } = self;
+        let Disk { db, patience, .. } = disk;
         let mut batch: Vec<&mut Assembly> = ended.iter_mut().collect();
         batch.extend(open.values_mut().filter(|assembly| match include {
             Include::All => assembly.dirty,
-            Include::Due => assembly.dirty && is_due(assembly, config.open_after, now),
+            Include::Due => {
+                assembly.dirty
+                    && (due_at(assembly, config.open_after) <= now || (much && assembly.pending_bytes > 0))
+            }
         }));
         if batch.is_empty() && sessions.values().all(|session| session.not_recorded == 0) {
             self.open_due = next_due(self.open.values(), self.config.open_after, now);
@@ -102,12 +109,13 @@ impl Writer {
             }
         }
         for file in outcome.unused_files.into_iter().chain(deleted_files) {
-            self.files.discard(file);
+            self.disk.files.discard(file);
         }
         self.waiting_since = None;
         self.last_commit = Some(now);
         self.open_due = next_due(self.open.values(), self.config.open_after, now);
         self.newest = outcome.newest;
+        self.shared.count_written(outcome.added_bytes);
         self.shared.committed(self.newest, SystemTime::now());
     }
 
@@ -124,10 +132,14 @@ impl Writer {
                 recording.not_recorded += 1;
             }
             for file in assembly.bodies.each().into_iter().filter_map(|(_, body)| body.file) {
-                self.files.discard(file);
+                self.disk.files.discard(file);
             }
         }
         self.shared.count_dropped(dropped);
+        for assembly in self.open.values_mut().filter(|assembly| assembly.pending_bytes > 0) {
+            // Their number stays in the exchange, and tells that they are missing.
+            assembly.messages_written();
+        }
         self.pending_bytes = self.open.values().map(|assembly| assembly.pending_bytes).sum();
         let again = Instant::now() + REWRITE;
         self.waiting_since = None;
@@ -158,10 +170,6 @@ fn due_at(assembly: &Assembly, open_after: std::time::Duration) -> Instant {
     assembly.row.map_or(assembly.begun + open_after, |row| row.written_at + REWRITE)
 }
 
-fn is_due(assembly: &Assembly, open_after: std::time::Duration, now: Instant) -> bool {
-    due_at(assembly, open_after) <= now || assembly.pending_bytes > super::MUCH_PENDING / 8
-}
-
 fn next_due<'a>(
     open: impl Iterator<Item = &'a Assembly>,
     open_after: std::time::Duration,
@@ -186,6 +194,7 @@ fn write(
         written: Vec::with_capacity(batch.len()),
         bytes: Vec::new(),
         unused_files: Vec::new(),
+        added_bytes: 0,
     };
     let mut detail = Vec::with_capacity(DETAIL_BYTES);
     for assembly in batch.iter_mut() {
@@ -199,6 +208,7 @@ fn write(
             let before = assembly.row.map_or(0, |row| row.bytes);
             delta.exchanges += i64::from(assembly.row.is_none());
             delta.bytes += signed(row.bytes) - signed(before);
+            outcome.added_bytes += row.bytes.saturating_sub(before);
             write_bodies(&tx, assembly, seq, &mut outcome.unused_files)?;
         }
         newest = newest.max(seq);

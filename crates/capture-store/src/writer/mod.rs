@@ -5,6 +5,7 @@
 //! most once a second after that.
 
 mod commit;
+mod disk;
 mod patience;
 mod session;
 
@@ -18,14 +19,14 @@ use proxy_core::{Ending, Event, EventKind, ExchangeId, Failure, FailureKind, Out
 
 use self::{
     commit::Certificates,
-    patience::Patience,
+    disk::Disk,
     session::{Admission, Recording},
 };
 use crate::{
     assemble::Assembly,
     db::Connection,
     error::{Error, ErrorKind},
-    files::{BodyFiles, BodyWriter},
+    files::BodyFiles,
     id::{Seq, SessionId},
     lock::Lock,
     queue::{Item, Sleep, body_bytes},
@@ -46,8 +47,6 @@ const MUCH_PENDING: usize = 8 * 1024 * 1024;
 const MAX_UNWRITTEN: usize = 10_000;
 /// Processed body bytes that are given back to the queue at once.
 const RELEASE_BYTES: usize = 1024 * 1024;
-/// Numbers of body files reserved at once.
-const FILE_NUMBERS: u64 = 1024;
 
 /// What the writer is told.
 pub(crate) enum Command {
@@ -63,17 +62,14 @@ pub(crate) enum Command {
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     config: RecorderConfig,
-    db: Connection,
-    files: BodyWriter,
+    disk: Disk,
     open: HashMap<ExchangeId, Assembly>,
     ended: Vec<Assembly>,
     /// Bytes that `ended`, and messages of `open`, hold in memory.
     pending_bytes: usize,
     sessions: HashMap<SessionId, Recording>,
     current: SessionId,
-    file_numbers: std::ops::Range<u64>,
     certificates: Certificates,
-    patience: Patience,
     /// Since when something ended waits.
     waiting_since: Option<Instant>,
     last_commit: Option<Instant>,
@@ -102,18 +98,15 @@ impl Writer {
         locks: (Lock, Lock),
     ) -> Self {
         Self {
+            disk: Disk::new(db, body_files, shared.clone()),
             shared,
             config,
-            db,
-            files: BodyWriter::new(body_files),
             open: HashMap::new(),
             ended: Vec::new(),
             pending_bytes: 0,
             sessions: HashMap::new(),
             current: SessionId(0),
-            file_numbers: 0..0,
             certificates: Certificates::default(),
-            patience: Patience::default(),
             waiting_since: None,
             last_commit: None,
             open_due: None,
@@ -228,15 +221,12 @@ impl Writer {
     fn apply(&mut self, id: ExchangeId, at: Duration, kind: EventKind) {
         let Some(assembly) = self.open.get_mut(&id) else { return };
         let before = assembly.pending_bytes;
-        if let EventKind::Message(message) = &kind
-            && !assembly.admits_message(message.data.len())
-                | !self
-                    .sessions
-                    .get_mut(&assembly.session)
-                    .is_some_and(|session| session.take(message.data.len()))
-        {
-            assembly.skip_message();
-            return;
+        if let EventKind::Message(message) = &kind {
+            let length = message.data.len();
+            let session = self.sessions.get_mut(&assembly.session);
+            if !assembly.admits_message(length) || !session.is_some_and(|session| session.take(length)) {
+                return assembly.skip_message();
+            }
         }
         assembly.apply(at, kind);
         self.pending_bytes += assembly.pending_bytes - before;
@@ -254,83 +244,20 @@ impl Writer {
         for (_, body) in assembly.bodies.each() {
             self.pending_bytes += body.inline.len();
             if let Some(file) = body.file {
-                self.files.close(file);
+                self.disk.files.close(file);
             }
         }
         self.ended.push(assembly);
         self.waiting_since.get_or_insert_with(Instant::now);
     }
 
-    /// Keeps a piece of a body: in memory while the body is small, else in its file.
     fn piece(&mut self, id: ExchangeId, side: BodySide, piece: &[u8]) {
-        let Some(mut assembly) = self.open.remove(&id) else { return };
+        let Some(assembly) = self.open.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&assembly.session) else { return };
         assembly.dirty = true;
-        self.store_piece(&mut assembly, side, piece);
+        self.disk.keep(session, assembly.bodies.side(side), piece);
         let due = assembly.row.map(|row| row.written_at + REWRITE);
         self.rewrite_by(due);
-        self.open.insert(id, assembly);
-    }
-
-    fn store_piece(&mut self, assembly: &mut Assembly, side: BodySide, piece: &[u8]) {
-        let body = assembly.bodies.side(side);
-        body.wire_bytes += piece.len() as u64;
-        let kept = body.admit(piece);
-        let room = self.sessions.get_mut(&assembly.session).is_some_and(|session| session.take(kept.len()));
-        if !room {
-            return body.cut();
-        }
-        if body.fits_inline(kept) {
-            body.inline.extend_from_slice(kept);
-            return body.stored(kept);
-        }
-        match self.write_piece(body.file, body.stored_bytes, &body.inline, kept) {
-            Ok(file) => {
-                body.file = Some(file);
-                body.take_inline();
-                body.stored(kept);
-            }
-            Err(error) => {
-                self.shared.note_error(&error);
-                body.cut();
-            }
-        }
-    }
-
-    /// Writes a piece to a body's file at its place, after what was kept in memory, and returns the file.
-    fn write_piece(
-        &mut self,
-        file: Option<u64>,
-        offset: u64,
-        beginning: &[u8],
-        piece: &[u8],
-    ) -> Result<u64, Error> {
-        let file = match file {
-            Some(file) => file,
-            None => self.next_file()?,
-        };
-        let Self { patience, files, shared, .. } = self;
-        patience.insist(shared, || {
-            if !beginning.is_empty() {
-                files.write(file, 0, beginning)?;
-            }
-            files.write(file, offset, piece)
-        })?;
-        shared.count_written(piece.len() as u64);
-        Ok(file)
-    }
-
-    fn next_file(&mut self) -> Result<u64, Error> {
-        if self.file_numbers.is_empty() {
-            let Self { patience, db, shared, .. } = self;
-            let first = patience.insist(shared, || {
-                let tx = db.begin()?;
-                let first = tx.reserve_files(FILE_NUMBERS)?;
-                tx.commit()?;
-                Ok::<_, crate::db::DbError>(first)
-            })?;
-            self.file_numbers = first..first + FILE_NUMBERS;
-        }
-        self.file_numbers.next().ok_or_else(|| Error::new(ErrorKind::Database))
     }
 
     fn rewrite_by(&mut self, due: Option<Instant>) {
@@ -368,7 +295,7 @@ impl Writer {
     }
 
     fn end_session(&mut self, id: SessionId) -> Result<SessionInfo, Error> {
-        let tx = self.db.begin()?;
+        let tx = self.disk.db.begin()?;
         tx.set_session_state(id, SessionState::Stopped)?;
         let info = tx.session(id)?;
         tx.commit()?;
@@ -386,6 +313,9 @@ struct CloseOnDrop(Arc<Shared>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.note_error(&"the recorder's thread panicked; nothing is recorded any more");
+        }
         self.0.queue.close();
     }
 }

@@ -5,14 +5,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{error::Error, recorder::Shared};
+use crate::{db::DbError, error::Error, recorder::Shared};
 
 /// How long a failing write is repeated, with the queue filling and the wire waiting behind it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long another process's transaction is waited for. Those of wirescope take some milliseconds.
+const BUSY_PATIENCE: Duration = Duration::from_secs(30);
 /// The wait after a first failure; doubled after each.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// A failure that time may mend.
+pub(super) trait Refusal: Into<Error> + fmt::Display {
+    /// How long it is worth trying.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+}
+
+impl Refusal for std::io::Error {}
+
+impl Refusal for DbError {
+    fn patience(&self) -> Duration {
+        if self.is_busy() { BUSY_PATIENCE } else { PATIENCE }
+    }
+}
 
 /// Repeats what fails. Once its patience is over, it tries each thing once, until one succeeds: a disk that stays
 /// full must not cost five seconds per exchange.
@@ -29,7 +47,7 @@ impl Patience {
         mut attempt: impl FnMut() -> Result<T, E>,
     ) -> Result<T, Error>
     where
-        E: Into<Error> + fmt::Display,
+        E: Refusal,
     {
         let began = Instant::now();
         let mut wait = FIRST_WAIT;
@@ -43,7 +61,7 @@ impl Patience {
                     self.lost = false;
                     return Ok(value);
                 }
-                Err(error) if self.lost || began.elapsed() + wait > PATIENCE => {
+                Err(error) if self.lost || began.elapsed() + wait > error.patience() => {
                     if !self.lost {
                         tracing::error!(%error, "writing to the store fails; what cannot be written is dropped and counted");
                     }

@@ -117,7 +117,7 @@ impl Writer {
             SessionSpec::Named { name, .. } => Some(name.as_str()),
             SessionSpec::Scratch { .. } => None,
         };
-        let tx = self.db.begin()?;
+        let tx = self.disk.db.begin()?;
         if self.current != SessionId(0) {
             tx.set_session_state(self.current, SessionState::Stopped)?;
         }
@@ -129,9 +129,11 @@ impl Writer {
             max_bytes: recording.max_bytes,
             window_ms: millis(window(&self.config)),
         })?;
+        let newest = tx.newest_seq()?;
         let info = tx.session(id)?.ok_or_else(|| Error::new(ErrorKind::UnknownSession(id)))?;
         tx.commit()?;
         self.sessions.insert(id, recording);
+        self.newest = newest;
         self.forget_idle_sessions(id);
         self.current = id;
         self.shared.set_session(id);

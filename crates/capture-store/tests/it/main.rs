@@ -1,6 +1,13 @@
-//! The store from outside: events in, answers out, over real files.
+//! The store from outside: events in, answers out, over real files and between real processes.
+#![cfg(test)]
 
-#[cfg(test)]
+mod crash;
+mod decoding;
+mod importing;
+mod opening;
+mod pressure;
+mod querying;
+mod recording;
+mod searching;
+mod sessions;
 mod support;
-
-mod record;

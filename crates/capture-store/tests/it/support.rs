@@ -1,12 +1,17 @@
 //! Events made by hand, and a store to put them into.
 
 use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use capture_store::{Recorder, RecorderConfig, SessionSpec, Store, StoreConfig};
+use capture_store::{
+    BodySide, ExchangeSummary, Query, Recorder, RecorderConfig, Seq, SessionSpec, Store, StoreConfig,
+};
 use proxy_core::{
     ClientFacts, ConnectionId, Ending, Event, EventKind, ExchangeId, Outcome, RequestHead, ResponseHead,
     ResponseSource, Sizes, Timings,
@@ -29,12 +34,55 @@ impl TestStore {
         self.record(SessionSpec::Scratch { max_bytes: None })
     }
 
+    /// The directory of its body files.
+    pub(crate) fn bodies(&self) -> PathBuf {
+        self.directory.path().join("bodies")
+    }
+
     pub(crate) fn record(&self, spec: SessionSpec) -> Recorder {
         Recorder::start(&self.store, spec, RecorderConfig::default()).unwrap()
     }
 }
 
-/// A GET of `http://example.test<target>`.
+/// A query changed from its default.
+pub(crate) fn query(change: impl FnOnce(&mut Query)) -> Query {
+    let mut query = Query::default();
+    change(&mut query);
+    query
+}
+
+/// The targets of some exchanges, for short comparisons.
+pub(crate) fn targets(items: &[ExchangeSummary]) -> Vec<&str> {
+    items.iter().map(|item| item.target.as_str()).collect()
+}
+
+/// A body's stored bytes.
+pub(crate) fn raw_body(store: &Store, seq: Seq, side: BodySide) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    store.body(seq, side).unwrap().unwrap().into_reader().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Bytes that compress badly and repeat nowhere near.
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..length).map(|_| step()).collect()
+}
+
+/// Files below a directory.
+pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+/// A GET of `https://example.test<target>`.
 pub(crate) fn get(target: &str) -> RequestHead {
     request("GET", "https", "example.test", target)
 }
