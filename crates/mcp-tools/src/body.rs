@@ -7,6 +7,9 @@ use capture_store::{Body, Recorded};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+/// Bytes of a body that one call gives at most.
+const MAX_BODY_SLICE: usize = 65_536;
+
 /// Which part of a body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slice {
@@ -14,6 +17,11 @@ pub(crate) struct Slice {
     pub(crate) offset: u64,
     /// Decoded bytes at most.
     pub(crate) limit: usize,
+}
+
+/// A slice, or none for a limit of 0.
+pub(crate) fn slice(offset: u64, limit: u32) -> Option<Slice> {
+    (limit > 0).then_some(Slice { offset, limit: (limit as usize).min(MAX_BODY_SLICE) })
 }
 
 /// How a piece of a body is written in JSON.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::{
     schema,
     toolbox::Toolbox,
-    tools::{capture, har, interceptors, proxy, sessions, traffic, window},
+    tools::{capture, har, history, interceptors, proxy, sessions, traffic, window},
 };
 
 /// The families, in the order documents show them.
@@ -16,6 +16,7 @@ const FAMILIES: &[Family] = &[
     window::FAMILY,
     capture::FAMILY,
     sessions::FAMILY,
+    history::FAMILY,
     har::FAMILY,
     interceptors::FAMILY,
 ];

@@ -1,6 +1,32 @@
 //! Traffic as it comes: the exchanges of the sessions this server recorded, read as one list.
 
 use capture_store::{Error, ErrorKind, ExchangeSummary, Order, Query, Seq, SessionId, Store};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Sort {
+    /// Oldest first.
+    #[default]
+    Asc,
+    /// Newest first.
+    Desc,
+}
+
+impl Sort {
+    pub(crate) fn order(self) -> Order {
+        match self {
+            Self::Asc => Order::Ascending,
+            Self::Desc => Order::Descending,
+        }
+    }
+
+    pub(crate) fn desc() -> Self {
+        Self::Desc
+    }
+}
 
 /// A session this server records or recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

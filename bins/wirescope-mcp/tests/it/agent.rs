@@ -69,7 +69,7 @@ impl Agent {
     pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Result<Value, Value> {
         let Value::Object(map) = arguments else { panic!("arguments are an object") };
         let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(map);
-        let result = within(tool, self.client.call_tool(params)).await.unwrap();
+        let result = within(tool, Box::pin(self.client.call_tool(params))).await.unwrap();
         let structured = result.structured_content.unwrap();
         let text = result.content[0].as_text().unwrap().text.clone();
         assert_eq!(

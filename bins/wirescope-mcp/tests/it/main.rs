@@ -1,4 +1,5 @@
 //! The built server, driven by rmcp's own client over standard input and output, with real traffic through its proxy.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what they expect")]
 
 mod agent;
 mod captures;

@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalogue::{Family, Reference},
     error::{ToolError, chain},
-    live::{self, LiveSession},
+    live::{self, LiveSession, Sort},
     toolbox::{Toolbox, blocking},
     tools::{
+        history::SessionFilter,
         proxy::{bytes_of, default_disk_mb},
-        sessions::{self, SessionFilter},
-        traffic::Sort,
+        sessions,
     },
     view::{SessionView, Success, millis},
 };

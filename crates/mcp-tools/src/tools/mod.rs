@@ -2,6 +2,7 @@
 
 pub(crate) mod capture;
 pub(crate) mod har;
+pub(crate) mod history;
 pub(crate) mod interceptors;
 pub(crate) mod proxy;
 pub(crate) mod sessions;

@@ -1,6 +1,6 @@
 //! The traffic as it comes: list, look at, search, clear.
 
-use capture_store::{Order, Query, Search, SearchHit, Seq, StatusFilter, Store};
+use capture_store::{Query, Seq, StatusFilter};
 use rmcp::{
     handler::server::{
         router::tool::ToolRouter,
@@ -13,20 +13,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    body::Slice,
-    budget::{NextCall, cut, fit},
+    body::slice,
+    budget::{NextCall, fit},
     catalogue::{Family, Reference},
     detail::{Depth, ExchangeView},
     error::ToolError,
-    live::{self, LiveSession, Span},
+    hits::{Hit, search},
+    live::{self, Sort, Span},
     toolbox::{Toolbox, blocking},
     view::{Row, Success, is_false},
 };
-
-/// Exchanges one call of `proxy_search_traffic` looks through at most; a cursor leads on.
-const MAX_SCAN: u64 = 20_000;
-/// Bytes of a body that one call gives at most.
-pub(crate) const MAX_BODY_SLICE: usize = 65_536;
 
 /// The family.
 pub(crate) const FAMILY: Family = Family {
@@ -61,30 +57,6 @@ pub(crate) const FAMILY: Family = Family {
 
 fn router() -> ToolRouter<Toolbox> {
     Toolbox::traffic_router()
-}
-
-/// An order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Sort {
-    /// Oldest first.
-    #[default]
-    Asc,
-    /// Newest first.
-    Desc,
-}
-
-impl Sort {
-    pub(crate) fn order(self) -> Order {
-        match self {
-            Self::Asc => Order::Ascending,
-            Self::Desc => Order::Descending,
-        }
-    }
-
-    pub(crate) fn desc() -> Self {
-        Self::Desc
-    }
 }
 
 /// How the exchange reached the proxy.
@@ -242,37 +214,6 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-/// An exchange that matched.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Hit {
-    #[serde(flatten)]
-    row: Row,
-    /// Where.
-    places: Vec<HitPlace>,
-}
-
-/// Where a text was found.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct HitPlace {
-    /// `url`, `request.header.<name>`, `response.header.<name>`, `request.body`, `response.body`, `message.<n>`.
-    field: String,
-    /// Byte offset in the decoded field.
-    position: u64,
-    /// The text around it.
-    snippet: String,
-}
-
-impl Hit {
-    fn new(hit: &SearchHit) -> Self {
-        let places = hit.places.iter().take(4).map(|place| HitPlace {
-            field: place.field.clone(),
-            position: place.position,
-            snippet: cut(&place.snippet, 300),
-        });
-        Self { row: Row::new(&hit.exchange), places: places.collect() }
-    }
-}
-
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Cleared {
     status: Success,
@@ -363,7 +304,7 @@ impl Toolbox {
         let (store, live) = (self.fresh_store().await?, self.live());
         let budget = self.config().answer_bytes;
         blocking(move || {
-            let found = search(&store, &live, &params, before)?;
+            let found = search(&store, &live, &params.query, (before, params.limit as usize))?;
             let (results, dropped) = fit(found.hits.iter().map(Hit::new).collect(), budget);
             let shown = results.len();
             // Where rows were dropped, the search goes on after the last one shown.
@@ -434,48 +375,5 @@ fn gone(error: capture_store::Error) -> Result<u64, capture_store::Error> {
     match error.kind() {
         capture_store::ErrorKind::UnknownSession(_) => Ok(0),
         _ => Err(error),
-    }
-}
-
-/// A slice, or none for a limit of 0.
-pub(crate) fn slice(offset: u64, limit: u32) -> Option<Slice> {
-    (limit > 0).then_some(Slice { offset, limit: (limit as usize).min(MAX_BODY_SLICE) })
-}
-
-struct Hits {
-    hits: Vec<SearchHit>,
-    scanned: u64,
-    skipped_bodies: u64,
-    next: Option<Seq>,
-}
-
-/// Searches the whole store newest first, and keeps what belongs to the live sessions: their seqs interleave.
-fn search(
-    store: &Store,
-    live: &[LiveSession],
-    params: &SearchParams,
-    before: Option<Seq>,
-) -> Result<Hits, ToolError> {
-    let limit = params.limit as usize;
-    let mut found = Hits { hits: Vec::new(), scanned: 0, skipped_bodies: 0, next: None };
-    let Some(first) = live.first() else { return Ok(found) };
-    let mut search = Search::new(params.query.clone(), (live.len() == 1).then_some(first.id));
-    search.filter.before = before;
-    search.context_chars = 60;
-    loop {
-        search.limit = limit - found.hits.len();
-        search.max_scan = MAX_SCAN - found.scanned;
-        let page = store.search(&search)?;
-        found.scanned += page.scanned;
-        found.skipped_bodies += page.skipped_bodies;
-        let ours = |hit: &SearchHit| {
-            live.iter().any(|session| session.id == hit.exchange.session && hit.exchange.seq > session.floor)
-        };
-        found.hits.extend(page.hits.into_iter().filter(ours));
-        found.next = page.next;
-        if page.next.is_none() || found.hits.len() >= limit || found.scanned >= MAX_SCAN {
-            return Ok(found);
-        }
-        search.filter.before = page.next;
     }
 }

@@ -16,14 +16,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    body::Encoding,
+    body::{Encoding, slice},
     budget::{cut, fit},
     catalogue::{Family, Reference},
     detail::{BodyView, Depth, ExchangeView},
     error::ToolError,
     live::{self, LiveSession},
     toolbox::{Toolbox, blocking},
-    tools::traffic::slice,
     view::{HeaderMap, Success, is_false},
 };
 

@@ -1,0 +1,80 @@
+//! Searching the live traffic, and what is shown of a hit.
+
+use capture_store::{Search, SearchHit, Seq, Store};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{budget::cut, error::ToolError, live::LiveSession, view::Row};
+
+/// Exchanges one call looks through at most; a cursor leads on.
+const MAX_SCAN: u64 = 20_000;
+
+/// An exchange that matched.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Hit {
+    #[serde(flatten)]
+    row: Row,
+    /// Where.
+    places: Vec<HitPlace>,
+}
+
+/// Where a text was found.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct HitPlace {
+    /// `url`, `request.header.<name>`, `response.header.<name>`, `request.body`, `response.body`, `message.<n>`.
+    field: String,
+    /// Byte offset in the decoded field.
+    position: u64,
+    /// The text around it.
+    snippet: String,
+}
+
+impl Hit {
+    pub(crate) fn new(hit: &SearchHit) -> Self {
+        let places = hit.places.iter().take(4).map(|place| HitPlace {
+            field: place.field.clone(),
+            position: place.position,
+            snippet: cut(&place.snippet, 300),
+        });
+        Self { row: Row::new(&hit.exchange), places: places.collect() }
+    }
+}
+
+/// What a search found.
+pub(crate) struct Hits {
+    pub(crate) hits: Vec<SearchHit>,
+    pub(crate) scanned: u64,
+    pub(crate) skipped_bodies: u64,
+    /// Where to go on.
+    pub(crate) next: Option<Seq>,
+}
+
+/// Searches the whole store newest first, and keeps what belongs to the live sessions: their seqs interleave.
+pub(crate) fn search(
+    store: &Store,
+    live: &[LiveSession],
+    text: &str,
+    (before, limit): (Option<Seq>, usize),
+) -> Result<Hits, ToolError> {
+    let mut found = Hits { hits: Vec::new(), scanned: 0, skipped_bodies: 0, next: None };
+    let Some(first) = live.first() else { return Ok(found) };
+    let mut search = Search::new(text, (live.len() == 1).then_some(first.id));
+    search.filter.before = before;
+    search.context_chars = 60;
+    loop {
+        search.limit = limit - found.hits.len();
+        search.max_scan = MAX_SCAN - found.scanned;
+        let page = store.search(&search)?;
+        found.scanned += page.scanned;
+        found.skipped_bodies += page.skipped_bodies;
+        let ours = |hit: &SearchHit| {
+            live.iter().any(|session| session.id == hit.exchange.session && hit.exchange.seq > session.floor)
+        };
+        found.hits.extend(page.hits.into_iter().filter(ours));
+        found.next = page.next;
+        if page.next.is_none() || found.hits.len() >= limit || found.scanned >= MAX_SCAN {
+            return Ok(found);
+        }
+        search.filter.before = page.next;
+    }
+}

@@ -1,0 +1,120 @@
+//! What a live capture delivers: exchanges in short, and how the capture stands.
+
+use capture_store::{ExchangeState, ExchangeSummary, Seq};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    budget::{cut, json_bytes},
+    captures::Capture,
+    view::{failure, millis},
+};
+
+/// An exchange, in short. proxy_get_exchange shows it in full by its id.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Item {
+    id: String,
+    method: String,
+    scheme: String,
+    host: String,
+    /// The path, cut at 500 characters.
+    path: String,
+    /// The query, cut at 500 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<String>,
+    /// `COMPLETE`, `IN_PROGRESS` or `FAILED`.
+    status: &'static str,
+    /// Bytes of both bodies.
+    #[serde(rename = "totalSize")]
+    total_size: u64,
+    #[serde(rename = "errorMessage", skip_serializing_if = "Option::is_none")]
+    error_message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_content_type: Option<String>,
+    start_time: u64,
+}
+
+impl Item {
+    pub(crate) fn new(summary: &ExchangeSummary) -> Self {
+        let (path, query) = match summary.target.split_once('?') {
+            Some((path, query)) => (path, Some(cut(query, 500))),
+            None => (summary.target.as_str(), None),
+        };
+        Self {
+            id: summary.seq.to_string(),
+            method: summary.method.clone(),
+            scheme: summary.scheme.clone(),
+            host: summary.host.clone(),
+            path: cut(path, 500),
+            query,
+            status: match summary.state {
+                ExchangeState::Open => "IN_PROGRESS",
+                ExchangeState::Failed(_) => "FAILED",
+                _ => "COMPLETE",
+            },
+            total_size: summary.request_body_bytes + summary.response_body_bytes,
+            error_message: failure(&summary.state),
+            response_status: summary.status,
+            response_content_type: summary.response_content_type.clone(),
+            request_content_type: summary.request_content_type.clone(),
+            start_time: millis(summary.started_at),
+        }
+    }
+}
+
+/// What was delivered in progress and has ended since, as far as the budget goes, and which need no waiting for
+/// any more.
+pub(crate) fn updates(capture: &Capture, budget: usize) -> (Vec<Item>, Vec<Seq>) {
+    let (mut items, mut done, mut room) = (Vec::new(), Vec::new(), budget);
+    for seq in &capture.open {
+        match capture.store.exchange(*seq) {
+            Ok(exchange) if exchange.summary.state == ExchangeState::Open => continue,
+            Ok(exchange) => {
+                let item = Item::new(&exchange.summary);
+                let size = json_bytes(&item) + 1;
+                if size > room && !items.is_empty() {
+                    break;
+                }
+                room = room.saturating_sub(size);
+                items.push(item);
+            }
+            // Evicted or cleared: there is no end to tell of.
+            Err(_) => {}
+        }
+        done.push(*seq);
+    }
+    (items, done)
+}
+
+/// How a capture stands, and what its reader should know.
+pub(crate) fn standing(capture: &Capture, resets: u64, evicted: u64) -> (CaptureStatus, Vec<String>) {
+    let mut warnings = Vec::new();
+    if evicted > 0 {
+        warnings.push(format!("evicted: {evicted} exchanges went before they could be read"));
+    }
+    if capture.pinned.is_some() {
+        warnings.push("store_changed: the server records into another store now".to_owned());
+        return (CaptureStatus::Stopped, warnings);
+    }
+    if resets > capture.resets {
+        warnings.push("session_reset_detected".to_owned());
+        return (CaptureStatus::ResetDetected, warnings);
+    }
+    (CaptureStatus::Active, warnings)
+}
+
+/// How a capture stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CaptureStatus {
+    /// It goes on.
+    Active,
+    /// The traffic was cleared since the last read; it goes on.
+    ResetDetected,
+    /// The server records into another store now: what there is can be read, nothing is added.
+    Stopped,
+}

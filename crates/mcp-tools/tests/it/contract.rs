@@ -1,0 +1,92 @@
+//! `contract.json` holds what the reference servers' tools take and give: parameters with their types, and result
+//! fields by path. Ours may take and give more, never less.
+
+use mcp_tools::{Config, Server};
+use rmcp::ServerHandler as _;
+use serde_json::{Map, Value};
+
+const CONTRACT: &str = include_str!("../contract.json");
+
+fn contract() -> Map<String, Value> {
+    serde_json::from_str(CONTRACT).unwrap()
+}
+
+fn server() -> Server {
+    Server::new(Config::new("unused"))
+}
+
+#[test]
+fn every_reference_tool_is_there_with_its_parameters() {
+    let server = server();
+    for (name, wanted) in contract() {
+        let tool = server.get_tool(&name).unwrap_or_else(|| panic!("{name} is missing"));
+        let required = &tool.input_schema.get("required");
+        for parameter in wanted["parameters"].as_array().unwrap() {
+            let parameter_name = parameter["name"].as_str().unwrap();
+            let ours = &tool.input_schema["properties"][parameter_name];
+            assert!(ours.is_object(), "{name} does not take {parameter_name}");
+            let (want, have) = (parameter["type"].as_str().unwrap(), ours["type"].as_str().unwrap());
+            assert!(accepts(have, want), "{name}.{parameter_name} is {have}, not {want}");
+            assert_eq!(parameter.get("enum"), ours.get("enum"), "{name}.{parameter_name}");
+            let demanded = required
+                .and_then(Value::as_array)
+                .is_some_and(|required| required.iter().any(|field| field == parameter_name));
+            assert!(parameter["required"] == true || !demanded, "{name} demands {parameter_name}");
+        }
+        for field in required.and_then(Value::as_array).into_iter().flatten() {
+            let known = wanted["parameters"].as_array().unwrap().iter().any(|p| p["name"] == *field);
+            assert!(known, "{name} demands {field}, which the contract does not know");
+        }
+    }
+}
+
+/// A count or a port may be an integer where the contract only says number.
+fn accepts(have: &str, want: &str) -> bool {
+    have == want || (have == "integer" && want == "number")
+}
+
+#[test]
+fn every_result_has_the_fields_of_the_contract() {
+    let server = server();
+    for (name, wanted) in contract() {
+        let tool = server.get_tool(&name).unwrap();
+        let schema = Value::Object(tool.output_schema.unwrap().as_ref().clone());
+        for (path, want) in wanted["result"].as_object().unwrap() {
+            let want = want.as_str().unwrap();
+            let field = find(&schema, path).unwrap_or_else(|| panic!("{name}: no {path} in {schema}"));
+            let kinds = kinds(&field);
+            let fits = want == "any" || kinds.iter().any(|kind| accepts(kind, want));
+            assert!(fits, "{name}: {path} is {kinds:?}, not {want}");
+        }
+    }
+}
+
+/// The schema of `a.b[].c`, looked for through whatever may be null.
+fn find(schema: &Value, path: &str) -> Option<Value> {
+    let mut at = vec![schema.clone()];
+    for part in path.split('.') {
+        let (name, depth) = (part.trim_end_matches("[]"), part.matches("[]").count());
+        at = at
+            .iter()
+            .flat_map(choices)
+            .filter_map(|schema| schema["properties"].get(name).cloned())
+            .collect();
+        for _ in 0..depth {
+            at = at.iter().flat_map(choices).filter_map(|schema| schema.get("items").cloned()).collect();
+        }
+    }
+    at.into_iter().next()
+}
+
+fn choices(schema: &Value) -> Vec<Value> {
+    schema["anyOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()])
+}
+
+fn kinds(schema: &Value) -> Vec<String> {
+    let kinds = |schema: Value| match &schema["type"] {
+        Value::String(kind) => vec![kind.clone()],
+        Value::Array(kinds) => kinds.iter().filter_map(|kind| kind.as_str().map(str::to_owned)).collect(),
+        _ => Vec::new(),
+    };
+    choices(schema).into_iter().flat_map(kinds).collect()
+}
