@@ -4,6 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, civil::DateTime, tz::Offset};
 
+/// The years a store can hold to the nanosecond: 1700 up to and including 2261, in seconds since 1970. What lies
+/// outside (0001-01-01 is what some tools write for "not known") is no time.
+const STORED_SECONDS: std::ops::Range<i64> = -8_520_336_000..9_214_646_400;
+
 /// Writes an instant in UTC with milliseconds, or as many more digits as it takes to say it exactly.
 pub(crate) fn iso(at: SystemTime) -> String {
     let at = Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -16,14 +20,14 @@ pub(crate) fn iso(at: SystemTime) -> String {
     format!("{at:.digits$}")
 }
 
-/// Reads an instant in ISO 8601. One without an offset counts as UTC.
+/// Reads an instant in ISO 8601 that a store can hold. One without an offset counts as UTC.
 pub(crate) fn parse_iso(text: &str) -> Option<SystemTime> {
     let text = text.trim();
     let at = text.parse::<Timestamp>().ok().or_else(|| {
         let civil = text.parse::<DateTime>().ok()?;
         Offset::UTC.to_timestamp(civil).ok()
     })?;
-    Some(SystemTime::from(at))
+    STORED_SECONDS.contains(&at.as_second()).then(|| SystemTime::from(at))
 }
 
 /// A span in milliseconds, exact to the nanosecond up to 26 days.
@@ -59,10 +63,9 @@ pub(crate) fn epoch_seconds(at: SystemTime) -> f64 {
     reason = "checked to be within range before"
 )]
 pub(crate) fn from_epoch_seconds(seconds: f64) -> Option<SystemTime> {
-    /// The end of the year 9999.
-    const LAST: f64 = 253_402_300_799.0;
+    let last = STORED_SECONDS.end as f64;
     let since =
-        (0.0..=LAST).contains(&seconds).then(|| Duration::from_micros((seconds * 1e6).round() as u64))?;
+        (0.0..last).contains(&seconds).then(|| Duration::from_micros((seconds * 1e6).round() as u64))?;
     SystemTime::UNIX_EPOCH.checked_add(since)
 }
 
@@ -101,9 +104,19 @@ mod tests {
         ] {
             assert_eq!(parse_iso(text), expected, "{text}");
         }
-        for text in ["", "yesterday", "2026-13-01T00:00:00Z", "1795229058"] {
+        for text in [
+            "",
+            "yesterday",
+            "2026-13-01T00:00:00Z",
+            "1795229058",
+            "0001-01-01T00:00:00Z",
+            "1699-12-31T23:59:59Z",
+            "2262-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+        ] {
             assert_eq!(parse_iso(text), None, "{text}");
         }
+        assert!(parse_iso("1700-01-01T00:00:00Z").is_some() && parse_iso("2261-12-31T23:59:59Z").is_some());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use http::StatusCode;
 use proxy_core::{Failure, FailureKind, ResponseHead, ResponseSource, Sizes, TlsFacts};
 use serde::{Deserialize, Serialize};
 
-use crate::text::{Field, from_fields, is_false, to_fields};
+use crate::text::{Field, from_fields, from_latin1, is_false, to_fields, unbroken};
 
 /// What HAR has no place for. Every part may be missing, and is then what the rest of the entry says.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -258,7 +258,7 @@ impl InterimExtra {
     pub(crate) fn into_head(self) -> Option<ResponseHead> {
         Some(ResponseHead {
             status: StatusCode::from_u16(self.status).ok()?,
-            reason: self.reason.as_deref().map(crate::text::from_latin1),
+            reason: self.reason.as_deref().map(|text| from_latin1(&unbroken(text))),
             version: crate::version::read(&self.http_version),
             headers: from_fields(&self.headers),
         })

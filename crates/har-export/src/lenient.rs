@@ -191,6 +191,9 @@ impl<R: Read> Read for Lenient<'_, R> {
             if self.start == self.end {
                 return Ok(0);
             }
+            if self.place == Place::Start {
+                refuse_other_forms(self.ahead())?;
+            }
             self.decide();
         }
         if self.pending.is_empty() {
@@ -205,6 +208,17 @@ impl<R: Read> Read for Lenient<'_, R> {
         self.pending = &self.pending[length..];
         Ok(length)
     }
+}
+
+/// Names what a file is by its first bytes where it is JSON in another form, which a JSON reader would not say.
+fn refuse_other_forms(ahead: &[u8]) -> io::Result<()> {
+    let form = match ahead {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "it is text in UTF-16; save it as UTF-8",
+        [0x1f, 0x8b, ..] => "it is compressed with gzip; unpack it first",
+        [b'P', b'K', 3, 4, ..] => "it is a ZIP archive; unpack it first",
+        _ => return Ok(()),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidData, form))
 }
 
 /// What the next bytes within a string are.

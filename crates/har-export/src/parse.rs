@@ -21,7 +21,7 @@ use crate::{
     form,
     json::{number, scalar, take, text, whole},
     message::{self, MessageExtra},
-    text::{Field, from_fields, from_latin1},
+    text::{Field, from_fields, from_latin1, unbroken},
     url::{self, Target},
     version,
 };
@@ -111,8 +111,8 @@ fn request_head(request: &mut Value, extra: &Extra, notes: &mut Vec<String>) -> 
     let target = match &extra.target {
         Some(said) => Target {
             scheme: if said.scheme == "https" { Scheme::Https } else { Scheme::Http },
-            authority: said.authority.clone(),
-            target: said.target.clone(),
+            authority: unbroken(&said.authority).into_owned(),
+            target: unbroken(&said.target).into_owned(),
         },
         None => url::read(&method, url)?,
     };
@@ -138,8 +138,8 @@ fn response_head(
     let status = valid.flatten().ok_or_else(|| format!("its status is no HTTP status: {status}"))?;
     let version = version::read(text(response, "httpVersion").unwrap_or_default());
     let reason = match &extra.reason {
-        Some(reason) => reason.latin1.as_deref().map(from_latin1),
-        None => reason_of(version, text(response, "statusText").unwrap_or_default()),
+        Some(reason) => reason.latin1.as_deref().map(|text| from_latin1(&unbroken(text))),
+        None => reason_of(version, &unbroken(text(response, "statusText").unwrap_or_default())),
     };
     Ok(Some(ResponseHead { status, reason, version, headers: headers(response, "response", notes) }))
 }
@@ -157,25 +157,19 @@ fn headers(message: &mut Value, whose: &str, notes: &mut Vec<String>) -> Headers
     let Some(Value::Array(list)) = take(message, "headers") else { return headers };
     for item in list {
         let latin1 = item.get("_latin1").and_then(Value::as_bool).unwrap_or(false);
-        let Some(name) = text(&item, "name").filter(|name| is_field_name(name)) else {
-            notes.push(format!("a {whose} header without a usable name was left out"));
-            continue;
-        };
+        let name = text(&item, "name").unwrap_or_default();
         if name.starts_with(':') {
             continue;
         }
-        let value = scalar(item.get("value").unwrap_or(&Value::Null));
-        for line in value.split('\n') {
-            let value = line.trim_end_matches('\r').replace(['\r', '\0'], " ");
-            let header = Field { name: name.to_owned(), value, latin1 }.header();
-            headers.push(header.name, header.value);
+        for line in scalar(item.get("value").unwrap_or(&Value::Null)).split('\n') {
+            let value = line.trim_end_matches('\r').to_owned();
+            match (Field { name: name.to_owned(), value, latin1 }).header() {
+                Some(header) => headers.push(header.name, header.value),
+                None => notes.push(format!("a {whose} header without a usable name was left out")),
+            }
         }
     }
     headers
-}
-
-fn is_field_name(name: &str) -> bool {
-    !name.is_empty() && !name.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
 }
 
 /// Says what the exchange was and how it ended: as our own file says, or as the rest of the entry shows.

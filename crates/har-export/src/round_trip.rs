@@ -51,14 +51,16 @@ fn version() -> impl Strategy<Value = Version> {
     prop::sample::select(vec![Version::HTTP_10, Version::HTTP_11, Version::HTTP_2])
 }
 
+/// A byte that a head can hold.
+fn no_break() -> impl Strategy<Value = u8> {
+    any::<u8>().prop_filter("a line or a text ends there", |byte| !b"\r\n\0".contains(byte))
+}
+
 fn headers() -> impl Strategy<Value = Headers> {
     let value = prop_oneof![
         "[ -~]{0,20}".prop_map(String::into_bytes),
         "[äß€ a;=,]{0,12}".prop_map(String::into_bytes),
-        prop::collection::vec(
-            any::<u8>().prop_filter("no field value", |byte| !b"\r\n\0".contains(byte)),
-            0..12
-        ),
+        prop::collection::vec(no_break(), 0..12),
     ];
     let name = prop_oneof![
         3 => "[A-Za-z][A-Za-z0-9-]{0,10}",
@@ -98,7 +100,7 @@ fn response() -> impl Strategy<Value = ResponseHead> {
     let reason = prop_oneof![
         Just(None),
         "[ -~äß]{0,12}".prop_map(|text| Some(Bytes::from(text))),
-        prop::collection::vec(any::<u8>(), 0..6).prop_map(|bytes| Some(Bytes::from(bytes))),
+        prop::collection::vec(no_break(), 0..6).prop_map(|bytes| Some(Bytes::from(bytes))),
     ];
     (100u16..=999, reason, version(), headers()).prop_map(|(status, reason, version, headers)| ResponseHead {
         status: StatusCode::from_u16(status).unwrap(),
@@ -287,6 +289,19 @@ fn assert_same(mut sent: Exchange, held: &Held, back: &ImportedExchange) -> Resu
     Ok(())
 }
 
+/// Tells whether a part of a head ends its line, so that written to the wire it would be two.
+fn breaks_out(exchange: &Exchange) -> bool {
+    let breaks = |bytes: &[u8]| bytes.iter().any(|byte| b"\r\n\0".contains(byte));
+    let field =
+        |headers: &Headers| headers.iter().any(|header| breaks(&header.name) || breaks(&header.value));
+    let response = |head: &ResponseHead| head.reason.as_deref().is_some_and(breaks) || field(&head.headers);
+    let request = &exchange.request;
+    breaks(request.target.as_bytes())
+        || breaks(request.authority.as_bytes())
+        || [&request.headers, &exchange.request_trailers, &exchange.response_trailers].into_iter().any(field)
+        || exchange.informational.iter().chain(&exchange.response).any(response)
+}
+
 /// Replaces the value that comes `at`th in a walk through the tree.
 fn replace(tree: &mut Value, at: &mut usize, by: &Value) -> bool {
     if *at == 0 {
@@ -374,6 +389,7 @@ proptest! {
             replace(&mut entry, &mut at, &by);
             if let Ok(parsed) = parse(entry.clone(), SystemTime::UNIX_EPOCH) {
                 let ImportedExchange { exchange, request_body, response_body, messages } = parsed.exchange;
+                prop_assert!(!breaks_out(&exchange));
                 let held = Held { request: request_body, response: response_body, undecodable: false, messages };
                 prop_assert_eq!(problems(written(&exchange, &held)), Vec::<String>::new());
             }

@@ -25,9 +25,18 @@ pub(crate) fn to_fields(headers: &Headers) -> Vec<Field> {
     headers.iter().map(Field::new).collect()
 }
 
-/// The fields back as they were.
+/// The fields back as they were, but for what no field can be.
 pub(crate) fn from_fields(fields: &[Field]) -> Headers {
-    fields.iter().map(Field::header).collect()
+    fields.iter().filter_map(Field::header).collect()
+}
+
+/// The bytes that end a line or a text on the wire. A file that has them in a head would have a replay say more
+/// than one message (RFC 9112 section 11.1).
+const BREAKS: [char; 3] = ['\r', '\n', '\0'];
+
+/// Text for a place in a head, with a space for what would break out of it.
+pub(crate) fn unbroken(text: &str) -> Cow<'_, str> {
+    if text.contains(BREAKS) { Cow::Owned(text.replace(BREAKS, " ")) } else { Cow::Borrowed(text) }
 }
 
 impl Field {
@@ -38,12 +47,17 @@ impl Field {
         }
     }
 
-    pub(crate) fn header(&self) -> Header {
-        if self.latin1 {
-            Header::new(from_latin1(&self.name), from_latin1(&self.value))
-        } else {
-            Header::new(self.name.clone(), self.value.clone())
+    /// The header it says; `None` where its name is none.
+    pub(crate) fn header(&self) -> Option<Header> {
+        if self.name.is_empty() || self.name.contains(BREAKS) {
+            return None;
         }
+        let value = unbroken(&self.value);
+        Some(if self.latin1 {
+            Header::new(from_latin1(&self.name), from_latin1(&value))
+        } else {
+            Header::new(self.name.clone(), value.into_owned())
+        })
     }
 }
 
@@ -78,5 +92,22 @@ mod tests {
         let fields = to_fields(&headers);
         assert_eq!(fields.iter().map(|field| field.latin1).collect::<Vec<_>>(), [false, false, true]);
         assert_eq!(from_fields(&fields), headers);
+    }
+
+    #[test]
+    fn fields_cannot_break_out_of_their_line() {
+        let field = |name: &str, value: &str, latin1| Field {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            latin1,
+        };
+        let headers = from_fields(&[
+            field("A", "1\r\nB: 2\0", false),
+            field("A", "\u{e9}\r\n", true),
+            field("A\r\nB", "", false),
+            field("", "1", true),
+        ]);
+        let seen: Vec<_> = headers.iter().map(|header| header.value.clone()).collect();
+        assert_eq!(seen, [&b"1  B: 2 "[..], b"\xe9  "]);
     }
 }

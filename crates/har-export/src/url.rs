@@ -1,6 +1,6 @@
 //! The URL of an entry, and the parts of a request's head back out of it.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 use http::Method;
 use proxy_core::{RequestHead, Scheme};
@@ -21,18 +21,20 @@ impl Target {
 
 /// The URL, with what no URL may hold (spaces, controls, characters beyond ASCII) percent-encoded.
 pub(crate) fn write(head: &RequestHead) -> String {
-    let mut url = String::new();
-    for c in head.url().chars() {
-        if c.is_ascii_graphic() {
-            url.push(c);
+    encode(&head.url())
+}
+
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() {
+            encoded.push(char::from(byte));
         } else {
-            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                // Writing to a string does not fail.
-                let _ = write!(url, "%{byte:02X}");
-            }
+            // Writing to a string does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
-    url
+    encoded
 }
 
 /// Reads an absolute URL of a scheme that HTTP carries. User information and fragment are left out: they are not
@@ -53,11 +55,12 @@ pub(crate) fn read(method: &Method, url: &str) -> Result<Target, String> {
     {
         return Err(format!("its URL names no host: {}", shorten(url)));
     }
+    let target = encode(target);
     let target = match target.as_bytes().first() {
         _ if *method == Method::CONNECT => authority.clone(),
         None => "/".to_owned(),
         Some(b'?') => format!("/{target}"),
-        Some(_) => target.to_owned(),
+        Some(_) => target,
     };
     Ok(Target { scheme, authority, target })
 }
@@ -85,6 +88,7 @@ mod tests {
             ("https://example.com/a?b#c", Scheme::Https, "example.com", "/a?b"),
             ("HTTP://Example.com:8080", Scheme::Http, "Example.com:8080", "/"),
             ("wss://user:pw@[::1]:443/ws", Scheme::Https, "[::1]:443", "/ws"),
+            ("http://a.test/x y\r\nHost: \u{e9}", Scheme::Http, "a.test", "/x%20y%0D%0AHost:%20%C3%A9"),
             ("https://example.com?x=http://y/", Scheme::Https, "example.com", "/?x=http://y/"),
         ] {
             let expected = Target { scheme, authority: authority.to_owned(), target: target.to_owned() };

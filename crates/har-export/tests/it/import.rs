@@ -167,6 +167,21 @@ fn a_file_that_is_not_there_or_a_directory_is_named() {
     assert_eq!(place.store.sessions().unwrap(), []);
 }
 
+#[test]
+fn a_har_in_another_form_is_said_to_be_one() {
+    let place = Place::new();
+    for (content, expected) in
+        [(&b"\xff\xfe{\0"[..], "UTF-16"), (b"\x1f\x8b\x08\0", "gzip"), (b"PK\x03\x04", "ZIP")]
+    {
+        let path = place.path("other.har");
+        std::fs::write(&path, content).unwrap();
+        let error = import(&place.store, &path, &ImportOptions::default(), |_| {}).unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::ReadFile(path));
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains(expected), "{source}");
+    }
+}
+
 fn entry(target: &str) -> String {
     format!(
         r#"{{"startedDateTime":"2026-03-02T09:15:00.000Z","request":{{"method":"GET","url":"http://a.test{target}"}},"response":{{"status":200}}}}"#
