@@ -12,10 +12,8 @@ use crate::{
     text::is_false,
 };
 
-/// Messages read at a time at first; pages grow while messages are small, as one may be 4 MiB.
-const FIRST_PAGE: usize = 8;
-const LARGEST_PAGE: usize = 512;
-const SMALL_PAGE_BYTES: usize = 1024 * 1024;
+/// Messages read at a time. One may be 4 MiB (`proxy_core::Limits::max_recorded_message_bytes`), so a page is small.
+const PAGE: usize = 16;
 
 /// One message. `data` is text for text and base64 for everything else.
 #[derive(Debug, Serialize)]
@@ -117,9 +115,9 @@ pub(crate) struct Messages<'a> {
 impl Serialize for Messages<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
-        let (mut from, mut limit) = (0, FIRST_PAGE);
+        let mut from = 0;
         loop {
-            let page = match self.parts.messages(from, limit) {
+            let page = match self.parts.messages(from, PAGE) {
                 Ok(page) => page,
                 Err(error) => {
                     self.slot.borrow_mut().get_or_insert(error);
@@ -129,12 +127,10 @@ impl Serialize for Messages<'_> {
             for message in &page {
                 list.serialize_element(&Message::new(message))?;
             }
-            if page.len() < limit {
+            if page.len() < PAGE {
                 break;
             }
             from += page.len() as u64;
-            let bytes: usize = page.iter().map(|message| message.data.len()).sum();
-            limit = if bytes < SMALL_PAGE_BYTES { (limit * 2).min(LARGEST_PAGE) } else { FIRST_PAGE };
         }
         list.end()
     }

@@ -273,6 +273,9 @@ fn body(
 fn take_text(content: &mut Value, whose: &str, notes: &mut Vec<String>) -> Option<Bytes> {
     let encoding = ["encoding", "_encoding"].into_iter().find_map(|key| text(content, key));
     let base64 = encoding.is_some_and(|encoding| encoding.eq_ignore_ascii_case("base64"));
+    if let Some(file) = text(content, "_file") {
+        notes.push(format!("its {whose} body is in a file of its own, which is not read: {file:?}"));
+    }
     let text = match take(content, "text")? {
         Value::String(text) => text,
         Value::Null => return None,
