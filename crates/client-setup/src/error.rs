@@ -22,6 +22,9 @@ pub enum ErrorKind {
     /// The CA's PEM holds no certificate.
     #[error("read the CA certificate: the PEM text holds no CERTIFICATE block")]
     NoCertificate,
+    /// Nothing says where the user's files are.
+    #[error("find a place for the state: no home directory is set; name one with --state-dir")]
+    NoHome,
 }
 
 impl Error {

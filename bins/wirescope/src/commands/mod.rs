@@ -1,0 +1,17 @@
+//! One module per command.
+
+pub(crate) mod ca;
+pub(crate) mod completions;
+pub(crate) mod delete;
+pub(crate) mod demo;
+mod dispatch;
+pub(crate) mod exec;
+pub(crate) mod export;
+pub(crate) mod import;
+mod reference;
+pub(crate) mod run;
+pub(crate) mod search;
+pub(crate) mod sessions;
+pub(crate) mod show;
+
+pub(crate) use dispatch::run;

@@ -1,0 +1,109 @@
+//! `sessions`: what was recorded.
+
+use std::time::SystemTime;
+
+use anyhow::Result;
+use capture_store::SessionInfo;
+use clap::Args;
+
+use crate::{
+    json,
+    output::{Out, note},
+    place::Place,
+    table::{Column, Table},
+    text,
+};
+
+/// Lists the sessions of the store, the newest first.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Print one JSON object to the line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
+    let sessions = match place.store_to_read_if_any()? {
+        Some(store) => store.sessions()?,
+        None => Vec::new(),
+    };
+    let mut out = Out::new();
+    if arguments.json {
+        for session in &sessions {
+            out.line(json::session(session))?;
+        }
+        return out.flush();
+    }
+    if sessions.is_empty() {
+        note(format_args!(
+            "wirescope: no session in {} yet; `wirescope run` and `wirescope exec` record one",
+            place.store_path().display()
+        ));
+        return Ok(());
+    }
+    let mut table = Table::new([
+        Column::Left("id"),
+        Column::Wide("name"),
+        Column::Left("state"),
+        Column::Left("began"),
+        Column::Left("lasted"),
+        Column::Right("exchanges"),
+        Column::Right("size"),
+        Column::Wide("notes"),
+    ]);
+    for session in &sessions {
+        table.add(row(session));
+    }
+    for line in table.lines(out.width()) {
+        out.line(line)?;
+    }
+    out.flush()
+}
+
+fn row(session: &SessionInfo) -> Vec<String> {
+    let lasted = session.ended_at.unwrap_or_else(SystemTime::now).duration_since(session.started_at);
+    let name =
+        session.name.as_deref().map_or_else(|| "-".to_owned(), |name| text::harmless(name).into_owned());
+    vec![
+        session.id.to_string(),
+        name,
+        state(session),
+        text::date_and_time(session.started_at),
+        text::duration(lasted.unwrap_or_default()),
+        session.exchanges.to_string(),
+        text::size(session.bytes),
+        notes(session),
+    ]
+}
+
+/// The kind where it says more than the state.
+pub(crate) fn state(session: &SessionInfo) -> String {
+    match session.kind {
+        capture_store::SessionKind::Imported => json::session_kind(session.kind).to_owned(),
+        _ => json::session_state(session.state).to_owned(),
+    }
+}
+
+/// What its reader should know before trusting that it has everything.
+pub(crate) fn notes(session: &SessionInfo) -> String {
+    let mut notes = Vec::new();
+    if session.evicted > 0 {
+        notes.push(format!("{} evicted", session.evicted));
+    }
+    if session.not_recorded > 0 {
+        notes.push(format!("{} not recorded", session.not_recorded));
+    }
+    if let Some(recovery) = &session.recovery {
+        let window = std::time::Duration::from_millis(recovery.window_ms);
+        notes.push(format!(
+            "{} cut off by a crash, up to {} before it may be missing",
+            recovery.unfinished,
+            text::duration(window)
+        ));
+    }
+    if let Some(error) = &session.last_error {
+        notes.push(format!("failed to record: {}", text::one_line(error)));
+    }
+    notes.join("; ")
+}

@@ -1,0 +1,218 @@
+//! What passes, as it passes: a live table on a terminal, a line for each exchange otherwise.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use capture_store::{ExchangeState, Order, Query, Seq, SessionId, Store};
+use console::Term;
+
+use crate::{output::Out, recording::Recording, row, row::Row, text};
+
+/// The least time between two drawings.
+const REDRAW: Duration = Duration::from_millis(200);
+
+/// How often what is still open is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Exchanges read at a time.
+const PAGE: usize = 500;
+
+/// Open exchanges remembered until their end; beyond it they are told while open.
+const MAX_OPEN: usize = 1_000;
+
+/// Someone who shows what is recorded, on a thread of its own. When it cannot keep up it falls behind, reading the
+/// store at its own pace; the recording does not wait for it. Dropping it leaves the thread to end by itself.
+pub(crate) struct Follower {
+    bell: SyncSender<Bell>,
+    thread: JoinHandle<()>,
+}
+
+enum Bell {
+    /// Something was committed.
+    Commit,
+    /// All is committed: show the rest and end.
+    End,
+}
+
+impl Follower {
+    /// Follows a recording; `header` stands above the table.
+    pub(crate) fn start(recording: &Recording, header: Vec<String>) -> Result<Self> {
+        let (bell, rung) = sync_channel(1);
+        let (store, session) = (recording.store().clone(), recording.session());
+        let on_commit = bell.clone();
+        recording.on_commit(move || {
+            // A full bell rings already; a closed one has nobody listening.
+            if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+                on_commit.try_send(Bell::Commit)
+            {}
+        });
+        let out = Out::new();
+        let thread = thread::Builder::new().name("follow".to_owned()).spawn(move || {
+            let shown = if out.is_terminal() {
+                Screen { store, session, header, drawn: 0, term: Term::stdout() }.follow(&rung)
+            } else {
+                Lines { store, session, out, cursor: Seq(0), open: BTreeSet::new() }.follow(&rung)
+            };
+            if let Err(error) = shown
+                && !error.is::<crate::output::ReaderLeft>()
+            {
+                tracing::error!(%error, "showing what is recorded failed; recording goes on");
+            }
+        })?;
+        Ok(Self { bell, thread })
+    }
+
+    /// Shows what is left; call it once the recording is closed.
+    pub(crate) fn finish(self) {
+        // An error of either means that the thread ended before: it has said why.
+        let _ = self.bell.send(Bell::End);
+        let _ = self.thread.join();
+    }
+}
+
+/// One line for each exchange, when it has ended.
+struct Lines {
+    store: Store,
+    session: SessionId,
+    out: Out,
+    cursor: Seq,
+    open: BTreeSet<Seq>,
+}
+
+impl Lines {
+    fn follow(mut self, rung: &Receiver<Bell>) -> Result<()> {
+        let mut looked = Instant::now();
+        loop {
+            let end = match rung.recv_timeout(LOOK_AGAIN) {
+                Ok(Bell::Commit) => false,
+                Ok(Bell::End) | Err(RecvTimeoutError::Disconnected) => true,
+                Err(RecvTimeoutError::Timeout) if self.open.is_empty() => continue,
+                Err(RecvTimeoutError::Timeout) => false,
+            };
+            self.catch_up()?;
+            if end || looked.elapsed() >= LOOK_AGAIN {
+                self.look_again(end)?;
+                looked = Instant::now();
+            }
+            self.out.flush()?;
+            if end {
+                return Ok(());
+            }
+        }
+    }
+
+    fn catch_up(&mut self) -> Result<()> {
+        let mut query = Query::default();
+        query.session = Some(self.session);
+        query.limit = PAGE;
+        loop {
+            let tail = self.store.tail(self.cursor, &query)?;
+            self.cursor = tail.next;
+            if tail.evicted > 0 {
+                let lost = text::count(tail.evicted, "exchange");
+                tracing::warn!("{lost} evicted from the session before they could be shown");
+            }
+            for summary in &tail.items {
+                if summary.state == ExchangeState::Open && self.open.len() < MAX_OPEN {
+                    self.open.insert(summary.seq);
+                } else {
+                    self.out.line(Row::new(summary).line(summary))?;
+                }
+            }
+            if tail.remaining == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells of those that have ended since; with `all` of every one.
+    fn look_again(&mut self, all: bool) -> Result<()> {
+        for seq in std::mem::take(&mut self.open) {
+            let mut query = Query::default();
+            query.session = Some(self.session);
+            query.after = Some(Seq(seq.0.saturating_sub(1)));
+            query.limit = 1;
+            let page = self.store.query(&query)?;
+            // Evicted meanwhile: there is nothing left to tell.
+            let Some(summary) = page.items.first().filter(|summary| summary.seq == seq) else { continue };
+            if summary.state == ExchangeState::Open && !all {
+                self.open.insert(seq);
+            } else {
+                self.out.line(Row::new(summary).line(summary))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The newest exchanges in a table that is drawn over itself.
+struct Screen {
+    store: Store,
+    session: SessionId,
+    header: Vec<String>,
+    /// Lines drawn last time.
+    drawn: usize,
+    term: Term,
+}
+
+impl Screen {
+    fn follow(mut self, rung: &Receiver<Bell>) -> Result<()> {
+        self.draw()?;
+        loop {
+            let end = match rung.recv_timeout(LOOK_AGAIN) {
+                Ok(Bell::Commit) | Err(RecvTimeoutError::Timeout) => false,
+                Ok(Bell::End) | Err(RecvTimeoutError::Disconnected) => true,
+            };
+            self.draw()?;
+            if end {
+                return Ok(());
+            }
+            thread::sleep(REDRAW);
+        }
+    }
+
+    fn draw(&mut self) -> Result<()> {
+        let (height, width) = self.term.size();
+        let (height, width) = (usize::from(height), usize::from(width));
+        let info = self.store.session(self.session)?;
+        let mut lines = self.header.clone();
+        lines.push(format!(
+            "{} recorded, {} on disk",
+            text::count(info.exchanges, "exchange"),
+            text::size(info.bytes)
+        ));
+        if let Some(error) = &info.last_error {
+            lines.push(format!("recording fails: {}", text::one_line(error)));
+        }
+        lines.push(String::new());
+        let mut query = Query::default();
+        query.session = Some(self.session);
+        query.order = Order::Descending;
+        query.limit = height.saturating_sub(lines.len() + 3).max(1);
+        let page = self.store.query(&query)?;
+        lines.extend(row::table(page.items.iter().rev()).lines(Some(width.saturating_sub(1))));
+        self.paint(&lines, width)
+    }
+
+    /// Goes back to where the last drawing began and writes over it, in one go so that it does not flicker.
+    fn paint(&mut self, lines: &[String], width: usize) -> Result<()> {
+        let mut frame = String::new();
+        if self.drawn > 0 {
+            // Writing to a String does not fail.
+            let _ = write!(frame, "\x1b[{}A", self.drawn);
+        }
+        for line in lines {
+            let line = console::truncate_str(line, width.saturating_sub(1), "…");
+            let _ = writeln!(frame, "\r\x1b[2K{line}");
+        }
+        frame.push_str("\x1b[0J");
+        self.drawn = lines.len();
+        self.term.write_str(&frame).map_err(crate::output::lost)
+    }
+}

@@ -1,0 +1,144 @@
+//! An exchange as one row: in the live table, in lists, in lines.
+
+use capture_store::{ExchangeKind, ExchangeState, ExchangeSummary};
+use console::style;
+
+use crate::{
+    table::{Column, Table},
+    text,
+};
+
+/// The columns of every list of exchanges.
+const COLUMNS: [Column; 9] = [
+    Column::Left("id"),
+    Column::Left("time"),
+    Column::Left("method"),
+    Column::Left("status"),
+    Column::Wide("host"),
+    Column::Wide("path"),
+    Column::Wide("type"),
+    Column::Right("size"),
+    Column::Right("time taken"),
+];
+
+/// What a list shows of an exchange; every part is harmless.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) id: String,
+    time: String,
+    pub(crate) method: String,
+    pub(crate) status: String,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    /// The content type, or what failed.
+    pub(crate) kind: String,
+    pub(crate) size: String,
+    taken: String,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Good,
+    Refused,
+    Failed,
+    Open,
+}
+
+impl Row {
+    pub(crate) fn new(summary: &ExchangeSummary) -> Self {
+        let default_port = if summary.scheme == "https" { 443 } else { 80 };
+        let host = if summary.port == default_port {
+            summary.host.clone()
+        } else {
+            format!("{}:{}", summary.host, summary.port)
+        };
+        let tunnel = summary.kind == ExchangeKind::Tunnel;
+        Self {
+            id: summary.seq.to_string(),
+            time: text::time_of_day(summary.started_at),
+            method: text::harmless(&summary.method).into_owned(),
+            status: status(summary),
+            host: text::harmless(&host).into_owned(),
+            path: if tunnel { "-".to_owned() } else { text::harmless(&summary.target).into_owned() },
+            kind: text::harmless(&kind(summary)).into_owned(),
+            size: if tunnel { "-".to_owned() } else { text::size(summary.response_body_bytes) },
+            taken: summary.duration.map_or_else(|| "…".to_owned(), text::duration),
+            outcome: outcome(summary),
+        }
+    }
+
+    /// The row as one line for whoever reads a pipe, with the time in full.
+    pub(crate) fn line(&self, summary: &ExchangeSummary) -> String {
+        let at = text::timestamp(summary.started_at);
+        format!(
+            "{at}  {}  {}  {}  {}  {}  {}  {}  {}",
+            self.id, self.method, self.status, self.host, self.path, self.kind, self.size, self.taken
+        )
+    }
+
+    fn cells(self) -> Vec<String> {
+        // Without colour where stdout is no terminal: console sees to it.
+        let status = match self.outcome {
+            Outcome::Good => style(self.status).green(),
+            Outcome::Refused => style(self.status).yellow(),
+            Outcome::Failed => style(self.status).red(),
+            Outcome::Open => style(self.status).dim(),
+        };
+        vec![
+            self.id,
+            self.time,
+            self.method,
+            status.to_string(),
+            self.host,
+            self.path,
+            self.kind,
+            self.size,
+            self.taken,
+        ]
+    }
+}
+
+/// A table of exchanges.
+pub(crate) fn table<'a>(summaries: impl IntoIterator<Item = &'a ExchangeSummary>) -> Table {
+    let mut table = Table::new(COLUMNS);
+    for summary in summaries {
+        table.add(Row::new(summary).cells());
+    }
+    table
+}
+
+fn status(summary: &ExchangeSummary) -> String {
+    match (summary.status, &summary.state) {
+        (Some(status), ExchangeState::Failed(_)) => format!("{status}!"),
+        (Some(status), _) => status.to_string(),
+        (None, ExchangeState::Failed(_)) => "failed".to_owned(),
+        (None, ExchangeState::Tunnel) => "tunnel".to_owned(),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+/// What failed, else what it was, else the response's media type without its parameters.
+fn kind(summary: &ExchangeSummary) -> String {
+    if let ExchangeState::Failed(failure) = &summary.state {
+        return failure.kind.to_string();
+    }
+    match summary.kind {
+        ExchangeKind::WebSocket => format!("websocket, {}", text::count(summary.messages, "message")),
+        ExchangeKind::Upgrade => "upgrade".to_owned(),
+        ExchangeKind::Tunnel => "not decrypted".to_owned(),
+        _ => {
+            let kind = summary.response_content_type.as_deref().unwrap_or("-");
+            kind.split(';').next().unwrap_or(kind).trim().to_owned()
+        }
+    }
+}
+
+fn outcome(summary: &ExchangeSummary) -> Outcome {
+    match (&summary.state, summary.status) {
+        (ExchangeState::Failed(_), _) => Outcome::Failed,
+        (ExchangeState::Open, _) => Outcome::Open,
+        (_, Some(400..)) => Outcome::Refused,
+        _ => Outcome::Good,
+    }
+}
