@@ -14,7 +14,7 @@ use crate::{
 /// `wirescope demo` shows all of it without touching anything; `wirescope exec -- CMD` captures one command;
 /// `wirescope run` is the proxy for everything else.
 #[derive(Parser)]
-#[command(name = "wirescope", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "wirescope", version, max_term_width = 110, propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -22,18 +22,21 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The heading of flags that every command has.
+const GLOBAL: &str = "Everywhere";
+
 /// What holds for every command.
 #[derive(Args)]
 pub(crate) struct Global {
     /// Where the CA, the recordings and the files for clients are kept
     /// [default: the user's state directory, as ~/.local/state/wirescope].
-    #[arg(long, global = true, value_name = "DIR", env = "WIRESCOPE_STATE_DIR", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "DIR", env = "WIRESCOPE_STATE_DIR", hide_env_values = true, help_heading = GLOBAL)]
     pub(crate) state_dir: Option<PathBuf>,
     /// Where the recordings are kept [default: `store` in the state directory].
-    #[arg(long, global = true, value_name = "DIR", env = "WIRESCOPE_STORE", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "DIR", env = "WIRESCOPE_STORE", hide_env_values = true, help_heading = GLOBAL)]
     pub(crate) store: Option<PathBuf>,
     /// What to log on stderr: error, warn, info, debug, trace, or a filter like proxy_core=debug [default: warn].
-    #[arg(long, global = true, value_name = "LEVEL", env = "WIRESCOPE_LOG", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "LEVEL", env = "WIRESCOPE_LOG", hide_env_values = true, help_heading = GLOBAL)]
     pub(crate) log: Option<String>,
 }
 

@@ -82,7 +82,11 @@ impl Recording {
 
     /// Ends the session and takes it away again, when nothing came of it.
     pub(crate) fn discard(self) {
-        let removed = self.close().and_then(|session| Ok(self.store.delete_session(session.id)?));
+        let Self { store, recorder } = self;
+        let closed = recorder.close();
+        // Gone before its session is: the last of its clones would close that again.
+        drop(recorder);
+        let removed = closed.and_then(|session| store.delete_session(session.id));
         if let Err(error) = removed {
             tracing::warn!(%error, "removing an empty session failed");
         }

@@ -62,7 +62,11 @@ impl Row {
             host: text::harmless(&host).into_owned(),
             path: if tunnel { "-".to_owned() } else { text::harmless(&summary.target).into_owned() },
             kind: text::harmless(&kind(summary)).into_owned(),
-            size: if tunnel { "-".to_owned() } else { text::size(summary.response_body_bytes) },
+            size: if summary.kind == ExchangeKind::Http {
+                text::size(summary.response_body_bytes)
+            } else {
+                "-".to_owned()
+            },
             taken: summary.duration.map_or_else(|| "…".to_owned(), text::duration),
             outcome: outcome(summary),
         }

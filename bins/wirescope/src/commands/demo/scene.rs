@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use capture_store::{ExchangeKind, ExchangeState, ExchangeSummary};
 use http_body_util::BodyExt as _;
 use proxy_core::FailureKind;
-use testkit::{DeflateSocket, HttpClient, full};
+use testkit::{DeflateSocket, Frame, HttpClient, Opcode, full};
 
 use super::stage::Stage;
 use crate::progress::Bar;
@@ -186,7 +186,8 @@ async fn events(stage: &Stage) -> Result<()> {
     let mut body = client.send(request).await?.into_body();
     let mut came = Vec::new();
     while let Some(frame) = body.frame().await {
-        if frame?.is_data() {
+        // HTTP/2 may end with an empty frame.
+        if frame?.into_data().is_ok_and(|data| !data.is_empty()) {
             came.push(Instant::now());
         }
     }
@@ -207,6 +208,10 @@ async fn websocket(stage: &Stage) -> Result<()> {
         let (_, echoed) = socket.read_message().await?;
         ensure!(echoed == message.as_bytes(), "get message {number} back");
     }
+    // Code 1000, a normal closure (RFC 6455 section 7.4.1).
+    socket.send_frame(Frame::new(Opcode::Close, vec![0x03, 0xe8])).await?;
+    let (opcode, _) = socket.read_message().await?;
+    ensure!(opcode == Opcode::Close, "close as agreed");
     Ok(())
 }
 
