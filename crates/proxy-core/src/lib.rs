@@ -1,4 +1,4 @@
-//! An HTTP(S) intercepting proxy engine.
+#![doc = include_str!("../README.md")]
 //!
 //! What enters: a listening address, a [`CertificateAuthority`], and whoever wants to look ([`Observer`]) or
 //! change ([`Interceptor`]). What leaves: every exchange, relayed as it was received and told as a run of
