@@ -2,7 +2,7 @@
 //! bodies is looked through exchange by exchange.
 
 use crate::{
-    db::{Filter, Tx},
+    db::{Content, DbError, Filter, Tx},
     error::{Error, ErrorKind},
     id::{Seq, SessionId},
     matching::Matcher,
@@ -20,8 +20,8 @@ const MAX_LIMIT: usize = 10_000;
 const DEFAULT_HITS: usize = 20;
 /// Hits given at most.
 const MAX_HITS: usize = 1_000;
-/// Summaries read at once while looking through exchanges.
-const SCAN_PAGE: usize = 200;
+/// Exchanges read at once while looking through them; each comes with up to 64 KiB of bodies.
+const SCAN_PAGE: usize = 64;
 /// Exchanges that a filter is counted over; beyond it the total is not counted unless the page is the whole answer.
 const MAX_COUNTED: u64 = 200_000;
 
@@ -47,7 +47,7 @@ pub(crate) fn query(store: &Store, query: &Query) -> Result<Page, Error> {
 }
 
 /// How many match, where that is known without looking at very many.
-fn total(tx: &Tx<'_>, query: &Query, filter: &Filter) -> Result<Option<u64>, crate::db::DbError> {
+fn total(tx: &Tx<'_>, query: &Query, filter: &Filter) -> Result<Option<u64>, DbError> {
     let held = match query.session {
         Some(id) => tx.session(id)?.map_or(0, |info| info.exchanges),
         None => tx.sessions()?.iter().map(|info| info.exchanges).sum(),
@@ -66,9 +66,8 @@ fn query_text(store: &Store, query: &Query, text: &str, limit: usize) -> Result<
     let matcher = Matcher::new(text, false).first_place_only();
     let mut skip = query.offset;
     let mut page = Page { items: Vec::new(), total: None, more: false };
-    let scan = Scan::new(query);
-    scan.run(store, |summary| {
-        if !matcher.examine(store, &summary)?.found() {
+    Scan::new(query, &matcher).run(store, |summary, content| {
+        if !matcher.examine(store, &summary, content)?.found() {
             return Ok(Next::GoOn);
         }
         if skip > 0 {
@@ -121,8 +120,8 @@ fn tail_text(store: &Store, cursor: Seq, query: &Query, text: &str, limit: usize
         order: Order::Ascending,
         ..query.clone()
     };
-    Scan::new(&bounded).run(store, |summary| {
-        if matcher.examine(store, &summary)?.found() {
+    Scan::new(&bounded, &matcher).run(store, |summary, content| {
+        if matcher.examine(store, &summary, content)?.found() {
             if tail.items.len() < limit {
                 tail.items.push(summary);
             } else {
@@ -148,26 +147,23 @@ pub(crate) fn search(store: &Store, search: &Search) -> Result<SearchPage, Error
         matcher = matcher.without_bodies();
     }
     let mut page = SearchPage { hits: Vec::new(), scanned: 0, skipped_bodies: 0, next: None };
-    Scan::new(&search.filter)
-        .run(store, |summary| {
-            if page.hits.len() == limit || page.scanned == max_scan {
-                return Ok(Next::Stop);
-            }
-            let examined = matcher.examine(store, &summary)?;
-            page.scanned += 1;
-            page.skipped_bodies += examined.skipped_bodies;
-            page.next = Some(summary.seq);
-            if examined.found() {
-                page.hits.push(SearchHit { exchange: summary, places: examined.places });
-            }
-            Ok(Next::GoOn)
-        })
-        .map(|end| {
-            if end == Next::GoOn {
-                page.next = None;
-            }
-            page
-        })
+    let end = Scan::new(&search.filter, &matcher).run(store, |summary, content| {
+        if page.hits.len() == limit || page.scanned == max_scan {
+            return Ok(Next::Stop);
+        }
+        let examined = matcher.examine(store, &summary, content)?;
+        page.scanned += 1;
+        page.skipped_bodies += examined.skipped_bodies;
+        page.next = Some(summary.seq);
+        if examined.found() {
+            page.hits.push(SearchHit { exchange: summary, places: examined.places });
+        }
+        Ok(Next::GoOn)
+    })?;
+    if end == Next::GoOn {
+        page.next = None;
+    }
+    Ok(page)
 }
 
 /// Whether a scan goes on.
@@ -181,30 +177,31 @@ enum Next {
 struct Scan<'q> {
     query: &'q Query,
     filter: Filter,
+    bodies: bool,
 }
 
 impl<'q> Scan<'q> {
-    fn new(query: &'q Query) -> Self {
-        Self { query, filter: Filter::new(query) }
+    fn new(query: &'q Query, matcher: &Matcher) -> Self {
+        Self { query, filter: Filter::new(query), bodies: matcher.wants_bodies() }
     }
 
     /// Visits each exchange until the visitor stops; says whether all were seen.
     fn run(
         &self,
         store: &Store,
-        mut visit: impl FnMut(ExchangeSummary) -> Result<Next, Error>,
+        mut visit: impl FnMut(ExchangeSummary, Content) -> Result<Next, Error>,
     ) -> Result<Next, Error> {
         let (mut after, mut before) = (self.query.after, self.query.before);
         loop {
             let filter = self.filter.clone().between(after, before);
-            let page = store.read(|tx| tx.summaries(&filter, self.query.order, 0, SCAN_PAGE))?;
+            let page = store.read(|tx| self.page(tx, &filter))?;
             let last = page.len() < SCAN_PAGE;
             match self.query.order {
-                Order::Ascending => after = page.last().map(|item| item.seq).or(after),
-                Order::Descending => before = page.last().map(|item| item.seq).or(before),
+                Order::Ascending => after = page.last().map(|(item, _)| item.seq).or(after),
+                Order::Descending => before = page.last().map(|(item, _)| item.seq).or(before),
             }
-            for summary in page {
-                if visit(summary)? == Next::Stop {
+            for (summary, content) in page {
+                if visit(summary, content)? == Next::Stop {
                     return Ok(Next::Stop);
                 }
             }
@@ -212,6 +209,17 @@ impl<'q> Scan<'q> {
                 return Ok(Next::GoOn);
             }
         }
+    }
+}
+
+impl Scan<'_> {
+    fn page(&self, tx: &Tx<'_>, filter: &Filter) -> Result<Vec<(ExchangeSummary, Content)>, DbError> {
+        let summaries = tx.summaries(filter, self.query.order, 0, SCAN_PAGE)?;
+        let contents = summaries.into_iter().map(|summary| {
+            let content = tx.content(summary.seq, self.bodies)?;
+            Ok((summary, content))
+        });
+        contents.collect()
     }
 }
 

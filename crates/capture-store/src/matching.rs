@@ -1,14 +1,19 @@
 //! Looking for a text in one exchange: URL, fields, decoded bodies, messages.
 
-use std::io::{self, Read};
+use std::{
+    borrow::Cow,
+    io::{self, Read},
+};
 
 use memchr::memmem::Finder;
 use proxy_core::Headers;
 
 use crate::{
+    db::Content,
     detail::Detail,
-    error::{Error, ErrorKind},
+    error::Error,
     record::{Body, BodySide, ExchangeSummary},
+    retrieve::open_body,
     search::Place,
     store::Store,
 };
@@ -19,6 +24,8 @@ const MAX_PLACES: usize = 3;
 const MAX_BODY_BYTES: u64 = 256 * 1024 * 1024;
 /// What is read of a body at once.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// What is read of it first.
+const FIRST_CHUNK_BYTES: usize = 4 * 1024;
 /// Messages read at once; each may have some MiB.
 const MESSAGES_AT_ONCE: usize = 8;
 /// Characters of context where no number is named.
@@ -84,18 +91,34 @@ impl Matcher {
         self
     }
 
-    /// Looks through an exchange. One that was deleted meanwhile holds nothing.
-    pub(crate) fn examine(&self, store: &Store, summary: &ExchangeSummary) -> Result<Examined, Error> {
+    /// Whether bodies are looked through.
+    pub(crate) fn wants_bodies(&self) -> bool {
+        self.bodies
+    }
+
+    /// Looks through an exchange.
+    pub(crate) fn examine(
+        &self,
+        store: &Store,
+        summary: &ExchangeSummary,
+        content: Content,
+    ) -> Result<Examined, Error> {
         let mut examined = Examined::default();
         if self.length == 0 {
             return Ok(examined);
         }
-        self.examine_text("url", &summary.url, &mut examined.places);
-        let Some(blob) = store.read(|tx| tx.detail(summary.seq))? else { return Ok(examined) };
-        self.examine_head(&Detail::decode(blob)?, &mut examined.places);
-        if self.bodies && !self.is_enough(&examined) {
-            self.examine_body(store, summary, BodySide::Request, &mut examined)?;
-            self.examine_body(store, summary, BodySide::Response, &mut examined)?;
+        self.examine_bytes("url", summary.url.as_bytes(), 1, &mut examined.places);
+        let detail = Detail::decode(content.detail)?;
+        self.examine_head(&detail, &mut examined.places);
+        if self.bodies {
+            for (side, row) in
+                [(BodySide::Request, content.request_body), (BodySide::Response, content.response_body)]
+            {
+                if !self.is_enough(&examined) {
+                    let body = open_body(store.files(), summary, &detail, side, row);
+                    self.examine_body(side, body, &mut examined);
+                }
+            }
             self.examine_messages(store, summary, &mut examined)?;
         }
         Ok(examined)
@@ -123,54 +146,48 @@ impl Matcher {
 
     /// Each field is looked through as the line it was: its name, a colon and a space, its value.
     fn examine_headers(&self, field: &str, headers: &Headers, room: usize, places: &mut Vec<Place>) {
+        let mut line = Vec::new();
         for header in headers {
             if places.len() >= room {
                 return;
             }
-            let line = [&header.name[..], b": ", &header.value[..]].concat();
-            let name = format!("{field}.{}", header.name_text().to_ascii_lowercase());
-            self.examine_bytes(&name, &line, 1, places);
+            line.clear();
+            for part in [&header.name[..], b": ", &header.value[..]] {
+                line.extend_from_slice(part);
+            }
+            let before = places.len();
+            self.examine_bytes(field, &line, 1, places);
+            for place in &mut places[before..] {
+                place.field = format!("{field}.{}", header.name_text().to_ascii_lowercase());
+            }
         }
     }
 
-    fn examine_text(&self, field: &str, text: &str, places: &mut Vec<Place>) {
-        self.examine_bytes(field, text.as_bytes(), 1, places);
-    }
-
+    /// Looks through bytes in memory.
     fn examine_bytes(&self, field: &str, bytes: &[u8], max: usize, places: &mut Vec<Place>) {
-        let mut found = Vec::new();
-        // Reading from memory does not fail.
-        if self.examine_reader(&mut &bytes[..], max, &mut found).is_ok() {
-            places.extend(found.into_iter().map(|place| place.named(field)));
-        }
+        let folded =
+            if self.case_sensitive { Cow::Borrowed(bytes) } else { bytes.to_ascii_lowercase().into() };
+        let found = self.finder.find_iter(&folded).take(max);
+        places.extend(found.map(|at| self.place(bytes, at, 0).named(field)));
     }
 
-    fn examine_body(
-        &self,
-        store: &Store,
-        summary: &ExchangeSummary,
-        side: BodySide,
-        examined: &mut Examined,
-    ) -> Result<(), Error> {
-        if self.is_enough(examined) {
-            return Ok(());
-        }
+    fn examine_body(&self, side: BodySide, body: io::Result<Option<Body>>, examined: &mut Examined) {
         let field = match side {
             BodySide::Request => "request.body",
             BodySide::Response => "response.body",
         };
-        let body = match store.body(summary.seq, side) {
-            Ok(body) => body,
-            Err(error) => return skip(&error, examined).then_some(()).ok_or(error),
+        let body = match body {
+            Ok(Some(body)) => body,
+            Ok(None) => return,
+            // Its file is damaged, or went with the exchange a moment ago.
+            Err(_) => return examined.skipped_bodies += 1,
         };
-        let Some(body) = body else { return Ok(()) };
         let recorded = body.recorded();
         let cut = !recorded.identity && recorded.stored_bytes < recorded.wire_bytes;
         let mut found = Vec::new();
         let whole = self.examine_decoded(body, &mut found);
         examined.skipped_bodies += u64::from(cut || !whole);
         examined.places.extend(found.into_iter().map(|place| place.named(field)));
-        Ok(())
     }
 
     /// Looks through a decoded body; says whether it could be read to where the looking stopped.
@@ -224,7 +241,7 @@ impl Matcher {
                     // The place is told once what follows it is there.
                     break;
                 }
-                found.push(self.place(&window, window.searched));
+                found.push(self.place(&window.raw, window.searched, window.base));
                 if found.len() == max {
                     return Ok(());
                 }
@@ -235,28 +252,17 @@ impl Matcher {
         Ok(())
     }
 
-    fn place(&self, window: &Window, at: usize) -> Found {
+    /// Tells a place in bytes that begin at `base` of their field.
+    fn place(&self, bytes: &[u8], at: usize, base: u64) -> Found {
         let end = at + self.length;
         let around = self.context * MAX_CHAR_BYTES;
-        let before = String::from_utf8_lossy(&window.raw[at.saturating_sub(around)..at]);
-        let after = String::from_utf8_lossy(&window.raw[end..window.raw.len().min(end + around)]);
+        let before = String::from_utf8_lossy(&bytes[at.saturating_sub(around)..at]);
+        let after = String::from_utf8_lossy(&bytes[end..bytes.len().min(end + around)]);
         let skipped = before.chars().count().saturating_sub(self.context);
         let mut snippet: String = before.chars().skip(skipped).collect();
-        snippet.push_str(&String::from_utf8_lossy(&window.raw[at..end]));
+        snippet.push_str(&String::from_utf8_lossy(&bytes[at..end]));
         snippet.extend(after.chars().take(self.context));
-        Found { position: window.base + at as u64, snippet }
-    }
-}
-
-/// Counts a body that cannot be read as skipped; says whether that is all there is to it.
-fn skip(error: &Error, examined: &mut Examined) -> bool {
-    match error.kind() {
-        ErrorKind::UnknownExchange(_) => true,
-        ErrorKind::Body(_) => {
-            examined.skipped_bodies += 1;
-            true
-        }
-        _ => false,
+        Found { position: base + at as u64, snippet }
     }
 }
 
@@ -282,13 +288,17 @@ struct Window {
     folded: Vec<u8>,
     /// No place begins before this, except for those already told.
     searched: usize,
+    /// What was last asked for at once.
+    chunk: usize,
 }
 
 impl Window {
     /// Reads a chunk more and says how long it was; 0 at the end.
     fn fill(&mut self, reader: &mut dyn Read, case_sensitive: bool) -> io::Result<usize> {
         let length = self.raw.len();
-        self.raw.resize(length + CHUNK_BYTES, 0);
+        // Most bodies are small; the window grows with those that are not.
+        self.chunk = (self.chunk * 2).clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES);
+        self.raw.resize(length + self.chunk, 0);
         let count = loop {
             match reader.read(&mut self.raw[length..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,29 +1,28 @@
 //! The store: a directory holding sessions.
 
 use std::{
-    fmt, io,
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
     answer,
-    db::{BodySource, Connection, DbError, Mode, Tx},
-    detail::{BodyState, Detail, StoredPeer},
+    db::{Connection, DbError, Mode, Tx},
     error::{Error, ErrorKind},
-    files::{BodyFiles, create_private_directory, private_file},
+    files::BodyFiles,
     id::{Seq, SessionId},
     import::ImportSession,
     lock::{self, Lock},
+    opening::{self, DATABASE},
     query::{Page, Query, Tail},
     readers::Readers,
-    record::{Body, BodySide, Exchange, ExchangeSummary, Peer, Recorded, StoredMessage},
-    recovery,
+    record::{Body, BodySide, Exchange, StoredMessage},
+    recovery, retrieve,
     search::{Search, SearchPage},
     session::{SessionInfo, SessionState},
 };
 
-const DATABASE: &str = "store.db";
 const BODIES: &str = "bodies";
 /// Messages given where no limit is named.
 const DEFAULT_MESSAGES: usize = 1_000;
@@ -82,10 +81,10 @@ impl Store {
         let directory = directory.as_ref();
         let files = BodyFiles::new(directory.join(BODIES));
         let recovered = if config.read_only {
-            check_readable(directory)?;
+            opening::check_readable(directory)?;
             Vec::new()
         } else {
-            prepare(directory, &files)?
+            opening::prepare(directory, &files)?
         };
         let inner = Inner {
             directory: directory.to_owned(),
@@ -223,22 +222,7 @@ impl Store {
     /// # Errors
     /// When it is not there.
     pub fn exchange(&self, seq: Seq) -> Result<Exchange, Error> {
-        let read = self.read(|tx| {
-            let Some(summary) = tx.summary(seq)? else { return Ok(None) };
-            let stored = [tx.body_length(seq, BodySide::Request)?, tx.body_length(seq, BodySide::Response)?];
-            let blob = tx.detail(seq)?.unwrap_or_default();
-            let detail = Detail::decode(blob);
-            let mut certificates = Vec::new();
-            if let Ok(Detail { upstream: Some(upstream), .. }) = &detail {
-                for id in &upstream.certificates {
-                    certificates.extend(tx.certificate_der(*id)?);
-                }
-            }
-            Ok(Some((summary, detail, stored, certificates)))
-        })?;
-        let (summary, detail, stored, certificates) =
-            read.ok_or_else(|| Error::new(ErrorKind::UnknownExchange(seq)))?;
-        Ok(exchange(summary, detail?, stored, certificates))
+        retrieve::exchange(self, seq)
     }
 
     /// One body, open for reading; `None` where the message has none. Once open it can be read to its end, also when
@@ -247,49 +231,7 @@ impl Store {
     /// # Errors
     /// When the exchange is not there or the body cannot be read.
     pub fn body(&self, seq: Seq, side: BodySide) -> Result<Option<Body>, Error> {
-        let read = self.read(|tx| {
-            let Some(summary) = tx.summary(seq)? else { return Ok(None) };
-            Ok(Some((summary, tx.detail(seq)?.unwrap_or_default(), tx.body(seq, side)?)))
-        })?;
-        let (summary, blob, row) = read.ok_or_else(|| Error::new(ErrorKind::UnknownExchange(seq)))?;
-        let detail = Detail::decode(blob)?;
-        let (wire_bytes, state, headers) = match side {
-            BodySide::Request => {
-                (summary.request_body_bytes, detail.request_body, Some(&detail.request.headers))
-            }
-            BodySide::Response => {
-                let headers = detail.response.as_ref().map(|head| &head.headers);
-                (summary.response_body_bytes, detail.response_body, headers)
-            }
-        };
-        if wire_bytes == 0 && row.is_none() {
-            return Ok(None);
-        }
-        let stored_bytes = row.as_ref().map_or(0, |row| row.length);
-        let reader: Box<dyn io::Read + Send> = match row.map(|row| row.source) {
-            None => Box::new(io::empty()),
-            Some(BodySource::Inline(data)) => Box::new(io::Cursor::new(data)),
-            Some(BodySource::File(file)) => match self.inner.files.open(file, stored_bytes) {
-                Ok(file) => Box::new(file),
-                Err(error) => return Err(self.body_error(seq, error)),
-            },
-        };
-        let text =
-            |name| headers.map(|headers| joined(headers, name)).filter(|value: &String| !value.is_empty());
-        Ok(Some(Body {
-            recorded: recorded(wire_bytes, stored_bytes, state),
-            content_encoding: if state.identity { None } else { text("content-encoding") },
-            content_type: text("content-type"),
-            reader,
-        }))
-    }
-
-    /// Says why a body's file does not open: the exchange went since its row was read, or the file is damaged.
-    fn body_error(&self, seq: Seq, error: io::Error) -> Error {
-        match self.read(|tx| tx.summary(seq)) {
-            Ok(None) => Error::new(ErrorKind::UnknownExchange(seq)),
-            _ => Error::with_source(ErrorKind::Body(seq), error),
-        }
+        retrieve::body(self, seq, side)
     }
 
     /// WebSocket messages of an exchange from `from` on, at most `limit` (0 means 1,000, and no more than 10,000 are
@@ -339,6 +281,11 @@ impl Store {
         Ok(RecordingParts { db, files: self.inner.files.clone(), locks: (recorder, bodies) })
     }
 
+    /// The body files.
+    pub(crate) fn files(&self) -> &BodyFiles {
+        &self.inner.files
+    }
+
     /// Reads at one moment of the store.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Tx<'_>) -> Result<T, DbError>) -> Result<T, Error> {
         self.inner.readers.read(read)
@@ -370,88 +317,6 @@ impl fmt::Debug for Store {
     }
 }
 
-/// Creates, migrates and recovers.
-fn prepare(directory: &Path, files: &BodyFiles) -> Result<Vec<SessionInfo>, Error> {
-    let unusable = |error: io::Error| Error::with_source(ErrorKind::Directory(directory.to_owned()), error);
-    create_private_directory(directory).map_err(unusable)?;
-    let _opening = lock::opening(directory).map_err(unusable)?;
-    let path = directory.join(DATABASE);
-    // SQLite would make it readable for all; its side files take after it.
-    private_file().open(&path).map_err(unusable)?;
-    let mut db = Connection::open(&path, Mode::Write)?;
-    check_version(directory, &db)?;
-    db.migrate()?;
-    match lock::try_recorder(directory).map_err(unusable)? {
-        Some(_dead) => recovery::recover(directory, &db, files),
-        None => Ok(Vec::new()),
-    }
-}
-
-fn check_readable(directory: &Path) -> Result<(), Error> {
-    let path = directory.join(DATABASE);
-    std::fs::metadata(&path)
-        .map_err(|error| Error::with_source(ErrorKind::Directory(directory.to_owned()), error))?;
-    let db = Connection::open(&path, Mode::Read)?;
-    let (found, _) = check_version(directory, &db)?;
-    if found == 0 {
-        return Err(Error::new(ErrorKind::Directory(directory.to_owned())));
-    }
-    Ok(())
-}
-
-fn check_version(directory: &Path, db: &Connection) -> Result<(u32, u32), Error> {
-    let (found, known) = db.versions()?;
-    if found > known {
-        let path = directory.display().to_string();
-        return Err(Error::new(ErrorKind::NewerSchema { path, found, known }));
-    }
-    Ok((found, known))
-}
-
 fn is_active(info: &SessionInfo) -> bool {
     matches!(info.state, SessionState::Active | SessionState::Full)
-}
-
-fn exchange(
-    summary: ExchangeSummary,
-    detail: Detail,
-    stored: [u64; 2],
-    certificates: Vec<bytes::Bytes>,
-) -> Exchange {
-    Exchange {
-        request_body: recorded(summary.request_body_bytes, stored[0], detail.request_body),
-        response_body: recorded(summary.response_body_bytes, stored[1], detail.response_body),
-        summary,
-        request: detail.request,
-        request_trailers: detail.request_trailers,
-        informational: detail.informational,
-        response: detail.response,
-        response_source: detail.response_source,
-        response_trailers: detail.response_trailers,
-        client: detail.client.map(|stored| peer(stored, Vec::new())),
-        upstream: detail.upstream.map(|stored| peer(stored, certificates)),
-        tunnel: detail.tunnel,
-        timings: detail.timings,
-        sizes: detail.sizes,
-        tunnel_bytes: detail.tunnel_bytes,
-        comment: detail.comment,
-    }
-}
-
-fn recorded(wire_bytes: u64, stored_bytes: u64, state: BodyState) -> Recorded {
-    Recorded { wire_bytes, stored_bytes, complete: state.complete, identity: state.identity }
-}
-
-fn peer(stored: StoredPeer, certificates: Vec<bytes::Bytes>) -> Peer {
-    let tls = stored.tls.map(|mut tls| {
-        tls.certificates = certificates;
-        tls
-    });
-    Peer { connection: stored.connection, address: stored.address, tls }
-}
-
-/// All values of a list field, joined as RFC 9110 section 5.3 has it.
-fn joined(headers: &proxy_core::Headers, name: &str) -> String {
-    let values: Vec<_> = headers.get_all(name).map(|value| String::from_utf8_lossy(value)).collect();
-    values.join(", ")
 }

@@ -15,7 +15,7 @@ mod write;
 
 pub(crate) use connection::{Connection, Mode, Tx};
 pub(crate) use filter::Filter;
-pub(crate) use read::BodySource;
+pub(crate) use read::{BodyRow, BodySource, Content};
 pub(crate) use sessions::{NewSession, SessionDelta};
 pub(crate) use write::{BodyContent, ExchangeRow};
 

@@ -28,6 +28,15 @@ pub(crate) struct BodyRow {
     pub(crate) source: BodySource,
 }
 
+/// What a search looks through of an exchange.
+#[derive(Default)]
+pub(crate) struct Content {
+    /// The encoded details.
+    pub(crate) detail: Vec<u8>,
+    pub(crate) request_body: Option<BodyRow>,
+    pub(crate) response_body: Option<BodyRow>,
+}
+
 /// Where a stored body's bytes are.
 pub(crate) enum BodySource {
     /// Here.
@@ -100,6 +109,16 @@ impl Tx<'_> {
             Ok(BodyRow { length: uint(row.get(0)?), source })
         });
         Ok(row.optional()?)
+    }
+
+    /// What a search looks through of an exchange, with or without its bodies.
+    pub(crate) fn content(&self, seq: Seq, bodies: bool) -> Result<Content, DbError> {
+        let mut content = Content { detail: self.detail(seq)?.unwrap_or_default(), ..Content::default() };
+        if bodies {
+            content.request_body = self.body(seq, BodySide::Request)?;
+            content.response_body = self.body(seq, BodySide::Response)?;
+        }
+        Ok(content)
     }
 
     /// Messages of an exchange from a number on.

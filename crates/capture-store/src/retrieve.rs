@@ -1,0 +1,125 @@
+//! One exchange out of the store: its row, its blob and its bodies put together again.
+
+use std::io;
+
+use bytes::Bytes;
+use proxy_core::Headers;
+
+use crate::{
+    db::{BodyRow, BodySource},
+    detail::{BodyState, Detail, StoredPeer},
+    error::{Error, ErrorKind},
+    files::BodyFiles,
+    id::Seq,
+    record::{Body, BodySide, Exchange, ExchangeSummary, Peer, Recorded},
+    store::Store,
+};
+
+/// Reads an exchange.
+pub(crate) fn exchange(store: &Store, seq: Seq) -> Result<Exchange, Error> {
+    let read = store.read(|tx| {
+        let Some(summary) = tx.summary(seq)? else { return Ok(None) };
+        let stored = [tx.body_length(seq, BodySide::Request)?, tx.body_length(seq, BodySide::Response)?];
+        let detail = Detail::decode(tx.detail(seq)?.unwrap_or_default());
+        let mut certificates = Vec::new();
+        if let Ok(Detail { upstream: Some(upstream), .. }) = &detail {
+            for id in &upstream.certificates {
+                certificates.extend(tx.certificate_der(*id)?);
+            }
+        }
+        Ok(Some((summary, detail, stored, certificates)))
+    })?;
+    let (summary, detail, stored, certificates) =
+        read.ok_or_else(|| Error::new(ErrorKind::UnknownExchange(seq)))?;
+    Ok(whole(summary, detail?, stored, certificates))
+}
+
+/// Opens a body; `None` where the message has none.
+pub(crate) fn body(store: &Store, seq: Seq, side: BodySide) -> Result<Option<Body>, Error> {
+    let read = store.read(|tx| {
+        let Some(summary) = tx.summary(seq)? else { return Ok(None) };
+        Ok(Some((summary, tx.detail(seq)?.unwrap_or_default(), tx.body(seq, side)?)))
+    })?;
+    let (summary, blob, row) = read.ok_or_else(|| Error::new(ErrorKind::UnknownExchange(seq)))?;
+    let detail = Detail::decode(blob)?;
+    match open_body(store.files(), &summary, &detail, side, row) {
+        Ok(body) => Ok(body),
+        // The exchange went since its row was read, or the file is damaged.
+        Err(error) => match store.read(|tx| tx.summary(seq)) {
+            Ok(None) => Err(Error::new(ErrorKind::UnknownExchange(seq))),
+            _ => Err(Error::with_source(ErrorKind::Body(seq), error)),
+        },
+    }
+}
+
+/// Opens a body whose row was read.
+pub(crate) fn open_body(
+    files: &BodyFiles,
+    summary: &ExchangeSummary,
+    detail: &Detail,
+    side: BodySide,
+    row: Option<BodyRow>,
+) -> io::Result<Option<Body>> {
+    let (wire_bytes, state, headers) = match side {
+        BodySide::Request => (summary.request_body_bytes, detail.request_body, Some(&detail.request.headers)),
+        BodySide::Response => {
+            let headers = detail.response.as_ref().map(|head| &head.headers);
+            (summary.response_body_bytes, detail.response_body, headers)
+        }
+    };
+    if wire_bytes == 0 && row.is_none() {
+        return Ok(None);
+    }
+    let stored_bytes = row.as_ref().map_or(0, |row| row.length);
+    let reader: Box<dyn io::Read + Send> = match row.map(|row| row.source) {
+        None => Box::new(io::empty()),
+        Some(BodySource::Inline(data)) => Box::new(io::Cursor::new(data)),
+        Some(BodySource::File(file)) => Box::new(files.open(file, stored_bytes)?),
+    };
+    let text = |name| headers.and_then(|headers| joined(headers, name));
+    Ok(Some(Body {
+        recorded: recorded(wire_bytes, stored_bytes, state),
+        content_encoding: if state.identity { None } else { text("content-encoding") },
+        content_type: text("content-type"),
+        reader,
+    }))
+}
+
+fn whole(summary: ExchangeSummary, detail: Detail, stored: [u64; 2], certificates: Vec<Bytes>) -> Exchange {
+    Exchange {
+        request_body: recorded(summary.request_body_bytes, stored[0], detail.request_body),
+        response_body: recorded(summary.response_body_bytes, stored[1], detail.response_body),
+        summary,
+        request: detail.request,
+        request_trailers: detail.request_trailers,
+        informational: detail.informational,
+        response: detail.response,
+        response_source: detail.response_source,
+        response_trailers: detail.response_trailers,
+        client: detail.client.map(|stored| peer(stored, Vec::new())),
+        upstream: detail.upstream.map(|stored| peer(stored, certificates)),
+        tunnel: detail.tunnel,
+        timings: detail.timings,
+        sizes: detail.sizes,
+        tunnel_bytes: detail.tunnel_bytes,
+        comment: detail.comment,
+    }
+}
+
+fn recorded(wire_bytes: u64, stored_bytes: u64, state: BodyState) -> Recorded {
+    Recorded { wire_bytes, stored_bytes, complete: state.complete, identity: state.identity }
+}
+
+fn peer(stored: StoredPeer, certificates: Vec<Bytes>) -> Peer {
+    let tls = stored.tls.map(|mut tls| {
+        tls.certificates = certificates;
+        tls
+    });
+    Peer { connection: stored.connection, address: stored.address, tls }
+}
+
+/// All values of a list field, joined as RFC 9110 section 5.3 has it.
+fn joined(headers: &Headers, name: &str) -> Option<String> {
+    let values: Vec<_> = headers.get_all(name).map(|value| String::from_utf8_lossy(value)).collect();
+    Some(values.join(", ")).filter(|value| !value.is_empty())
+}
