@@ -390,3 +390,135 @@ impl Input {
         Ok(sizes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proxy_core::Header;
+
+    use super::*;
+
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+    }
+
+    fn headers() -> impl Strategy<Value = Headers> {
+        let header = (bytes(), bytes()).prop_map(|(name, value)| Header { name, value });
+        proptest::collection::vec(header, 0..8).prop_map(|fields| fields.into_iter().collect())
+    }
+
+    fn request() -> impl Strategy<Value = RequestHead> {
+        ("[A-Za-z!*+._~-]{1,12}", any::<bool>(), ".{0,20}", ".{0,40}", headers()).prop_map(
+            |(method, secure, authority, target, headers)| RequestHead {
+                method: method.parse().unwrap(),
+                scheme: if secure { Scheme::Https } else { Scheme::Http },
+                authority,
+                target,
+                version: if secure { Version::HTTP_2 } else { Version::HTTP_10 },
+                headers,
+            },
+        )
+    }
+
+    fn response() -> impl Strategy<Value = ResponseHead> {
+        (100_u16..1000, proptest::option::of(bytes()), headers()).prop_map(|(status, reason, headers)| {
+            let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
+            (head.reason, head.headers) = (reason, headers);
+            head
+        })
+    }
+
+    fn detail() -> impl Strategy<Value = Detail> {
+        let heads = (request(), headers(), proptest::collection::vec(response(), 0..3));
+        let answer = (proptest::option::of(response()), headers());
+        let rest = (proptest::option::of(".{0,9}"), any::<(u64, u64)>(), 0..u64::MAX, any::<bool>());
+        (heads, answer, rest).prop_map(
+            |((request, request_trailers, informational), (response, trailers), rest)| {
+                let (text, tunnel_bytes, nanos, flag) = rest;
+                let mut timings = Timings::default();
+                (timings.ssl, timings.wait) = (flag.then_some(Duration::ZERO), Duration::from_nanos(nanos));
+                let mut sizes = Sizes::default();
+                sizes.response_head = nanos;
+                let mut tls = TlsFacts::default();
+                (tls.version, tls.sni) = ("TLSv1.3".to_owned(), text.clone());
+                let peer = StoredPeer {
+                    connection: nanos,
+                    address: "[::1]:9".parse().ok(),
+                    tls: flag.then_some(tls),
+                    certificates: vec![1, nanos],
+                };
+                Detail {
+                    request,
+                    request_trailers,
+                    request_body: BodyState { complete: flag, identity: !flag },
+                    informational,
+                    response_source: response.as_ref().map(|_| ResponseSource::Proxy),
+                    response,
+                    response_trailers: trailers,
+                    response_body: BodyState { complete: !flag, identity: flag },
+                    client: None,
+                    upstream: Some(peer),
+                    tunnel: text.clone(),
+                    timings,
+                    sizes,
+                    tunnel_bytes,
+                    comment: text,
+                }
+            },
+        )
+    }
+
+    fn encoded(detail: &Detail) -> Vec<u8> {
+        let upstream = detail.upstream.as_ref().map(|peer| PeerRef {
+            connection: peer.connection,
+            address: peer.address,
+            tls: peer.tls.as_ref(),
+            certificates: &peer.certificates,
+        });
+        let mut out = Vec::new();
+        DetailRef {
+            request: &detail.request,
+            request_trailers: &detail.request_trailers,
+            request_body: detail.request_body,
+            informational: detail.informational.iter().collect(),
+            response: detail.response.as_ref(),
+            response_source: detail.response_source,
+            response_trailers: &detail.response_trailers,
+            response_body: detail.response_body,
+            client: None,
+            upstream,
+            tunnel: detail.tunnel.as_deref(),
+            timings: detail.timings,
+            sizes: detail.sizes,
+            tunnel_bytes: detail.tunnel_bytes,
+            comment: detail.comment.as_deref(),
+        }
+        .encode(&mut out);
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes_to_the_same(detail in detail()) {
+            prop_assert_eq!(Detail::decode(encoded(&detail)).unwrap(), detail);
+        }
+
+        #[test]
+        fn damage_is_an_error_or_another_exchange_but_never_worse(
+            detail in detail(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()
+        ) {
+            let mut blob = encoded(&detail);
+            let at = at.index(blob.len());
+            if cut { blob.truncate(at) } else { blob[at] = byte }
+            // It must return; what it returns is up to the damage.
+            let _ = Detail::decode(blob);
+        }
+
+        #[test]
+        fn what_a_newer_version_appends_is_ignored(detail in detail(), more in bytes()) {
+            let mut blob = encoded(&detail);
+            blob.extend_from_slice(&more);
+            prop_assert_eq!(Detail::decode(blob).unwrap(), detail);
+        }
+    }
+}

@@ -203,3 +203,50 @@ impl Read for BodyFile {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_files_are_written_at_once_with_few_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = BodyFiles::new(directory.path().join("bodies"));
+        let mut writer = BodyWriter::new(files.clone());
+        let count = MAX_OPEN as u64 * 2;
+        for round in 0..3_u8 {
+            for number in 0..count {
+                writer.write(number, u64::from(round) * 2, &[round, round]).unwrap();
+            }
+            assert_eq!(writer.open.len(), MAX_OPEN);
+        }
+        for number in 0..count {
+            let mut bytes = Vec::new();
+            files.open(number, 6).unwrap().read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes, [0, 0, 1, 1, 2, 2], "{number}");
+        }
+    }
+
+    #[test]
+    fn a_sweep_removes_what_has_no_row_and_cuts_what_is_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = BodyFiles::new(directory.path().join("bodies"));
+        let mut writer = BodyWriter::new(files.clone());
+        for number in [1, 2, 3, PER_DIRECTORY + 1] {
+            writer.write(number, 0, b"12345").unwrap();
+        }
+        let foreign = directory.path().join("bodies").join("0").join("notes.txt");
+        fs::write(&foreign, "mine").unwrap();
+        let expected = |file| {
+            Ok::<_, io::Error>(match file {
+                1 => Some(5),
+                2 => Some(3),
+                _ => None,
+            })
+        };
+        assert_eq!(files.sweep(expected).unwrap(), 2 + 5 + 5);
+        assert_eq!(files.sweep(expected).unwrap(), 0);
+        assert_eq!(fs::metadata(files.path(2)).unwrap().len(), 3);
+        assert!(!files.path(3).exists() && files.path(1).exists() && foreign.exists());
+    }
+}

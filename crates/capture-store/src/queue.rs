@@ -271,3 +271,151 @@ impl Drop for Ready {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{task::Wake, thread, time::Duration};
+
+    use bytes::Bytes;
+    use proxy_core::{ExchangeId, Failure, FailureKind, Outcome, Sizes, Timings};
+
+    use super::*;
+
+    fn piece(bytes: usize) -> Event {
+        event(EventKind::ResponseBody(Bytes::from(vec![0; bytes])))
+    }
+
+    fn ended() -> Event {
+        let outcome = Outcome::Failed(Failure::new(FailureKind::Aborted, ""));
+        let ending = proxy_core::Ending::new(outcome, Timings::default(), Sizes::default());
+        event(EventKind::Ended(Box::new(ending)))
+    }
+
+    fn event(kind: EventKind) -> Event {
+        Event { exchange: ExchangeId(1), at: Duration::ZERO, kind }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn poll(ready: &mut Ready, woken: &Arc<Woken>) -> Poll<()> {
+        let waker = Waker::from(woken.clone());
+        Pin::new(ready).poll(&mut Context::from_waker(&waker))
+    }
+
+    #[test]
+    fn the_wire_waits_beyond_the_bound_and_only_then() {
+        let queue = Arc::new(Queue::new(100));
+        queue.push(&piece(100));
+        assert!(queue.ready().is_none());
+        queue.push(&piece(1));
+        let woken = Arc::new(Woken::default());
+        let mut ready = queue.ready().unwrap();
+        assert!(poll(&mut ready, &woken).is_pending());
+        assert!(poll(&mut ready, &woken).is_pending());
+        queue.release(1);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(poll(&mut ready, &woken).is_ready());
+    }
+
+    #[test]
+    fn a_wait_that_is_dropped_is_not_woken() {
+        let queue = Arc::new(Queue::new(0));
+        queue.push(&piece(1));
+        let woken = Arc::new(Woken::default());
+        let mut ready = queue.ready().unwrap();
+        assert!(poll(&mut ready, &woken).is_pending());
+        drop(ready);
+        queue.release(1);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn closing_lets_everybody_go_and_takes_nothing_more() {
+        let queue = Arc::new(Queue::new(0));
+        queue.push(&piece(1));
+        let woken = Arc::new(Woken::default());
+        let mut ready = queue.ready().unwrap();
+        assert!(poll(&mut ready, &woken).is_pending());
+        queue.close();
+        assert!(poll(&mut ready, &woken).is_ready());
+        queue.push(&piece(1));
+        assert!(queue.ready().is_none());
+        let (reply, _answer) = std::sync::mpsc::sync_channel(1);
+        assert!(!queue.command(Command::Flush(reply)));
+    }
+
+    #[test]
+    fn the_writer_wakes_for_what_it_sleeps_for() {
+        let far = Some(Instant::now() + Duration::from_secs(3_600));
+        let cases: [(Sleep, Vec<Event>); 4] = [
+            (Sleep::Idle, vec![piece(1)]),
+            (Sleep::Watching, vec![piece(1), ended()]),
+            (Sleep::Watching, vec![piece(WAKE_BYTES), piece(1)]),
+            (Sleep::Gathering, vec![ended(), piece(WAKE_BYTES + 1)]),
+        ];
+        for early in [true, false] {
+            for (sleep, events) in &cases {
+                let queue = Queue::new(16 * 1024 * 1024);
+                let mut items = Vec::new();
+                thread::scope(|scope| {
+                    let tell = || events.iter().for_each(|event| queue.push(event));
+                    if early {
+                        tell();
+                    } else {
+                        scope.spawn(tell);
+                    }
+                    queue.take(&mut items, *sleep, far);
+                });
+                assert!(!items.is_empty(), "{sleep:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_writer_wakes_at_its_deadline_with_what_there_is() {
+        let queue = Queue::new(1024 * 1024);
+        queue.push(&ended());
+        let mut items = Vec::new();
+        queue.take(&mut items, Sleep::Gathering, Some(Instant::now() + Duration::from_millis(5)));
+        assert_eq!(items.len(), 1);
+    }
+
+    #[test]
+    fn a_queue_far_beyond_its_bound_refuses_new_exchanges_and_counts_them() {
+        let queue = Queue::new(0);
+        let client = proxy_core::ClientFacts::new(
+            proxy_core::ConnectionId(1),
+            "127.0.0.1:1".parse().unwrap(),
+            "127.0.0.1:2".parse().unwrap(),
+        );
+        let head = proxy_core::RequestHead {
+            method: http::Method::GET,
+            scheme: proxy_core::Scheme::Http,
+            authority: "a.test".to_owned(),
+            target: "/".to_owned(),
+            version: http::Version::HTTP_11,
+            headers: proxy_core::Headers::new(),
+        };
+        let request = event(EventKind::Request {
+            client: Arc::new(client),
+            head: Arc::new(head),
+            started_at: std::time::SystemTime::now(),
+        });
+        queue.push(&request);
+        assert_eq!(queue.take_refused(), 0);
+        queue.push(&piece(REFUSE_FLOOR));
+        queue.push(&request);
+        queue.push(&ended());
+        assert_eq!(queue.take_refused(), 1);
+        let mut items = Vec::new();
+        queue.take(&mut items, Sleep::Awake, None);
+        assert_eq!(items.len(), 3);
+    }
+}

@@ -30,8 +30,10 @@ use crate::{
 /// same. Should the queue nevertheless grow to four times that (and 64 MiB at least), new exchanges are not recorded,
 /// and counted in [`RecorderStatus::dropped`].
 ///
-/// When the disk refuses, writing is tried again for five seconds while the wire waits; then what cannot be written is
-/// dropped and counted, and [`RecorderStatus::last_error`] says so until writing succeeds again.
+/// When the disk refuses, writing is tried again for [`RecorderConfig::disk_patience`] while the wire waits; then what
+/// cannot be written is dropped and counted: whole exchanges in [`RecorderStatus::dropped`], ends of bodies by their
+/// `stored_bytes`. [`RecorderStatus::last_error`] says so until writing succeeds again, and
+/// [`SessionInfo::last_error`] keeps the last such failure.
 #[derive(Clone)]
 pub struct Recorder {
     handle: Arc<Handle>,
@@ -49,6 +51,9 @@ pub struct RecorderConfig {
     pub open_after: Duration,
     /// Bytes of one body that are stored; the rest passes and is counted. Default none.
     pub max_body_bytes: Option<u64>,
+    /// How long a write that the disk refuses is tried again, with the wire waiting behind it, before what cannot be
+    /// written is dropped and counted. Default 5 s.
+    pub disk_patience: Duration,
 }
 
 impl Default for RecorderConfig {
@@ -58,6 +63,7 @@ impl Default for RecorderConfig {
             commit_interval: Duration::from_millis(200),
             open_after: Duration::from_secs(1),
             max_body_bytes: None,
+            disk_patience: Duration::from_secs(5),
         }
     }
 }
@@ -150,7 +156,7 @@ impl Recorder {
             bytes_written: notes.bytes_written,
             dropped: notes.dropped,
             last_commit: notes.last_commit,
-            last_error: notes.last_error.clone(),
+            last_error: notes.errors.iter().flatten().next().cloned(),
         })
     }
 
@@ -264,12 +270,20 @@ pub(crate) struct Shared {
     listeners: Mutex<Vec<Listener>>,
 }
 
+/// What can fail by itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DiskPart {
+    Database,
+    Files,
+}
+
 #[derive(Default)]
 struct Notes {
     bytes_written: u64,
     dropped: u64,
     last_commit: Option<SystemTime>,
-    last_error: Option<String>,
+    /// What each part of the disk failed with, while it fails.
+    errors: [Option<String>; 2],
 }
 
 impl Shared {
@@ -298,12 +312,16 @@ impl Shared {
         self.notes().dropped += exchanges;
     }
 
-    pub(crate) fn note_error(&self, error: &dyn fmt::Display) {
-        self.notes().last_error = Some(error.to_string());
+    pub(crate) fn note_error(&self, part: DiskPart, error: &dyn fmt::Display) {
+        self.notes().errors[part as usize] = Some(error.to_string());
     }
 
-    pub(crate) fn clear_error(&self) {
-        self.notes().last_error = None;
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.notes().errors.iter().flatten().next().cloned()
+    }
+
+    pub(crate) fn clear_error(&self, part: DiskPart) {
+        self.notes().errors[part as usize] = None;
     }
 
     /// Tells that a commit made something visible.

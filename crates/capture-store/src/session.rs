@@ -32,7 +32,7 @@ pub struct SessionInfo {
     pub not_recorded: u64,
     /// What a start after a crash found.
     pub recovery: Option<Recovery>,
-    /// The last failure to write.
+    /// The last failure to write into it, also when writing succeeded since.
     pub last_error: Option<String>,
 }
 

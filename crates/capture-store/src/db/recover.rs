@@ -43,7 +43,7 @@ impl Tx<'_> {
         self.sql
             .prepare_cached(
                 "UPDATE sessions SET state = ?, ended_at = coalesce(ended_at, ?), recovered_at = ?,
-                 unfinished = ?, dropped_bytes = ?, last_error = NULL WHERE id = ?",
+                 unfinished = ?, dropped_bytes = ? WHERE id = ?",
             )?
             .execute(params![
                 session_state(SessionState::Recovered),

@@ -91,6 +91,14 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Notes the last failure to write.
+    pub(crate) fn set_session_error(&self, id: SessionId, error: &str) -> Result<(), DbError> {
+        self.sql
+            .prepare_cached("UPDATE sessions SET last_error = ? WHERE id = ?")?
+            .execute(params![error, int(id.0)])?;
+        Ok(())
+    }
+
     /// Hides a session from everybody, or shows it.
     pub(crate) fn set_session_hidden(&self, id: SessionId, hidden: bool) -> Result<(), DbError> {
         self.sql

@@ -53,8 +53,8 @@ enum Written {
 impl Writer {
     /// Commits; what cannot be written is dropped and counted.
     pub(super) fn commit_or_drop(&mut self, include: Include) {
-        if let Err(error) = self.commit(include) {
-            self.shared.note_error(&error);
+        // The failure is noted and logged where patience ended.
+        if self.commit(include).is_err() {
             self.drop_ended();
         }
     }
@@ -63,8 +63,8 @@ impl Writer {
     pub(super) fn commit(&mut self, include: Include) -> Result<(), Error> {
         let now = Instant::now();
         let much = self.pending_bytes >= MUCH_PENDING;
-        let Self { shared, config, disk, open, ended, sessions, certificates, .. } = self;
-        let Disk { db, patience, .. } = disk;
+        let Self { shared, config, disk, open, ended, sessions, certificates, current, .. } = self;
+        let Disk { db, db_patience, .. } = disk;
         let mut batch: Vec<&mut Assembly> = ended.iter_mut().collect();
         batch.extend(open.values_mut().filter(|assembly| match include {
             Include::All => assembly.dirty,
@@ -78,8 +78,9 @@ impl Writer {
             self.waiting_since = None;
             return Ok(());
         }
-        let outcome = patience.insist(shared, || {
-            let written = write(db, sessions, certificates, &mut batch);
+        let error = shared.last_error().map(|error| (*current, error));
+        let outcome = db_patience.insist(shared, || {
+            let written = write(db, sessions, certificates, &mut batch, error.as_ref());
             if written.is_err() {
                 // Numbers given in a transaction that was rolled back are no numbers.
                 certificates.0.clear();
@@ -185,6 +186,7 @@ fn write(
     sessions: &mut HashMap<SessionId, Recording>,
     certificates: &mut Certificates,
     batch: &mut [&mut Assembly],
+    error: Option<&(SessionId, String)>,
 ) -> Result<Outcome, DbError> {
     let tx = db.begin()?;
     let mut newest = tx.newest_seq()?;
@@ -215,6 +217,9 @@ fn write(
         outcome.written.push(written);
     }
     tx.set_newest_seq(newest)?;
+    if let Some((session, error)) = error {
+        tx.set_session_error(*session, error)?;
+    }
     outcome.newest = newest;
     for (id, recording) in sessions.iter() {
         let mut delta = deltas.remove(id).unwrap_or_default();

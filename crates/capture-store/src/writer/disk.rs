@@ -1,6 +1,6 @@
 //! What the writer writes through: the database, the body files, and patience with both.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{patience::Patience, session::Recording};
 use crate::{
@@ -8,24 +8,33 @@ use crate::{
     db::{Connection, DbError},
     error::{Error, ErrorKind},
     files::{BodyFiles, BodyWriter},
-    recorder::Shared,
+    recorder::{DiskPart, Shared},
 };
 
 /// Numbers of body files reserved at once.
 const FILE_NUMBERS: u64 = 1024;
 
-/// The writer's hold on the disk.
+/// The writer's hold on the disk. Database and files fail, and recover, each by itself: a disk without room for new
+/// files may have pages free in the database.
 pub(super) struct Disk {
     pub(super) db: Connection,
     pub(super) files: BodyWriter,
-    pub(super) patience: Patience,
+    pub(super) db_patience: Patience,
+    file_patience: Patience,
     shared: Arc<Shared>,
     numbers: std::ops::Range<u64>,
 }
 
 impl Disk {
-    pub(super) fn new(db: Connection, files: BodyFiles, shared: Arc<Shared>) -> Self {
-        Self { db, files: BodyWriter::new(files), patience: Patience::default(), shared, numbers: 0..0 }
+    pub(super) fn new(db: Connection, files: BodyFiles, shared: Arc<Shared>, patience: Duration) -> Self {
+        Self {
+            db,
+            files: BodyWriter::new(files),
+            db_patience: Patience::new(DiskPart::Database, patience),
+            file_patience: Patience::new(DiskPart::Files, patience),
+            shared,
+            numbers: 0..0,
+        }
     }
 
     /// Keeps a piece of a body: in memory while the body is small, else in its file. What there is no room for, or
@@ -49,10 +58,8 @@ impl Disk {
                 body.inline = Vec::new();
                 body.stored(kept);
             }
-            Err(error) => {
-                self.shared.note_error(&error);
-                body.cut();
-            }
+            // The failure is noted and logged where patience ended.
+            Err(_) => body.cut(),
         }
     }
 
@@ -68,8 +75,8 @@ impl Disk {
             Some(file) => file,
             None => self.next_number()?,
         };
-        let Self { patience, files, shared, .. } = self;
-        patience.insist(shared, || {
+        let Self { file_patience, files, shared, .. } = self;
+        file_patience.insist(shared, || {
             if !beginning.is_empty() {
                 files.write(file, 0, beginning)?;
             }
@@ -80,8 +87,8 @@ impl Disk {
 
     fn next_number(&mut self) -> Result<u64, Error> {
         if self.numbers.is_empty() {
-            let Self { patience, db, shared, .. } = self;
-            let first = patience.insist(shared, || {
+            let Self { db_patience, db, shared, .. } = self;
+            let first = db_patience.insist(shared, || {
                 let tx = db.begin()?;
                 let first = tx.reserve_files(FILE_NUMBERS)?;
                 tx.commit()?;

@@ -31,7 +31,7 @@ use crate::{
     lock::Lock,
     queue::{Item, Sleep, body_bytes},
     record::BodySide,
-    recorder::{RecorderConfig, SessionSpec, Shared},
+    recorder::{DiskPart, RecorderConfig, SessionSpec, Shared},
     session::{SessionInfo, SessionState},
 };
 
@@ -98,7 +98,7 @@ impl Writer {
         locks: (Lock, Lock),
     ) -> Self {
         Self {
-            disk: Disk::new(db, body_files, shared.clone()),
+            disk: Disk::new(db, body_files, shared.clone(), config.disk_patience),
             shared,
             config,
             open: HashMap::new(),
@@ -314,7 +314,10 @@ struct CloseOnDrop(Arc<Shared>);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.note_error(&"the recorder's thread panicked; nothing is recorded any more");
+            self.0.note_error(
+                DiskPart::Database,
+                &"the recorder's thread panicked; nothing is recorded any more",
+            );
         }
         self.0.queue.close();
     }

@@ -175,6 +175,23 @@ fn check_database(directory: &Path) {
     assert_eq!(verdict, "ok");
 }
 
+#[test]
+fn a_session_is_recovered_on_request_once_its_recorder_is_gone() {
+    let test = TestStore::new();
+    let mut child = start("crash::child_records_until_killed", test.directory.path());
+    number_after("committed", &mut BufReader::new(child.stdout.take().unwrap()));
+    let [session] = &test.store.sessions().unwrap()[..] else { panic!("one session") };
+    assert_eq!(session.state, SessionState::Active);
+    let refused = test.store.recover(Some(session.id)).unwrap_err();
+    assert_eq!(*refused.kind(), capture_store::ErrorKind::SessionActive(session.id));
+    assert!(test.store.recover(None).unwrap().is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let [recovered] = &test.store.recover(Some(session.id)).unwrap()[..] else { panic!("one session") };
+    assert_eq!((recovered.id, recovered.state), (session.id, SessionState::Recovered));
+    assert!(test.store.recover(Some(session.id)).unwrap().is_empty());
+}
+
 /// Begins an import and never ends it.
 #[test]
 fn child_imports_until_killed() {

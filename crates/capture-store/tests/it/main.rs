@@ -3,6 +3,7 @@
 
 mod crash;
 mod decoding;
+mod failing;
 mod importing;
 mod opening;
 mod pressure;
