@@ -3,6 +3,7 @@
 //! Standard output belongs to the protocol; logs go to standard error. The server ends when its client closes
 //! standard input, or on SIGTERM or SIGINT, and takes its proxy and child processes with it.
 
+mod at_end;
 mod cli;
 mod logging;
 mod state;
@@ -14,7 +15,10 @@ use clap::Parser as _;
 use mcp_tools::Server;
 use rmcp::ServiceExt as _;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    at_end::AtEnd,
+    cli::{Cli, Command},
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -45,11 +49,10 @@ async fn serve(cli: Cli) -> anyhow::Result<()> {
     let server = Server::new(cli.into_config()?);
     let mut ended = std::pin::pin!(signal());
     let serving = async {
-        let running = server
-            .clone()
-            .serve(rmcp::transport::io::stdio_pipes())
-            .await
-            .context("failed to greet the client")?;
+        let (input, output) = rmcp::transport::io::stdio_pipes();
+        let hurried = server.clone();
+        let input = AtEnd::new(input, move || hurried.hurry());
+        let running = server.clone().serve((input, output)).await.context("failed to greet the client")?;
         running.waiting().await.context("failed to serve the client")?;
         Ok(())
     };

@@ -14,15 +14,30 @@ use crate::error::{ToolError, chain};
 pub(crate) struct Confinement {
     base: PathBuf,
     allowed: Vec<PathBuf>,
+    refused: Vec<PathBuf>,
 }
 
 impl Confinement {
     /// Confines to `directories`; those that do not exist yet count by what they will be. Relative paths are taken
-    /// from the first.
-    pub(crate) fn new(directories: &[PathBuf]) -> Self {
-        let allowed: Vec<PathBuf> =
-            directories.iter().filter_map(|directory| resolve(&absolute(directory)?).ok()).collect();
-        Self { base: allowed.first().cloned().unwrap_or_default(), allowed }
+    /// from the first. Nothing in or below `refused` may be named, wherever it lies.
+    pub(crate) fn new(directories: &[PathBuf], refused: &[PathBuf]) -> Self {
+        let resolved = |directories: &[PathBuf]| -> Vec<PathBuf> {
+            directories.iter().filter_map(|directory| resolve(&absolute(directory)?).ok()).collect()
+        };
+        let allowed = resolved(directories);
+        Self { base: allowed.first().cloned().unwrap_or_default(), allowed, refused: resolved(refused) }
+    }
+
+    /// Resolves the value of `argument` as a file to write, or refuses it: a file that is there is only written over
+    /// when its name says that it is a HAR.
+    pub(crate) fn output(&self, argument: &str, text: &str) -> Result<PathBuf, ToolError> {
+        let path = self.path(argument, text)?;
+        let named_har = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("har"));
+        if path.exists() && !named_har {
+            return Err(ToolError::new("file_exists", format!("{argument}: {} is there", path.display()))
+                .hint("name a file that is not, or one that ends in .har"));
+        }
+        Ok(path)
     }
 
     /// Resolves the value of `argument`, or refuses it. The file itself need not exist.
@@ -39,6 +54,13 @@ impl Confinement {
             ToolError::new("path_unusable", format!("failed to resolve {argument}: {}", chain(&error)))
                 .hint(format!("name a path {}", self.places()))
         })?;
+        if let Some(kept) = self.refused.iter().find(|directory| resolved.starts_with(directory)) {
+            return Err(ToolError::new(
+                "path_not_allowed",
+                format!("{argument} leads into {}, which is the server's own", kept.display()),
+            )
+            .hint("name another directory"));
+        }
         if self.allowed.iter().any(|directory| resolved.starts_with(directory)) {
             return Ok(resolved);
         }
@@ -96,7 +118,7 @@ mod tests {
         let inside = root.path().join("inside");
         std::fs::create_dir_all(&inside).unwrap();
         std::fs::create_dir_all(root.path().join("outside")).unwrap();
-        let confinement = Confinement::new(&[inside]);
+        let confinement = Confinement::new(std::slice::from_ref(&inside), &[inside.join("ca")]);
         (root, confinement)
     }
 
@@ -117,6 +139,29 @@ mod tests {
         {
             let error = confinement.path("output_file", bad).unwrap_err();
             assert!(error.to_string().contains("output_file"), "{bad:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_servers_own_directories_cannot_be_named() {
+        let (_root, confinement) = confinement();
+        for bad in ["ca", "ca/ca-key.pem", "./ca/x"] {
+            assert_eq!(confinement.path("f", bad).unwrap_err().code(), "path_not_allowed", "{bad}");
+        }
+        assert!(confinement.path("f", "cafe").is_ok());
+    }
+
+    #[test]
+    fn only_har_files_are_written_over() {
+        let (root, confinement) = confinement();
+        for name in ["a.har", "b.HAR", "main.rs", "har"] {
+            std::fs::write(root.path().join("inside").join(name), "").unwrap();
+        }
+        assert!(confinement.output("f", "a.har").is_ok());
+        assert!(confinement.output("f", "b.HAR").is_ok());
+        assert!(confinement.output("f", "new.json").is_ok());
+        for bad in ["main.rs", "har", "."] {
+            assert_eq!(confinement.output("f", bad).unwrap_err().code(), "file_exists", "{bad}");
         }
     }
 

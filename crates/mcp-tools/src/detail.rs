@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     body::{self, Encoding, Slice},
-    budget::{cut, json_bytes},
+    budget::{cut, fit, json_bytes},
     error::ToolError,
     view::{
         HeaderMap, OneOrMany, Source, TlsView, duration_millis, failure, header_map, is_false, kind, millis,
@@ -72,10 +72,16 @@ pub(crate) struct ExchangeView {
     /// WebSocket messages in all.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) message_count: u64,
-    /// WebSocket messages from `message_offset` on.
+    /// WebSocket messages from `message_offset` on, as far as the budget goes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) messages: Vec<MessageView>,
+    /// The `message_offset` that gives the next ones; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message_next_offset: Option<u64>,
 }
+
+/// Bytes of JSON that messages take at most.
+const MAX_MESSAGES: usize = 8 * 1024;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes references")]
 fn is_zero(value: &u64) -> bool {
@@ -171,6 +177,9 @@ impl ExchangeView {
             (from, limit) if summary.messages > from => store.messages(summary.seq, from, limit)?,
             _ => Vec::new(),
         };
+        let (messages, _) = fit(messages.iter().map(MessageView::new).collect(), MAX_MESSAGES);
+        let message_next_offset =
+            messages.last().map(|last| last.index + 1).filter(|next| *next < summary.messages);
         let address = |peer: &Option<capture_store::Peer>| {
             peer.as_ref().and_then(|peer| peer.address).map(|address| address.to_string())
         };
@@ -192,7 +201,8 @@ impl ExchangeView {
             upstream_address: address(&exchange.upstream),
             tunnel_bytes: (relayed != (0, 0)).then_some(relayed),
             message_count: summary.messages,
-            messages: messages.iter().map(MessageView::new).collect(),
+            messages,
+            message_next_offset,
         })
     }
 }

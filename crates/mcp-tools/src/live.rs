@@ -124,6 +124,9 @@ pub(crate) struct LiveTail {
 }
 
 /// Reads what came after `cursor`, at most `limit`, merged by seq.
+///
+/// The sessions are asked one after the other while the recorder goes on, so the answer reaches only as far as the
+/// session asked for the least: what one of them got meanwhile is left to the next call.
 pub(crate) fn tail(
     store: &Store,
     sessions: &[LiveSession],
@@ -132,22 +135,22 @@ pub(crate) fn tail(
     limit: usize,
 ) -> Result<LiveTail, Error> {
     let mut merged = LiveTail { items: Vec::new(), next: cursor, total: 0, evicted: 0 };
+    let mut reach: Option<Seq> = None;
     for session in sessions {
         let mut query = filter.clone();
         (query.session, query.limit) = (Some(session.id), limit);
         let Some(tail) = unless_deleted(store.tail(cursor.max(session.floor), &query))? else { continue };
         merged.total += tail.items.len() as u64 + tail.remaining;
         merged.evicted += tail.evicted;
-        merged.next = merged.next.max(tail.next);
         merged.items.extend(tail.items);
+        reach = Some(reach.map_or(tail.next, |reach| reach.min(tail.next)));
     }
+    merged.next = reach.unwrap_or(cursor).max(cursor);
+    merged.items.retain(|item| item.seq <= merged.next);
     merged.items.sort_by_key(|item| item.seq);
-    merged.items.truncate(limit);
-    // Beyond a page that left something out, the cursor stands at its last item.
-    if merged.total > merged.items.len() as u64
-        && let Some(last) = merged.items.last()
-    {
-        merged.next = last.seq;
+    if merged.items.len() > limit {
+        merged.items.truncate(limit);
+        merged.next = merged.items.last().map_or(cursor, |last| last.seq);
     }
     Ok(merged)
 }

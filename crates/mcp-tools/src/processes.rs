@@ -21,7 +21,9 @@ const TAIL_BYTES: usize = 64 * 1024;
 /// Processes at once, ended ones that nobody asked about included.
 const MAX_PROCESSES: usize = 64;
 /// From asking a process to end to making it.
-const GRACE: Duration = Duration::from_secs(3);
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
+/// The same when the whole server ends.
+pub(crate) const LAST_GRACE: Duration = Duration::from_millis(700);
 /// From a process's end to the end of its streams, which a grandchild may hold open.
 const STREAM_GRACE: Duration = Duration::from_millis(500);
 
@@ -92,15 +94,15 @@ impl Process {
 
     /// Asks the process group to end, makes it after a while, and waits for the process. One that ended before is
     /// left alone, its group too: the number may be another's by now.
-    pub(crate) async fn end(&self) -> Option<Exit> {
+    pub(crate) async fn end(&self, grace: Duration) -> Option<Exit> {
         let mut exit = self.exit.clone();
         if exit.borrow().is_none() {
             signal(self.pid, Force::Ask);
-            let _ = tokio::time::timeout(GRACE, exit.wait_for(Option::is_some)).await;
+            let _ = tokio::time::timeout(grace, exit.wait_for(Option::is_some)).await;
             // What it left behind in its group goes with it.
             signal(self.pid, Force::Make);
         }
-        let ended = tokio::time::timeout(GRACE, exit.wait_for(Option::is_some)).await;
+        let ended = tokio::time::timeout(grace, exit.wait_for(Option::is_some)).await;
         ended.ok().and_then(Result::ok).and_then(|exit| *exit)
     }
 }
@@ -180,10 +182,10 @@ impl Processes {
     }
 
     /// Ends all processes, side by side.
-    pub(crate) async fn kill_all(&self) {
+    pub(crate) async fn kill_all(&self, grace: Duration) {
         let all: Vec<_> = std::mem::take(&mut *self.map()).into_values().collect();
         let ending: Vec<_> =
-            all.into_iter().map(|process| tokio::spawn(async move { process.end().await })).collect();
+            all.into_iter().map(|process| tokio::spawn(async move { process.end(grace).await })).collect();
         for task in ending {
             let _ = task.await;
         }

@@ -42,8 +42,13 @@ impl Server {
         Self { toolbox: Toolbox::new(config), catalogue: Arc::new(Catalogue::new()) }
     }
 
-    /// Ends child processes, the proxy and the session, in this order. Takes up to some ten seconds when exchanges
-    /// and processes do not end by themselves; dropping the future leaves the rest undone.
+    /// Ends waits of tools early from now on: the client is gone. Answers under way are still given.
+    pub fn hurry(&self) {
+        self.toolbox.close();
+    }
+
+    /// Ends child processes, the proxy and the session. Takes some two seconds when exchanges and processes do not
+    /// end by themselves; dropping the future leaves the rest undone.
     pub async fn shutdown(&self) {
         self.toolbox.shutdown().await;
     }

@@ -12,6 +12,7 @@ use std::{
 use capture_store::{Recorder, RecorderConfig, SessionInfo, SessionKind, SessionSpec, Store, StoreConfig};
 use proxy_core::CertificateAuthority;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     captures::Captures,
@@ -20,11 +21,13 @@ use crate::{
     engine::Engine,
     error::{ToolError, chain},
     live::LiveSession,
-    processes::Processes,
+    processes::{self, Processes},
 };
 
 /// How long exchanges may go on when the proxy is stopped.
 const DRAIN: Duration = Duration::from_secs(5);
+/// The same when the whole server ends: clients kill a server that lingers.
+const LAST_DRAIN: Duration = Duration::from_millis(500);
 
 /// The tools' state. Clones share it.
 #[derive(Clone)]
@@ -43,6 +46,8 @@ struct Shared {
     processes: Processes,
     /// Counts commits of whatever recorder runs.
     commits: watch::Sender<u64>,
+    /// The client is gone: nobody waits for answers any more.
+    closing: CancellationToken,
 }
 
 #[derive(Default)]
@@ -81,13 +86,17 @@ impl Toolbox {
         let mut allowed = config.allowed_dirs.clone();
         allowed.extend([config.state_dir.clone(), config.store_dir.clone()]);
         let shared = Shared {
-            files: Confinement::new(&allowed),
+            files: Confinement::new(
+                &allowed,
+                &[config.state_dir.join("ca"), config.state_dir.join("client")],
+            ),
             config,
             lifecycle: tokio::sync::Mutex::default(),
             state: Mutex::default(),
             captures: Mutex::default(),
             processes: Processes::default(),
             commits: watch::Sender::new(0),
+            closing: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -111,6 +120,16 @@ impl Toolbox {
     /// Changes whenever something was committed.
     pub(crate) fn commits(&self) -> watch::Receiver<u64> {
         self.shared.commits.subscribe()
+    }
+
+    /// Ends waits early from now on.
+    pub(crate) fn close(&self) {
+        self.shared.closing.cancel();
+    }
+
+    /// Resolves when waits are to end.
+    pub(crate) async fn closing(&self) {
+        self.shared.closing.cancelled().await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -264,6 +283,10 @@ impl Toolbox {
 
     /// Stops the proxy, lets exchanges end within the drain time, ends the session.
     pub(crate) async fn stop(&self) -> Result<SessionInfo, ToolError> {
+        self.stop_within(DRAIN).await
+    }
+
+    async fn stop_within(&self, drain: Duration) -> Result<SessionInfo, ToolError> {
         let _turn = self.shared.lifecycle.lock().await;
         let running = self.state().running.take();
         let Some(running) = running else {
@@ -271,7 +294,7 @@ impl Toolbox {
                 ToolError::new("not_running", "the proxy is not running").hint("proxy_start starts it")
             );
         };
-        running.engine.stop(DRAIN).await;
+        running.engine.stop(drain).await;
         let recorder = running.recorder;
         let closed = blocking(move || Ok(recorder.close()?)).await;
         self.shared.commits.send_modify(|count| *count += 1);
@@ -296,10 +319,12 @@ impl Toolbox {
         Ok(Some(status.session).filter(|session| session.kind == SessionKind::Named))
     }
 
-    /// Ends everything: child processes, the proxy, the session.
+    /// Ends everything: waits, child processes, the proxy, the session. Takes some two seconds at most.
     pub(crate) async fn shutdown(&self) {
-        self.shared.processes.kill_all().await;
-        match self.stop().await {
+        self.close();
+        let ending = self.shared.processes.kill_all(processes::LAST_GRACE);
+        let ((), stopped) = tokio::join!(ending, self.stop_within(LAST_DRAIN));
+        match stopped {
             Ok(_) => {}
             Err(error) if error.code() == "not_running" => {}
             Err(error) => tracing::warn!(%error, "the session did not close properly"),

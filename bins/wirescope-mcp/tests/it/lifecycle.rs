@@ -175,3 +175,15 @@ async fn a_termination_signal_ends_the_server_its_proxy_and_its_commands() {
     assert!(is_gone(pid).await);
     TcpStream::connect(("127.0.0.1", port)).await.unwrap_err();
 }
+
+#[tokio::test]
+async fn a_wait_for_traffic_does_not_keep_the_server_alive() {
+    let mut server = Bare::start().await;
+    server.tool("proxy_start", json!({})).await;
+    let params = json!({"name": "capture_traffic", "arguments": {"duration": 300}});
+    server.tell(json!({"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": params})).await;
+    let begun = std::time::Instant::now();
+    drop(server.child.stdin.take());
+    assert!(server.ends().await.success());
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}

@@ -296,7 +296,7 @@ impl Toolbox {
             error: None,
             warnings: Vec::new(),
         };
-        if let Err(error) = self.close(&capture, &sessions, params.persist, &mut result).await {
+        if let Err(error) = self.finish(&capture, &sessions, params.persist, &mut result).await {
             result.status = StopStatus::StopFailed;
             result.recoverable = true;
             result.active_capture_preserved = true;
@@ -354,7 +354,7 @@ impl Toolbox {
     }
 
     /// Persists, and stops the proxy where the capture owns it.
-    async fn close(
+    async fn finish(
         &self,
         capture: &Capture,
         sessions: &[LiveSession],

@@ -64,7 +64,7 @@ pub(crate) struct ExportParams {
     /// The session's id, like s3.
     #[schemars(length(min = 1, max = 40))]
     session_id: String,
-    /// File to write, within the allowed directories. Default: exports/<session>.har in the state directory.
+    /// File to write, within the allowed directories; one that is there is only replaced if it ends in .har. Default: exports/<session>.har in the state directory.
     output_file: Option<String>,
     /// Write bodies, too.
     #[serde(default = "yes")]
@@ -154,7 +154,7 @@ impl Toolbox {
     ) -> Result<Json<Exported>, ToolError> {
         let session: SessionId = params.session_id.parse()?;
         let out = match &params.output_file {
-            Some(text) => self.files().path("output_file", text)?,
+            Some(text) => self.files().output("output_file", text)?,
             None => self.exports_dir().join(format!("{session}.har")),
         };
         let own = params.output_file.is_none();

@@ -1,6 +1,6 @@
 //! What a session holds: its exchanges, queried and shown.
 
-use capture_store::{Query, Seq, SessionId, StatusFilter, Store};
+use capture_store::{ErrorKind, Query, Seq, SessionId, StatusFilter, Store};
 use rmcp::{
     handler::server::{
         router::tool::ToolRouter,
@@ -283,7 +283,11 @@ fn index_rows(
     const SHORTEST_ROW: usize = 300;
     let mut rows = Vec::new();
     for item in items.iter().take(budget / SHORTEST_ROW + 1) {
-        rows.push(IndexRow::new(&store.exchange(item.seq)?));
+        match store.exchange(item.seq) {
+            Ok(exchange) => rows.push(IndexRow::new(&exchange)),
+            Err(error) if matches!(error.kind(), ErrorKind::UnknownExchange(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(rows)
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalogue::{Family, Reference},
     error::{ToolError, chain},
-    processes::{Process, Spawn},
+    processes::{GRACE, Process, Spawn},
     toolbox::{Toolbox, blocking},
     view::{Success, millis},
 };
@@ -321,7 +321,7 @@ impl Toolbox {
             return Err(ToolError::new("unknown_target", error).hint("interceptor_list names the targets"));
         };
         let before = process.exit();
-        let exit = process.end().await;
+        let exit = process.end(GRACE).await;
         let message = match (before, exit) {
             (Some(_), _) => format!("{} had ended", process.id),
             (None, Some(_)) => format!("{} was ended", process.id),

@@ -21,6 +21,7 @@ use crate::{
     error::ToolError,
     live,
     persistence::Persistence,
+    processes::GRACE,
     toolbox::{RunningView, Start, Toolbox, blocking},
     view::{Success, millis},
 };
@@ -260,7 +261,8 @@ impl Toolbox {
         }))
     }
 
-    /// Stop the proxy. Exchanges under way may end first; what was recorded stays readable.
+    /// Stop the proxy. Commands of interceptor_spawn are ended, exchanges under way may end first; what was recorded
+    /// stays readable.
     #[tool(
         name = "proxy_stop",
         title = "Stop the proxy",
@@ -273,7 +275,7 @@ impl Toolbox {
     )]
     pub(crate) async fn proxy_stop(&self) -> Result<Json<Stopped>, ToolError> {
         self.must_run()?;
-        self.processes().kill_all().await;
+        self.processes().kill_all(GRACE).await;
         let session = self.stop().await?;
         let message = format!(
             "the proxy stopped; {} exchanges are kept in session {} (proxy_query_session reads them)",

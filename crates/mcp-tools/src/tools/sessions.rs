@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use capture_store::{Order, Query, SessionId, SessionInfo, SessionSpec, Store};
+use capture_store::{Order, Query, SessionId, SessionInfo, SessionSpec, SessionState, Store};
 use rmcp::{
     handler::server::{
         router::tool::ToolRouter,
@@ -195,6 +195,11 @@ impl Toolbox {
             }
         }
         let (session, note) = match self.named_session().await? {
+            Some(full) if full.state == SessionState::Full => {
+                let note =
+                    "a session is open already, but full: it records no more (proxy_session_stop ends it)";
+                (full, Some(note.to_owned()))
+            }
             Some(active) => (active, Some("a session is being recorded already; this is it".to_owned())),
             None => {
                 let spec = SessionSpec::Named {

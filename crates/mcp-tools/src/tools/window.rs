@@ -185,6 +185,7 @@ impl Toolbox {
                 more = commits.changed() => more.is_ok(),
                 () = tokio::time::sleep_until(deadline) => false,
                 () = cancelled.cancelled() => false,
+                () = self.closing() => false,
             };
             if !more {
                 break;
@@ -220,7 +221,9 @@ impl Watch {
                 (query.session, query.limit) = (Some(session.id), LOOK_BACK);
                 query.order = capture_store::Order::Descending;
                 let recent = store.query(&query)?.items;
-                let under_way = recent.iter().filter(|item| item.state == ExchangeState::Open);
+                // What comes after the cursor is met by the tail.
+                let under_way =
+                    recent.iter().filter(|item| item.seq <= cursor && item.state == ExchangeState::Open);
                 open.extend(under_way.map(|item| item.seq));
             }
             Ok(Self { store, params, cursor, open, ended: Vec::new() })
