@@ -24,6 +24,8 @@ mod recovery;
 mod resources;
 mod schema;
 mod server;
+#[cfg(test)]
+mod tests;
 mod toolbox;
 mod tools;
 mod view;
