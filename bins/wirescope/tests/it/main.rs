@@ -1,0 +1,11 @@
+//! The built `wirescope` binary from outside: real processes, real sockets, real files.
+#![cfg(test)]
+
+mod arguments;
+mod crash;
+mod demo;
+mod exec;
+mod memory;
+mod process;
+mod recordings;
+mod run;

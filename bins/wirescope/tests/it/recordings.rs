@@ -1,0 +1,147 @@
+//! What was recorded, from a second process while the first goes on: list, show, search, export, import, delete.
+
+use std::fs;
+
+use serde_json::Value;
+use testkit::{DeflateSocket, full};
+
+use crate::process::{Home, Running, ran};
+
+/// A proxy that goes on, with some exchanges recorded.
+async fn recorded(home: &Home) -> Running {
+    let (origin, mut running) = Running::with_origin(home).await;
+    let client = home.client(&running, &["http/1.1"]).await;
+    let mut https = client.https(&origin.authority()).await.unwrap();
+    https.get("/gzip").await.unwrap();
+    https.get("/html/dot.png").await.unwrap();
+    https.get("/status/503").await.unwrap();
+    let mut post = https.request("POST".parse().unwrap(), "/echo?a=1&b=2", full("name=tea&cups=2")).unwrap();
+    post.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+    https.fetch(post).await.unwrap();
+    let authority = origin.authority();
+    let stream = client.tls(&authority).await.unwrap();
+    let mut socket = DeflateSocket::connect(stream, &authority, "/ws-deflate").await.unwrap();
+    socket.send_text("over the socket").await.unwrap();
+    socket.read_message().await.unwrap();
+    drop(socket);
+    running.line_with("/ws-deflate").await;
+    running
+}
+
+#[tokio::test]
+async fn second_process_reads_while_the_first_records() {
+    let home = Home::new();
+    let running = recorded(&home).await;
+
+    let sessions = home.ok(["sessions"]).await;
+    assert!(sessions.contains("s1") && sessions.contains("active"), "{sessions}");
+    let all = home.json(["show", "s1", "--json"]).await;
+    assert_eq!(all.len(), 5);
+    for (arguments, expected) in [
+        (vec!["--status", "5xx"], 1),
+        (vec!["--status", "200"], 3),
+        (vec!["--method", "post"], 1),
+        (vec!["--url", "dot.png"], 1),
+        (vec!["--host", "nowhere"], 0),
+        (vec!["--type", "image"], 1),
+        (vec!["--limit", "2"], 2),
+        (vec!["--after", "e3"], 2),
+        (vec!["--before", "e3"], 2),
+        (vec!["--text", "the origin"], 1),
+    ] {
+        let shown = home.json(["show", "last", "--json"].iter().chain(&arguments)).await;
+        assert_eq!(shown.len(), expected, "{arguments:?}");
+    }
+    assert!(home.ok(["show", "s1"]).await.lines().count() == 6);
+    running.kill().await;
+}
+
+#[tokio::test]
+async fn exchange_is_shown_with_heads_bodies_and_messages() {
+    let home = Home::new();
+    let running = recorded(&home).await;
+    let gzip = home.ok(["show", "e1"]).await;
+    for expected in [
+        "GET /gzip HTTP/1.1",
+        "content-encoding: gzip",
+        r#"{"greeting":"hello","from":"the origin"}"#,
+        "TLSv1.3",
+    ] {
+        assert!(gzip.contains(expected), "{expected}: {gzip}");
+    }
+    let decoded = home.ok(["show", "e1", "--body", "response"]).await;
+    assert_eq!(decoded, r#"{"greeting":"hello","from":"the origin"}"#);
+    let mut raw = home.wirescope(["show", "e1", "--body", "response", "--raw"]);
+    assert_eq!(raw.output().await.unwrap().stdout[..2], [0x1f, 0x8b]);
+    assert!(home.ok(["show", "e2"]).await.contains("not text"));
+    assert_eq!(home.ok(["show", "e4", "--body", "request"]).await, "name=tea&cups=2");
+    let nothing = home.run(["show", "e1", "--body", "request"]).await;
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(0), ""));
+    assert!(nothing.stderr.contains("has no body"), "{}", nothing.stderr);
+
+    let messages = home.ok(["show", "e5", "--messages"]).await;
+    let (first, second) = messages.split_once('\n').unwrap();
+    assert!(first.contains("-> text 15 B  over the socket"), "{messages}");
+    assert!(second.contains("<- text 15 B  over the socket"), "{messages}");
+    let object = &home.json(["show", "e4", "--json"]).await[0];
+    assert_eq!(object["requestBody"]["wireBytes"], 15);
+    assert_eq!(object["upstream"]["tls"]["sni"], "localhost");
+    running.kill().await;
+}
+
+#[tokio::test]
+async fn search_finds_text_in_decoded_bodies_and_says_where() {
+    let home = Home::new();
+    let running = recorded(&home).await;
+    let found = home.ok(["search", "THE ORIGIN"]).await;
+    assert!(found.contains("e1  GET  200") && found.contains("response.body: "), "{found}");
+    let hits = home.json(["search", "tea", "--session", "last", "--json"]).await;
+    assert_eq!(hits[0]["id"], "e4");
+    let nothing = home.run(["search", "nowhere to be found"]).await;
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(0), ""));
+    assert!(nothing.stderr.contains("not found in 5 exchanges"), "{}", nothing.stderr);
+    running.kill().await;
+}
+
+#[tokio::test]
+async fn session_goes_out_as_har_and_comes_back() {
+    let home = Home::new();
+    let running = recorded(&home).await;
+    let out = home.run(["export", "latest", "--out", "all.har"]).await;
+    assert_eq!(out.code, Some(0), "{}", out.stderr);
+    let har: Value = serde_json::from_slice(&fs::read(home.file("all.har")).unwrap()).unwrap();
+    assert_eq!(har["log"]["entries"].as_array().unwrap().len(), 5);
+    let piped: Value =
+        serde_json::from_str(&home.ok(["export", "s1", "--out", "-", "--status", "503"]).await).unwrap();
+    assert_eq!(piped["log"]["entries"].as_array().unwrap().len(), 1);
+
+    let id = home.ok(["import", "all.har", "--name", "again"]).await;
+    assert_eq!(id, "s2\n");
+    let again = home.json(["show", "s2", "--json"]).await;
+    assert_eq!(again.len(), 5);
+    assert!(home.ok(["sessions"]).await.contains("again"));
+    let refused = home.run(["delete", "s1"]).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    home.ok(["delete", "s2"]).await;
+    assert_eq!(home.json(["sessions", "--json"]).await.len(), 1);
+    running.kill().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn reader_that_leaves_early_is_no_failure() {
+    let home = Home::new();
+    let running = recorded(&home).await;
+    for arguments in ["show s1", "export s1 --out -", "completions bash", "ca trust", "--help"] {
+        let script = format!("'{}' {arguments} | :; echo ended", env!("CARGO_BIN_EXE_wirescope"));
+        let mut shell = tokio::process::Command::new("sh");
+        shell.args(["-c", &script]).env("WIRESCOPE_STATE_DIR", home.file("state"));
+        let ran = ran(&mut shell).await;
+        assert!(
+            !ran.stderr.contains("error") && !ran.stderr.contains("panic"),
+            "{arguments}: {}",
+            ran.stderr
+        );
+    }
+    running.kill().await;
+}
