@@ -1,23 +1,19 @@
 //! Who writes into a store, told between processes by locks on files beside the database. The kernel lets go of
 //! them when a process ends, however it ends.
 //!
-//! - `opening.lock`: held while a store is created, migrated or recovered, one process after the other.
-//! - `recorder.lock`: held by the one live recorder.
+//! - `opening.lock`: held while a store is created, migrated or recovered and while a recorder starts, one after the
+//!   other.
+//! - `recorder.lock`: held by the one live recorder; for a moment, under `opening.lock`, by a recovery that looks
+//!   whether one lives.
 //! - `bodies.lock`: shared by all who write body files; held alone by the sweep that removes files without a row.
 
 use std::{
     fs::{File, TryLockError},
     io,
     path::Path,
-    thread,
-    time::{Duration, Instant},
 };
 
 use crate::files::private_file;
-
-/// How long a recorder waits for a recovery that looks whether it lives.
-const RECORDER_WAIT: Duration = Duration::from_secs(2);
-const RECORDER_RETRY: Duration = Duration::from_millis(20);
 
 /// A lock; dropping it lets go.
 #[derive(Debug)]
@@ -32,21 +28,9 @@ pub(crate) fn opening(directory: &Path) -> io::Result<Lock> {
     Ok(Lock { _file: file })
 }
 
-/// Takes `recorder.lock`; `None` where another holds it.
+/// Takes `recorder.lock`; `None` where another holds it. The caller holds `opening.lock`.
 pub(crate) fn try_recorder(directory: &Path) -> io::Result<Option<Lock>> {
     try_alone(open(directory, "recorder.lock")?)
-}
-
-/// Takes `recorder.lock`, waiting a little for a recovery that holds it for a moment.
-pub(crate) fn recorder(directory: &Path) -> io::Result<Option<Lock>> {
-    let deadline = Instant::now() + RECORDER_WAIT;
-    loop {
-        let lock = try_recorder(directory)?;
-        if lock.is_some() || Instant::now() >= deadline {
-            return Ok(lock);
-        }
-        thread::sleep(RECORDER_RETRY);
-    }
 }
 
 /// Shares `bodies.lock`, waiting for a sweep to end.

@@ -18,7 +18,7 @@ pub(crate) const DELETED_AT_ONCE: usize = 2_000;
 const PAGES_AT_ONCE: u32 = 4_096;
 
 /// Recovers what a dead process left, where no live one records. Returns the sessions that were closed. The caller
-/// holds `opening.lock` or the recorder's.
+/// holds `opening.lock` and `recorder.lock`.
 pub(crate) fn recover(
     directory: &Path,
     db: &Connection,

@@ -271,7 +271,8 @@ impl Store {
     pub(crate) fn recording_parts(&self) -> Result<RecordingParts, Error> {
         self.check_writable()?;
         let directory = &self.inner.directory;
-        let Some(recorder) = lock::recorder(directory)? else {
+        let _opening = lock::opening(directory)?;
+        let Some(recorder) = lock::try_recorder(directory)? else {
             return Err(Error::new(ErrorKind::Locked(directory.clone())));
         };
         let db = Connection::open(&directory.join(DATABASE), Mode::Write)?;
