@@ -50,9 +50,15 @@ impl Repo {
     }
 
     /// The cargo this command was run by, in the checkout.
+    ///
+    /// `cargo run` describes xtask in the environment. Build scripts that watch those variables (ring's does) would
+    /// run again each time cargo is called from here and then from a shell, so they are not handed on.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root);
+        for (name, _) in env::vars_os().filter(|(name, _)| describes_package(&name.to_string_lossy())) {
+            command.env_remove(name);
+        }
         command
     }
 
@@ -110,6 +116,11 @@ impl Repo {
         }
         Ok(serde_json::from_slice(&output.stdout)?)
     }
+}
+
+/// Whether `cargo run` sets the variable `name` to tell a program of its package.
+fn describes_package(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_PRIMARY_PACKAGE"
 }
 
 fn package(value: &Value) -> Result<Package> {
