@@ -97,6 +97,11 @@ impl Client {
         *self.draining.borrow()
     }
 
+    /// Whether all requests go to where one tunnel leads.
+    pub(crate) fn is_tunnelled(&self) -> bool {
+        matches!(self.route, Route::Fixed(_))
+    }
+
     /// Where a request goes.
     pub(crate) fn destination(&self, head: &RequestHead) -> Destination {
         match &self.route {

@@ -29,6 +29,7 @@ mod serve;
 mod setup_page;
 mod tls;
 mod tunnel;
+mod unstalled;
 mod upstreams;
 mod websocket;
 mod wire;

@@ -23,6 +23,7 @@ use crate::{
     limits::{Limits, Timeouts},
     observer::Observer,
     tls::{Acceptor, Connector, UpstreamTrust},
+    unstalled::Unstalled,
 };
 
 /// How long the accept loop rests when the system has no more descriptors, so that it does not spin.
@@ -106,8 +107,8 @@ impl ProxyBuilder {
             acceptor: Acceptor::new(leafs)?,
             connector: Connector::new(self.trust)?,
             ca: self.ca,
-            client_settings: http2::Settings::client_facing(&self.limits),
-            upstream_settings: http2::Settings::upstream_facing(&self.limits),
+            client_settings: http2::Settings::client_facing(&self.limits, &self.timeouts),
+            upstream_settings: http2::Settings::upstream_facing(&self.limits, &self.timeouts),
             limits: self.limits,
             timeouts: self.timeouts,
             interceptors: self.interceptors,
@@ -264,7 +265,8 @@ async fn client(
     }
     let local = tcp.local_addr().unwrap_or(engine.local);
     let facts = Arc::new(ClientFacts::new(engine.next_connection(), peer, local));
-    let layer = Layer { io: Box::new(tcp), facts, tunnel: None, depth: 0, refusal: None };
+    let io = Box::new(Unstalled::new(tcp, engine.timeouts.idle_body));
+    let layer = Layer { io, facts, tunnel: None, depth: 0, refusal: None };
     connection::run(engine, layer, draining).await;
     drop(permit);
 }

@@ -168,10 +168,10 @@ impl Http1 {
 
     /// Closes so that what was sent last still arrives.
     async fn close(mut self) {
-        if self.writer.shutdown().await.is_err() {
-            return;
-        }
         let rest = async {
+            if self.writer.shutdown().await.is_err() {
+                return;
+            }
             let mut left = MAX_LINGER_BYTES;
             let mut body = http1::Decoder::raw();
             while let Ok(Some(crate::wire::Piece::Data(data))) = self.reader.piece(&mut body).await {
@@ -236,6 +236,8 @@ pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut wat
                 shutting_down = true;
                 connection.graceful_shutdown();
             }
+            // It was told that the connection is over, and is not heard of.
+            () = sleep(LINGER), if exchanges.is_empty() && shutting_down => break,
         }
     }
     // With it goes what the streams wait for.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::{io::split, task::JoinSet};
+use tokio::{io::split, task::JoinSet, time::timeout};
 
 use crate::{
     dial::{self, Dialled as Tcp},
@@ -20,7 +20,8 @@ use crate::{
     http1, http2,
     leg::{Http1Reader, Http1Writer},
     tls::Connected,
-    wire::BoxedIo,
+    unstalled::Unstalled,
+    wire::{BoxedIo, WireError, WireErrorKind},
 };
 
 /// Idle HTTP/1 connections kept at most for one client connection; beyond it the oldest is closed. Browsers open
@@ -83,7 +84,8 @@ pub(crate) async fn dial_tcp(engine: &Engine, host: &str, port: u16) -> Result<T
 pub(crate) fn plain(engine: &Engine, tcp: Tcp, http2: bool) -> Opened {
     let facts = UpstreamFacts::new(engine.next_connection(), tcp.peer, tcp.local);
     let dialled = Dialled { dns: Some(tcp.dns), connect: Some(tcp.connect), ssl: None };
-    Opened { io: Box::new(tcp.stream), facts: Arc::new(facts), http2, dialled }
+    let io = Box::new(Unstalled::new(tcp.stream, engine.timeouts.idle_body));
+    Opened { io, facts: Arc::new(facts), http2, dialled }
 }
 
 /// Goes on in TLS on a connection that was dialled.
@@ -95,7 +97,7 @@ pub(crate) async fn secure(
 ) -> Result<Opened, Failure> {
     let mut facts = UpstreamFacts::new(engine.next_connection(), tcp.peer, tcp.local);
     let begun = Instant::now();
-    let io: BoxedIo = Box::new(tcp.stream);
+    let io = Unstalled::new(tcp.stream, engine.timeouts.idle_body);
     let Connected { io, facts: tls } =
         engine.connector.connect(io, server_name, alpn, engine.timeouts.handshake).await?;
     let ssl = begun.elapsed();
@@ -208,10 +210,13 @@ impl Upstreams {
     async fn adopt(&self, engine: &Engine, to: &Destination, opened: Opened) -> Result<Leased, Failure> {
         let Opened { io, facts, http2, dialled } = opened;
         let lease = if http2 {
-            let (upstream, driver) = http2::Upstream::connect(io, &engine.upstream_settings)
+            let connecting = http2::Upstream::connect(io, &engine.upstream_settings);
+            let (upstream, driver) = timeout(engine.timeouts.handshake, connecting)
                 .await
+                .unwrap_or_else(|_| Err(WireError::new(WireErrorKind::Timeout, "it took no HTTP/2 preface")))
                 .map_err(|error| error.into_failure(Side::Upstream))?;
             let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            while shared.drivers.try_join_next().is_some() {}
             shared.drivers.spawn(driver.map(|_end| ()));
             shared.connections.push((to.clone(), upstream.clone(), facts.clone()));
             Lease::Http2(upstream, facts)

@@ -8,7 +8,7 @@ use http::{Method, StatusCode, Version};
 
 use crate::{
     head::{Headers, RequestHead, ResponseHead},
-    http1::{Encoding, Framing, Upgrade, keeps_alive, put_host_right, strip_hop_by_hop},
+    http1::{Encoding, Framing, keeps_alive, put_host_right, strip_hop_by_hop},
     leg::unsendable,
     wire::WireError,
 };
@@ -64,16 +64,25 @@ impl Leg {
 }
 
 /// The head upstream gets for a client's request, and how its body is framed there.
+///
+/// What a client says about its connection's future holds for upstream's as well, which ends with it, so it passes
+/// on: origins tell browsers by it.
 pub(crate) fn request(head: &RequestHead, shape: Shape, to: Leg) -> (RequestHead, Encoding) {
     let mut out = head.clone();
-    let upgrade = if is_upgrade(head) { Upgrade::Keep } else { Upgrade::Drop };
-    strip_hop_by_hop(&mut out.headers, upgrade);
+    let passing: &[&str] =
+        if is_upgrade(head) { &["keep-alive", "close", "upgrade"] } else { &["keep-alive", "close"] };
+    strip_hop_by_hop(&mut out.headers, passing);
+    if shape == Shape::Empty {
+        // Nothing may announce what does not come, but that nothing comes.
+        out.headers.remove("transfer-encoding");
+        out.headers.retain(|header| !header.is("content-length") || header.value == "0");
+    }
     if to == Leg::Http2 {
         out.version = Version::HTTP_2;
         if Leg::of(head.version) == Leg::Http1 {
             out.headers.remove("host");
-            out.headers.remove("transfer-encoding");
         }
+        put_length_right(&mut out.headers, shape);
         return (out, if shape == Shape::Empty { Encoding::None } else { Encoding::UntilClose });
     }
     if Leg::of(head.version) == Leg::Http2 {
@@ -121,12 +130,23 @@ pub(crate) fn upstream_keeps_alive(head: &ResponseHead, shape: Shape) -> bool {
     shape != Shape::UntilClose && keeps_alive(head.version, &head.headers)
 }
 
+/// What becomes of an HTTP/1 client connection after a response, as far as it is up to others than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// It may carry another request.
+    KeepAlive,
+    /// It is closed.
+    Close,
+}
+
 /// A response on its way to the client.
 pub(crate) struct Outgoing {
     pub(crate) head: ResponseHead,
     pub(crate) encoding: Encoding,
     /// Whether an HTTP/1 client connection must close after it.
     pub(crate) close: bool,
+    /// Whether upstream's body has no place in it.
+    pub(crate) drops_body: bool,
 }
 
 /// The head the client gets for upstream's response, and how its body is framed there.
@@ -134,46 +154,48 @@ pub(crate) fn response(
     request: &RequestHead,
     head: &ResponseHead,
     shape: Shape,
-    keep_alive: bool,
+    persistence: Persistence,
 ) -> Outgoing {
     let mut out = head.clone();
-    let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    strip_hop_by_hop(&mut out.headers, if switching { Upgrade::Keep } else { Upgrade::Drop });
-    if request.version == Version::HTTP_2 {
+    let has_body = may_have_body(request, head);
+    let drops_body = shape != Shape::Empty && !has_body && !is_tunnel(request, head);
+    let shape = if drops_body { Shape::Empty } else { shape };
+    if drops_body && head.status == StatusCode::NO_CONTENT {
+        out.headers.remove("content-length");
         out.headers.remove("transfer-encoding");
-        let encoding = if shape == Shape::Empty { Encoding::None } else { Encoding::UntilClose };
-        return Outgoing { head: out, encoding, close: false };
     }
-    let from_http2 = Leg::of(head.version) == Leg::Http2;
-    if from_http2 {
+    if request.version == Version::HTTP_2 {
+        strip_hop_by_hop(&mut out.headers, &[]);
+        if has_body {
+            put_length_right(&mut out.headers, shape);
+        }
+        let encoding = if shape == Shape::Empty { Encoding::None } else { Encoding::UntilClose };
+        return Outgoing { head: out, encoding, close: false, drops_body };
+    }
+    if Leg::of(head.version) == Leg::Http2 {
         out.reason = head.status.canonical_reason().map(|reason| Bytes::from_static(reason.as_bytes()));
     }
-    let mut close = !keep_alive;
     let encoding = match shape {
-        Shape::Empty => {
-            if from_http2 && may_have_body(request, head) && !out.headers.contains("content-length") {
-                out.headers.push("Content-Length", "0");
-            }
-            Encoding::None
-        }
+        Shape::Empty if has_body => Encoding::Length(0),
+        Shape::Empty => Encoding::None,
         Shape::Length(length) => Encoding::Length(length),
         Shape::Unknown if request.version == Version::HTTP_11 => Encoding::Chunked,
-        Shape::Unknown | Shape::UntilClose => {
-            close = true;
-            Encoding::UntilClose
-        }
+        Shape::Unknown | Shape::UntilClose => Encoding::UntilClose,
     };
     encoding.put_right(&mut out.headers);
-    if !switching {
+    let close = persistence == Persistence::Close || encoding == Encoding::UntilClose;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        strip_hop_by_hop(&mut out.headers, &["upgrade"]);
+    } else {
         put_connection(&mut out.headers, request.version, close);
     }
-    Outgoing { head: out, encoding, close }
+    Outgoing { head: out, encoding, close, drops_body }
 }
 
 /// The interim head the client gets for upstream's.
 pub(crate) fn informational(head: &ResponseHead) -> ResponseHead {
     let mut out = head.clone();
-    strip_hop_by_hop(&mut out.headers, Upgrade::Drop);
+    strip_hop_by_hop(&mut out.headers, &[]);
     if out.reason.is_none() {
         out.reason = head.status.canonical_reason().map(|reason| Bytes::from_static(reason.as_bytes()));
     }
@@ -188,12 +210,35 @@ fn may_have_body(request: &RequestHead, head: &ResponseHead) -> bool {
         && head.status != StatusCode::NOT_MODIFIED
 }
 
-/// Says what becomes of the client's connection where it is not what its version implies.
-fn put_connection(headers: &mut Headers, version: Version, close: bool) {
-    if close && version != Version::HTTP_10 {
-        headers.push("Connection", "close");
-    } else if !close && version == Version::HTTP_10 {
-        headers.push("Connection", "keep-alive");
+/// Whether what follows this response is no body but a tunnel.
+fn is_tunnel(request: &RequestHead, head: &ResponseHead) -> bool {
+    head.status == StatusCode::SWITCHING_PROTOCOLS
+        || (request.method == Method::CONNECT && head.status.is_success())
+}
+
+/// Makes a length that an HTTP/2 message says the right one. It need not say any.
+fn put_length_right(headers: &mut Headers, shape: Shape) {
+    headers.remove("transfer-encoding");
+    match shape {
+        Shape::Length(length) if headers.contains("content-length") => {
+            Encoding::Length(length).put_right(headers);
+        }
+        Shape::Empty if headers.contains("content-length") => Encoding::Length(0).put_right(headers),
+        Shape::Empty | Shape::Length(_) => {}
+        Shape::Unknown | Shape::UntilClose => headers.remove("content-length"),
+    }
+}
+
+/// Takes off what was said for one hop, but for what is true of the client's connection as well, and says what
+/// becomes of that where it is not what its version implies.
+pub(super) fn put_connection(headers: &mut Headers, version: Version, close: bool) {
+    let (option, implied) = match close {
+        true => ("close", version == Version::HTTP_10),
+        false => ("keep-alive", version != Version::HTTP_10),
+    };
+    strip_hop_by_hop(headers, &[option]);
+    if !implied && !headers.has_token("connection", option) {
+        headers.push("Connection", option);
     }
 }
 
@@ -239,7 +284,7 @@ mod tests {
             ],
         );
         let (out, _) = request(&head, Shape::Empty, Leg::Http1);
-        assert_eq!(text(&out.headers), ["Host: example.com", "X-A: 1", "x-a: 2"]);
+        assert_eq!(text(&out.headers), ["Host: example.com", "X-A: 1", "Connection: close", "x-a: 2"]);
     }
 
     #[test]
@@ -259,9 +304,11 @@ mod tests {
     fn a_body_of_unknown_length_is_chunked_or_closes() {
         let mut head = ResponseHead::new(StatusCode::OK);
         head.version = Version::HTTP_2;
-        let to_11 = response(&request_head(Version::HTTP_11, &[]), &head, Shape::Unknown, true);
+        let to_11 =
+            response(&request_head(Version::HTTP_11, &[]), &head, Shape::Unknown, Persistence::KeepAlive);
         assert!(matches!(to_11.encoding, Encoding::Chunked) && !to_11.close);
-        let to_10 = response(&request_head(Version::HTTP_10, &[]), &head, Shape::Unknown, true);
+        let to_10 =
+            response(&request_head(Version::HTTP_10, &[]), &head, Shape::Unknown, Persistence::KeepAlive);
         assert!(matches!(to_10.encoding, Encoding::UntilClose) && to_10.close);
     }
 
@@ -273,7 +320,8 @@ mod tests {
         assert_eq!(text(&out.headers), ["Host: example.com", "Content-Length: 5"]);
         let mut twice = ResponseHead::new(StatusCode::OK);
         twice.headers = headers(&[("content-length", "5, 5"), ("A", "1"), ("Content-Length", "5")]);
-        let out = response(&request_head(Version::HTTP_11, &[]), &twice, Shape::Length(5), true);
+        let out =
+            response(&request_head(Version::HTTP_11, &[]), &twice, Shape::Length(5), Persistence::KeepAlive);
         assert_eq!(text(&out.head.headers), ["content-length: 5", "A: 1"]);
     }
 

@@ -1,6 +1,7 @@
 //! The account of one exchange: its clock, its sizes, and the telling of its events.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -29,9 +30,12 @@ impl Observers {
         self.0.push(observer);
     }
 
+    /// An observer that panics is passed over: nothing that is only looked at may break by it.
     fn tell(&self, event: &Event) {
         for observer in &self.0 {
-            observer.observe(event);
+            if catch_unwind(AssertUnwindSafe(|| observer.observe(event))).is_err() {
+                tracing::error!(exchange = event.exchange.0, "an observer panicked");
+            }
         }
     }
 
@@ -59,6 +63,8 @@ pub(crate) struct Ledger {
     forwarded_at: AtomicU64,
     request_done_at: AtomicU64,
     response_began_at: AtomicU64,
+    /// Nanoseconds since `begun`.
+    stirred_at: AtomicU64,
     dialled: Mutex<Dialled>,
     ended: AtomicBool,
 }
@@ -91,6 +97,7 @@ impl Ledger {
             forwarded_at: AtomicU64::new(0),
             request_done_at: AtomicU64::new(0),
             response_began_at: AtomicU64::new(0),
+            stirred_at: AtomicU64::new(0),
             dialled: Mutex::default(),
             ended: AtomicBool::new(false),
         };
@@ -117,9 +124,22 @@ impl Ledger {
         self.observers.ready().await;
     }
 
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX - 1)
+    }
+
     fn mark(&self, cell: &AtomicU64) {
-        let nanos = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX - 1);
-        let _ = cell.compare_exchange(0, nanos + 1, Relaxed, Relaxed);
+        let _ = cell.compare_exchange(0, self.nanos() + 1, Relaxed, Relaxed);
+    }
+
+    /// Notes that bytes of a body or a tunnel passed, in either direction.
+    pub(crate) fn stir(&self) {
+        self.stirred_at.store(self.nanos(), Relaxed);
+    }
+
+    /// How long nothing of a body or a tunnel has passed in either direction.
+    pub(crate) fn quiet_for(&self) -> Duration {
+        Duration::from_nanos(self.nanos().saturating_sub(self.stirred_at.load(Relaxed)))
     }
 
     pub(crate) fn upstream(&self, upstream: &Arc<UpstreamFacts>, reused: bool, dialled: Dialled) {
@@ -129,6 +149,7 @@ impl Ledger {
     }
 
     pub(crate) fn request_piece(&self, data: &Bytes) {
+        self.stir();
         self.request_body.fetch_add(data.len() as u64, Relaxed);
         self.tell(|| EventKind::RequestBody(data.clone()));
     }
@@ -158,6 +179,7 @@ impl Ledger {
     }
 
     pub(crate) fn response_piece(&self, data: &Bytes) {
+        self.stir();
         self.response_body.fetch_add(data.len() as u64, Relaxed);
         self.tell(|| EventKind::ResponseBody(data.clone()));
     }

@@ -44,8 +44,8 @@ pub(crate) async fn answer(
     client: Responder<'_>,
     answer: Answer,
 ) -> Ended {
-    let keep = forward::client_keeps_alive(request);
     let waits = request.headers.has_token("expect", "100-continue");
+    let keep = forward::client_keeps_alive(request) && !answer.head.headers.has_token("connection", "close");
     let outcome = give(ledger, request, client, answer, !keep || waits).await;
     let swallowed = !waits && timeout(SWALLOW_FOR, swallow(ledger, body)).await.is_ok_and(|done| done);
     let afterwards = if keep && swallowed { Afterwards::KeepAlive } else { Afterwards::Close };
@@ -82,17 +82,21 @@ pub(crate) async fn give(
     close: bool,
 ) -> Outcome {
     let Answer { mut head, body, source } = answer;
-    // RFC 9110 section 8.6: no length where there can be no content.
-    let bodiless = head.status.is_informational() || head.status == StatusCode::NO_CONTENT;
-    if bodiless {
-        head.headers.remove("content-length");
-    } else {
-        head.headers.set("Content-Length", body.len().to_string());
+    let length = match head.status {
+        // RFC 9110 section 8.6: no length where there can be no content, nor one of ours on what was not changed.
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
+        StatusCode::RESET_CONTENT => Some(0),
+        _ => Some(body.len()),
+    };
+    match length {
+        Some(length) => head.headers.set("Content-Length", length.to_string()),
+        None if head.status == StatusCode::NO_CONTENT => head.headers.remove("content-length"),
+        None => {}
     }
     head.headers.remove("transfer-encoding");
-    let silent = bodiless || request.method == Method::HEAD || body.is_empty();
-    if close && request.version != Version::HTTP_2 {
-        head.headers.set("Connection", "close");
+    let silent = matches!(length, None | Some(0)) || request.method == Method::HEAD;
+    if request.version != Version::HTTP_2 {
+        forward::put_connection(&mut head.headers, request.version, close);
     }
     let encoding = if silent { Encoding::None } else { Encoding::Length(body.len() as u64) };
     ledger.response(&std::sync::Arc::new(head.clone()), 0, source);

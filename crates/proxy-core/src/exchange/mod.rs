@@ -1,11 +1,16 @@
 //! The life of an exchange, from the head that was read to the one ending it gets.
 //!
 //! Start in [`run`](mod@run): it is the whole story. `forward` decides, purely, what the other side gets to see;
-//! `ledger` keeps the account and tells the observers; `relay` carries what was upgraded.
+//! `upload` and `download` are the two halves that go on at the same time; `ledger` keeps the account and tells the
+//! observers; `relay` carries what was upgraded.
 
+mod broken;
+mod download;
 pub(crate) mod forward;
+mod intercept;
 pub(crate) mod ledger;
 pub(crate) mod local;
+mod patience;
 pub(crate) mod relay;
 pub(crate) mod run;
-mod send;
+mod upload;

@@ -10,14 +10,18 @@ use std::{
 };
 
 use http::{Method, StatusCode};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::{
+    broken::Broken,
+    download::{Download, Downloaded},
     forward::{self, Leg, Shape},
+    intercept::{self, Ruling},
     ledger::Ledger,
     local::{self, Answer},
+    patience::client_gone,
     relay::{Ends, relay},
-    send::{Broken, Download, Upload, download, upload},
+    upload::{Upload, upload},
 };
 use crate::{
     connection::Client,
@@ -27,11 +31,9 @@ use crate::{
     head::RequestHead,
     http1::{Encoding, TargetForm},
     http2::{self, BodyToCome, SendError},
-    interceptor::Verdict,
     leg::{BodyReader, Responder, ResponseReader, Writer, code},
     setup_page,
     upstreams::{Http1Connection, Lease, Leased},
-    wire::WireError,
 };
 
 /// How long a client may go on sending a body after it has its whole response; then its connection is closed.
@@ -69,53 +71,52 @@ impl Ended {
 
 /// Runs one exchange from its request's head to its ending. Dropping the future ends it as cut short.
 pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
-    let Arrived { head, head_bytes, mut body, shape, mut client } = arrived;
+    let Arrived { head, head_bytes, mut body, shape, client } = arrived;
     let ledger = cx.engine.ledger(&cx.facts, &head, head_bytes);
-    let ended = match decide(cx, &ledger, &head).await {
-        Decision::Forward(head) => {
-            Exchange { cx, ledger: &ledger, head: &head, body, shape, client: Some(client) }.forward().await
+    let mut client = Some(client);
+    let ruling = tokio::select! {
+        biased;
+        ruling = decide(cx, &ledger, &head) => ruling,
+        broken = client_gone(&cx.engine.timeouts, &mut body, &mut client) => Ruling::Abort(broken.failure),
+    };
+    let ended = match (ruling, client) {
+        (Ruling::Pass(sent), client) => {
+            Exchange { cx, ledger: &ledger, asked: &head, sent: &sent, body, shape, client }.forward().await
         }
-        Decision::Answer(answer) => local::answer(&ledger, &head, &mut body, client, answer).await,
-        Decision::Abort(failure) => {
+        (Ruling::Answer(answer), Some(client)) => {
+            local::answer(&ledger, &head, &mut body, client, answer).await
+        }
+        (Ruling::Refuse(failure), Some(client)) => {
+            local::refuse(&ledger, &head, &mut body, client, failure).await
+        }
+        (Ruling::Abort(failure), Some(mut client)) => {
             client.reset(code::CANCEL);
             Ended::failed(failure)
         }
+        // Nothing takes the client before this.
+        (_, None) => Ended::failed(Failure::new(FailureKind::ClientLeft, "")),
     };
     ledger.end(ended.outcome);
     ended.afterwards
 }
 
-/// What is to become of a request.
-enum Decision<'h> {
-    Forward(Cow<'h, RequestHead>),
-    Answer(Answer),
-    Abort(Failure),
-}
-
 /// Asks whoever may answer before upstream does: the set-up page, then the interceptors in their order.
-async fn decide<'h>(cx: &Client, ledger: &Ledger, head: &'h RequestHead) -> Decision<'h> {
+async fn decide<'h>(cx: &Client, ledger: &Ledger, head: &'h RequestHead) -> Ruling<Cow<'h, RequestHead>> {
     if head.host().eq_ignore_ascii_case(SETUP_HOST) {
         let (page, body) = setup_page::respond(&cx.engine.ca, cx.engine.local, &head.method, &head.target);
-        return Decision::Answer(Answer { head: page, body, source: ResponseSource::Proxy });
+        return Ruling::Answer(Answer { head: page, body, source: ResponseSource::Proxy });
     }
-    let mut head = Cow::Borrowed(head);
-    for interceptor in &cx.engine.interceptors {
-        match interceptor.request(ledger.exchange(), head.to_mut()).await {
-            Verdict::Continue => {}
-            Verdict::Respond { head, body } => {
-                return Decision::Answer(Answer { head, body, source: ResponseSource::Mock });
-            }
-            Verdict::Abort(failure) => return Decision::Abort(failure),
-        }
-    }
-    Decision::Forward(head)
+    intercept::request(&cx.engine.interceptors, ledger.exchange(), head).await
 }
 
 /// An exchange on its way to upstream and back.
 struct Exchange<'x, 'c> {
     cx: &'x Client,
     ledger: &'x Ledger,
-    head: &'x RequestHead,
+    /// The request as the client sent it.
+    asked: &'x RequestHead,
+    /// The request as it is now.
+    sent: &'x RequestHead,
     body: BodyReader<'c>,
     shape: Shape,
     /// Taken when the final head is put: from then on an error page is too late.
@@ -139,11 +140,11 @@ impl Exchange<'_, '_> {
         };
         match self.client {
             // Nobody waits for an error page.
-            Some(mut client) if failure.side() == Side::Client => {
+            Some(mut client) if failure.kind == FailureKind::ClientLeft => {
                 client.reset(code::CANCEL);
                 Ended::failed(failure)
             }
-            Some(client) => local::refuse(self.ledger, self.head, &mut self.body, client, failure).await,
+            Some(client) => local::refuse(self.ledger, self.asked, &mut self.body, client, failure).await,
             None => Ended::failed(failure),
         }
     }
@@ -152,18 +153,30 @@ impl Exchange<'_, '_> {
     /// nothing of the request is lost with it (RFC 9110 section 9.2.2, RFC 9113 section 8.7).
     async fn attempt(&mut self) -> Result<Ended, Failure> {
         let Client { engine, upstreams, .. } = self.cx;
-        let to = self.cx.destination(self.head);
-        let leased = upstreams.lease(engine, &to).await?;
-        let replaceable = leased.reused && self.shape == Shape::Empty && self.head.method.is_idempotent();
+        let to = self.cx.destination(self.sent);
+        let leased = self.unless_client_leaves(upstreams.lease(engine, &to)).await?;
+        let replaceable = leased.reused && self.shape == Shape::Empty && self.sent.method.is_idempotent();
         match self.transfer(leased).await {
             Transfer::Over(ended) => return Ok(ended),
             Transfer::Stale(_) if replaceable => {}
             Transfer::Stale(failure) | Transfer::Failed(failure) => return Err(failure),
         }
-        let fresh = upstreams.lease_fresh(engine, &to).await?;
+        let fresh = self.unless_client_leaves(upstreams.lease_fresh(engine, &to)).await?;
         match self.transfer(fresh).await {
             Transfer::Over(ended) => Ok(ended),
             Transfer::Stale(failure) | Transfer::Failed(failure) => Err(failure),
+        }
+    }
+
+    /// Waits for a connection to upstream for as long as there is somebody to answer.
+    async fn unless_client_leaves(
+        &mut self,
+        leasing: impl Future<Output = Result<Leased, Failure>>,
+    ) -> Result<Leased, Failure> {
+        tokio::select! {
+            biased;
+            leased = leasing => leased,
+            broken = client_gone(&self.cx.engine.timeouts, &mut self.body, &mut self.client) => Err(broken.failure),
         }
     }
 
@@ -183,7 +196,7 @@ impl Exchange<'_, '_> {
     }
 
     async fn over_http1(&mut self, mut connection: Box<Http1Connection>) -> Transfer {
-        let (out, encoding) = forward::request(self.head, self.shape, Leg::Http1);
+        let (out, encoding) = forward::request(self.sent, self.shape, Leg::Http1);
         let form = if out.method == Method::CONNECT { TargetForm::Authority } else { TargetForm::Origin };
         if let Err(error) = connection.writer.put_request(&out, form) {
             return Transfer::Failed(error.into_failure(Side::Client));
@@ -200,7 +213,7 @@ impl Exchange<'_, '_> {
     }
 
     async fn over_http2(&mut self, upstream: &http2::Upstream) -> Transfer {
-        let (out, encoding) = forward::request(self.head, self.shape, Leg::Http2);
+        let (out, encoding) = forward::request(self.sent, self.shape, Leg::Http2);
         let to_come = if encoding == Encoding::None { BodyToCome::No } else { BodyToCome::Yes };
         match upstream.send(&out, None, to_come).await {
             Ok((writer, source)) => self.carry(Writer::Http2(writer), ResponseReader::Http2(source)).await.0,
@@ -218,23 +231,34 @@ impl Exchange<'_, '_> {
         mut to_upstream: Writer<'u>,
         source: ResponseReader<'u>,
     ) -> (Transfer, bool) {
-        let Self { cx, ledger, head, body, client, .. } = self;
+        let Self { cx, ledger, asked, sent, body, client, .. } = self;
+        let timeouts = &cx.engine.timeouts;
         let state = Upload::default();
         let got = {
-            let mut up = pin!(upload(cx, ledger, &state, body, &mut to_upstream));
-            let mut down = pin!(download(cx, ledger, head, source, client));
+            let mut up = pin!(upload(timeouts, ledger, &state, body, &mut to_upstream));
+            let down = Download { cx, ledger, asked, sent, upload: &state };
+            let mut down = pin!(down.run(source, client));
             let got = tokio::select! {
                 biased;
                 broken = &mut up => Err(broken),
                 got = &mut down => got,
             };
-            if matches!(got, Ok(Download::Whole { .. })) && !ledger.is_request_done() {
-                linger(ledger, &state, head, up).await;
+            match got {
+                Ok(whole @ Downloaded::Whole { .. }) => {
+                    // However it ends, the client's connection is closed if the request is not whole by then.
+                    let _ = timeout(LINGER, settled(ledger, &state, up)).await;
+                    Ok(whole)
+                }
+                // What follows the request's body is another protocol, so that has to be whole first.
+                Ok(upgraded @ Downloaded::Upgraded { .. }) => match settled(ledger, &state, up).await {
+                    None => Ok(upgraded),
+                    Some(broken) => Err(broken),
+                },
+                Err(broken) => Err(broken),
             }
-            got
         };
         match got {
-            Ok(Download::Whole { outcome, keep_client, keep_upstream }) => {
+            Ok(Downloaded::Whole { outcome, keep_client, keep_upstream }) => {
                 let done = ledger.is_request_done() && !state.is_refused();
                 if !done {
                     to_upstream.reset(code::CANCEL);
@@ -242,11 +266,11 @@ impl Exchange<'_, '_> {
                 let afterwards = if keep_client && done { Afterwards::KeepAlive } else { Afterwards::Close };
                 (Transfer::Over(Ended { outcome, afterwards }), keep_upstream && done)
             }
-            Ok(Download::Upgraded { from_upstream, to_client, tap }) => {
+            Ok(Downloaded::Upgraded { from_upstream, to_client, tap }) => {
                 let from_client = std::mem::replace(body, BodyReader::Spent);
                 let client = Ends { reader: from_client, writer: to_client };
                 let upstream = Ends { reader: from_upstream, writer: to_upstream };
-                let outcome = relay(&cx.engine.timeouts, ledger, client, upstream, tap).await;
+                let outcome = relay(timeouts, ledger, client, upstream, tap).await;
                 (Transfer::Over(Ended { outcome, afterwards: Afterwards::Close }), false)
             }
             Err(Broken { failure, stale, code }) => {
@@ -257,36 +281,24 @@ impl Exchange<'_, '_> {
     }
 }
 
-/// Lets a client go on that has its response before it sent its whole request. One that was told not to send
-/// (RFC 9110 section 10.1.1) will not.
-async fn linger(
+/// Lets a client go on that has its response before it sent its whole request, until it has, or upstream takes no
+/// more of it. One that was told not to send (RFC 9110 section 10.1.1) will not, and is not waited for. Gives what
+/// broke it off.
+async fn settled(
     ledger: &Ledger,
     state: &Upload,
-    head: &RequestHead,
     mut up: Pin<&mut impl Future<Output = Broken>>,
-) {
-    if head.headers.has_token("expect", "100-continue") && !state.has_begun() {
-        return;
+) -> Option<Broken> {
+    let is_settled = || ledger.is_request_done() || state.is_refused() || state.is_withheld();
+    if is_settled() {
+        return None;
     }
-    let settled = poll_fn(|task| match up.as_mut().poll(task) {
-        Poll::Pending if !ledger.is_request_done() && !state.is_refused() => Poll::Pending,
-        _ => Poll::Ready(()),
-    });
-    // However it ends, the client's connection is closed if the request is not whole by then.
-    let _ = timeout(LINGER, settled).await;
-}
-
-/// Waits for a client that closed its sending half, then gives it up.
-pub(crate) async fn given_up(error: Result<(), WireError>, patience: Duration) -> Broken {
-    match error {
-        Err(error) => Broken::by(Side::Client, error),
-        Ok(()) => {
-            sleep(patience).await;
-            let detail =
-                format!("it had closed its sending half, and no response was whole {patience:?} later");
-            Failure::new(FailureKind::ClientLeft, detail).into()
-        }
-    }
+    poll_fn(|task| match up.as_mut().poll(task) {
+        Poll::Ready(broken) => Poll::Ready(Some(broken)),
+        Poll::Pending if is_settled() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// The status of the error page for a failure.

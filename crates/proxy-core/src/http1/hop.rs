@@ -6,15 +6,6 @@ use http::Version;
 use super::fields::trim_ows;
 use crate::head::{Header, Headers};
 
-/// What becomes of an upgrade the message offers or confirms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Upgrade {
-    /// It passes on: `Upgrade` and the `Connection` option that goes with it stay.
-    Keep,
-    /// It ends here.
-    Drop,
-}
-
 /// Fields that `Connection` cannot take away: without them the message is another one, and naming them there is
 /// how some try to make it so.
 const END_TO_END: [&[u8]; 14] = [
@@ -35,21 +26,23 @@ const END_TO_END: [&[u8]; 14] = [
 ];
 
 /// Takes off the fields meant for this hop: `Connection` and what it names, `Proxy-Connection`, `Keep-Alive`,
-/// `Proxy-Authorization`, `TE` but for `trailers`, and `Upgrade` unless it passes on.
+/// `Proxy-Authorization`, `TE` but for `trailers`, and `Upgrade`.
 ///
-/// Where an upgrade passes on, or `TE: trailers` does, the first `Connection` stays in its place with just those
-/// options, spelt as received. `Content-Length`, `Transfer-Encoding` and `Trailer` stay as they are.
-pub(crate) fn strip_hop_by_hop(headers: &mut Headers, upgrade: Upgrade) {
+/// The options of `Connection` in `passing`, and that of a `TE: trailers`, pass on: the first `Connection` stays in
+/// its place with just those, spelt as received, and `upgrade` keeps the `Upgrade` it belongs to. `Content-Length`,
+/// `Transfer-Encoding` and `Trailer` stay as they are.
+pub(crate) fn strip_hop_by_hop(headers: &mut Headers, passing: &[&str]) {
     let options: Vec<Bytes> = members(headers, "connection").collect();
     let has = |name: &[u8]| options.iter().any(|option| option.eq_ignore_ascii_case(name));
-    let upgrades = upgrade == Upgrade::Keep && has(b"upgrade") && headers.contains("upgrade");
+    let upgrades = passing.contains(&"upgrade") && has(b"upgrade") && headers.contains("upgrade");
     let mut te = members(headers, "te").find(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     let kept: Vec<&[u8]> = options
         .iter()
         .map(|option| &option[..])
-        .filter(|option| {
-            (upgrades && option.eq_ignore_ascii_case(b"upgrade"))
-                || (te.is_some() && option.eq_ignore_ascii_case(b"te"))
+        .filter(|option| match () {
+            () if option.eq_ignore_ascii_case(b"upgrade") => upgrades,
+            () if option.eq_ignore_ascii_case(b"te") => te.is_some(),
+            () => passing.iter().any(|passing| option.eq_ignore_ascii_case(passing.as_bytes())),
         })
         .collect();
     let mut connection = (!kept.is_empty()).then(|| Bytes::from(kept.join(&b", "[..])));

@@ -24,7 +24,7 @@ pub(crate) use decode::Decoder;
 pub(crate) use encode::TargetForm;
 pub(crate) use error::HeadError;
 pub(crate) use framing::{Encoding, Framing, request_framing, response_framing};
-pub(crate) use hop::{Upgrade, keeps_alive, put_host_right, strip_hop_by_hop};
+pub(crate) use hop::{keeps_alive, put_host_right, strip_hop_by_hop};
 pub(crate) use parse::Defaults;
 pub(crate) use reader::{HeadLimits, Reader};
 pub(crate) use writer::Writer;

@@ -1,6 +1,9 @@
 //! The client-facing leg: the server's role.
 
-use std::future::{pending, poll_fn};
+use std::{
+    future::{pending, poll_fn},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, server};
@@ -24,6 +27,7 @@ pub(crate) struct Downstream {
     connection: server::Connection<BoxedIo, Bytes>,
     scheme: Scheme,
     limits: SectionLimits,
+    patience: Duration,
     is_over: bool,
 }
 
@@ -85,7 +89,8 @@ impl Downstream {
             builder.enable_connect_protocol();
         }
         let connection = builder.handshake(io).await.map_err(wire_error)?;
-        Ok(Self { connection, scheme, limits: settings.section_limits(), is_over: false })
+        let (limits, patience) = (settings.section_limits(), settings.patience);
+        Ok(Self { connection, scheme, limits, patience, is_over: false })
     }
 
     /// Waits for the next request, and moves every stream of the connection while it waits.
@@ -156,7 +161,7 @@ impl Downstream {
             head_bytes: bytes,
             protocol,
             body: BodyReader::new(body, self.limits),
-            responder: Responder { stream: respond, answered: false },
+            responder: Responder { stream: respond, answered: false, patience: self.patience },
         })
     }
 }
@@ -177,6 +182,7 @@ fn refuse(respond: &mut server::SendResponse<Bytes>, error: &WireError) {
 pub(crate) struct Responder {
     stream: server::SendResponse<Bytes>,
     answered: bool,
+    patience: Duration,
 }
 
 impl Responder {
@@ -211,7 +217,7 @@ impl Responder {
         }
         let stream = self.stream.send_response(response, body == BodyToCome::No).map_err(wire_error)?;
         self.answered = true;
-        Ok(Writer::new(stream, body))
+        Ok(Writer::new(stream, body, self.patience))
     }
 
     /// Resets the stream with this code, both directions.

@@ -10,7 +10,7 @@ use http::{
 
 use crate::{
     head::{Header, Headers},
-    http1::{Upgrade, strip_hop_by_hop},
+    http1::strip_hop_by_hop,
     wire::{WireError, WireErrorKind},
 };
 
@@ -103,7 +103,7 @@ pub(super) fn to_write(headers: &Headers, host: Host) -> Result<HeaderMap, WireE
 fn without_nominated(headers: &Headers) -> Cow<'_, Headers> {
     let mut headers = Cow::Borrowed(headers);
     if headers.contains(CONNECTION.as_str()) {
-        strip_hop_by_hop(headers.to_mut(), Upgrade::Drop);
+        strip_hop_by_hop(headers.to_mut(), &[]);
     }
     headers
 }

@@ -1,7 +1,9 @@
 //! What a leg tells its peer, and what it holds in memory.
 
+use std::time::Duration;
+
 use super::fields::SectionLimits;
-use crate::limits::Limits;
+use crate::limits::{Limits, Timeouts};
 
 /// The least an HTTP/2 window is worth announcing: the protocol's default (RFC 9113 section 6.9.2).
 const MIN_WINDOW_BYTES: usize = 65_535;
@@ -43,22 +45,29 @@ pub(crate) struct Settings {
     /// Whether clients may ask for extended CONNECT (RFC 8441). A client that sees it opens WebSockets on this
     /// connection and does not fall back, so it must be true only when upstream has it too.
     pub(crate) extended_connect: bool,
+    /// How long a peer may leave its window shut on bytes to be written to it.
+    pub(crate) patience: Duration,
 }
 
 impl Settings {
     /// The settings towards clients.
-    pub(crate) fn client_facing(limits: &Limits) -> Self {
+    pub(crate) fn client_facing(limits: &Limits, timeouts: &Timeouts) -> Self {
         let stream = window(limits.body_buffer_bytes, CLIENT_STREAM_WINDOW_IN_BUFFERS);
-        Self::new(limits, stream, CLIENT_STREAMS_IN_CONNECTION_WINDOW)
+        Self::new(limits, timeouts, stream, CLIENT_STREAMS_IN_CONNECTION_WINDOW)
     }
 
     /// The settings towards upstream.
-    pub(crate) fn upstream_facing(limits: &Limits) -> Self {
+    pub(crate) fn upstream_facing(limits: &Limits, timeouts: &Timeouts) -> Self {
         let stream = window(limits.body_buffer_bytes, UPSTREAM_STREAM_WINDOW_IN_BUFFERS);
-        Self::new(limits, stream, UPSTREAM_STREAMS_IN_CONNECTION_WINDOW)
+        Self::new(limits, timeouts, stream, UPSTREAM_STREAMS_IN_CONNECTION_WINDOW)
     }
 
-    fn new(limits: &Limits, stream_window_bytes: u32, streams_in_connection: usize) -> Self {
+    fn new(
+        limits: &Limits,
+        timeouts: &Timeouts,
+        stream_window_bytes: u32,
+        streams_in_connection: usize,
+    ) -> Self {
         Self {
             max_head_bytes: limits.max_head_bytes,
             max_header_count: limits.max_header_count,
@@ -68,6 +77,7 @@ impl Settings {
             send_buffer_bytes: limits.body_buffer_bytes.max(1),
             max_pending_resets: MAX_PENDING_RESETS,
             extended_connect: false,
+            patience: timeouts.idle_body,
         }
     }
 
@@ -100,9 +110,9 @@ mod tests {
             (usize::MAX, (i32::MAX as u32, i32::MAX as u32), (i32::MAX as u32, i32::MAX as u32)),
         ] {
             let limits = Limits { body_buffer_bytes: buffer, ..Limits::default() };
-            let settings = Settings::client_facing(&limits);
+            let settings = Settings::client_facing(&limits, &Timeouts::default());
             assert_eq!((settings.stream_window_bytes, settings.connection_window_bytes), client);
-            let settings = Settings::upstream_facing(&limits);
+            let settings = Settings::upstream_facing(&limits, &Timeouts::default());
             assert_eq!((settings.stream_window_bytes, settings.connection_window_bytes), upstream);
         }
     }

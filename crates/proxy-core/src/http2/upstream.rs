@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ use crate::{
 pub(crate) struct Upstream {
     sender: client::SendRequest<Bytes>,
     limits: SectionLimits,
+    patience: Duration,
     /// For the one ping that tells when upstream's settings are here; gone once it was answered.
     settling: Arc<Mutex<Option<Settling>>>,
 }
@@ -69,7 +71,8 @@ impl Upstream {
             .map_err(wire_error)?;
         let settling = connection.ping_pong().map(|pings| Settling { pings, asked: false });
         let settling = Arc::new(Mutex::new(settling));
-        let upstream = Self { sender, limits: settings.section_limits(), settling };
+        let upstream =
+            Self { sender, limits: settings.section_limits(), patience: settings.patience, settling };
         Ok((upstream, Driver(connection)))
     }
 
@@ -97,7 +100,7 @@ impl Upstream {
         // Now it waits for room. If that fails the stream itself says why: after a GOAWAY it may yet be served.
         let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
         let reader = ResponseReader { state: State::Waiting(response), limits: self.limits, head_bytes: 0 };
-        Ok((Writer::new(stream, body), reader))
+        Ok((Writer::new(stream, body, self.patience), reader))
     }
 
     /// Tells whether upstream's settings, as far as they are here, allow extended CONNECT (RFC 8441 section 3).

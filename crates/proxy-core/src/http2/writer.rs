@@ -3,10 +3,12 @@
 use std::{
     future::poll_fn,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
+use tokio::time::timeout;
 
 use super::{
     fault::{reset_error, wire_error},
@@ -35,11 +37,13 @@ pub(crate) enum BodyToCome {
 pub(crate) struct Writer {
     stream: SendStream<Bytes>,
     ended: bool,
+    patience: Duration,
 }
 
 impl Writer {
-    pub(super) fn new(stream: SendStream<Bytes>, body: BodyToCome) -> Self {
-        Self { stream, ended: body == BodyToCome::No }
+    /// `patience` is how long the peer may leave its window shut.
+    pub(super) fn new(stream: SendStream<Bytes>, body: BodyToCome, patience: Duration) -> Self {
+        Self { stream, ended: body == BodyToCome::No, patience }
     }
 
     /// Hands bytes over, split as the windows allow, and waits until the last of them is in the send buffer.
@@ -48,7 +52,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// The peer's reset with its code, or the connection's end. A server that has answered in full and wants no
+    /// The peer's reset with its code, the connection's end, or a window that stays shut for too long. A server that has answered in full and wants no
     /// more of the request resets with NO_ERROR (RFC 9113 section 8.1): its response can still be read.
     pub(crate) async fn data(&mut self, mut data: Bytes) -> Result<(), WireError> {
         while !data.is_empty() {
@@ -99,10 +103,15 @@ impl Writer {
 
     /// Waits until some of `wanted` bytes may be handed over, and says how many.
     async fn room_for(&mut self, wanted: usize) -> Result<usize, WireError> {
-        match Reservation::new(&mut self.stream, wanted).granted().await {
-            Some(Ok(room)) => Ok(room),
-            Some(Err(error)) => Err(self.why(error)),
-            None => Err(self.why_closed()),
+        let granted = Reservation::new(&mut self.stream, wanted).granted();
+        match timeout(self.patience, granted).await {
+            Ok(Some(Ok(room))) => Ok(room),
+            Ok(Some(Err(error))) => Err(self.why(error)),
+            Ok(None) => Err(self.why_closed()),
+            Err(_elapsed) => {
+                let detail = format!("the peer took nothing for {:?}", self.patience);
+                Err(WireError::new(WireErrorKind::Timeout, detail))
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 
 mod bodies;
 mod curl;
+mod edited;
+mod endings;
 mod heads;
 mod hostile;
 mod http2;

@@ -4,9 +4,9 @@ use http::Version;
 
 use super::*;
 
-fn stripped(fields: &[(&'static str, &'static str)], upgrade: Upgrade) -> Vec<String> {
+fn stripped(fields: &[(&'static str, &'static str)], passing: &[&str]) -> Vec<String> {
     let mut fields = headers(fields);
-    strip_hop_by_hop(&mut fields, upgrade);
+    strip_hop_by_hop(&mut fields, passing);
     shown(&fields)
 }
 
@@ -25,7 +25,7 @@ fn connection_and_what_it_names_stay_behind() {
         ("Y", "3"),
         ("Z", "4"),
     ];
-    assert_eq!(stripped(&fields, Upgrade::Drop), ["Host: a", "Accept: */*", "Z: 4"]);
+    assert_eq!(stripped(&fields, &[]), ["Host: a", "Accept: */*", "Z: 4"]);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn connection_cannot_take_end_to_end_fields_away() {
         ("Trailer", "X"),
     ];
     let kept: Vec<String> = fields[1..].iter().map(|(name, value)| format!("{name}: {value}")).collect();
-    assert_eq!(stripped(&fields, Upgrade::Drop), kept);
+    assert_eq!(stripped(&fields, &[]), kept);
 }
 
 #[test]
@@ -56,12 +56,12 @@ fn te_passes_on_for_trailers_only() {
         ("gzip;q=0.5", vec!["A: 1"]),
         ("", vec!["A: 1"]),
     ] {
-        assert_eq!(stripped(&[("Te", te), ("A", "1")], Upgrade::Drop), kept, "{te}");
+        assert_eq!(stripped(&[("Te", te), ("A", "1")], &[]), kept, "{te}");
     }
     let named = [("connection", "Keep-Alive, TE"), ("TE", "trailers, deflate"), ("A", "1")];
-    assert_eq!(stripped(&named, Upgrade::Drop), ["connection: TE", "TE: trailers", "A: 1"]);
+    assert_eq!(stripped(&named, &[]), ["connection: TE", "TE: trailers", "A: 1"]);
     let unused = [("Connection", "TE"), ("TE", "deflate")];
-    assert!(stripped(&unused, Upgrade::Drop).is_empty());
+    assert!(stripped(&unused, &[]).is_empty());
 }
 
 #[test]
@@ -75,12 +75,20 @@ fn an_upgrade_passes_on_in_its_place_and_spelling() {
         ("Sec-WebSocket-Key", "k"),
     ];
     assert_eq!(
-        stripped(&fields, Upgrade::Keep),
+        stripped(&fields, &["upgrade"]),
         ["Host: a", "CONNECTION: upgrade, Upgrade", "Upgrade: WebSocket", "Sec-WebSocket-Key: k"]
     );
-    assert_eq!(stripped(&fields, Upgrade::Drop), ["Host: a", "Sec-WebSocket-Key: k"]);
-    assert!(stripped(&[("Upgrade", "h2c")], Upgrade::Keep).is_empty(), "not an option of the connection");
-    assert!(stripped(&[("Connection", "upgrade")], Upgrade::Keep).is_empty(), "nothing to upgrade to");
+    assert_eq!(stripped(&fields, &[]), ["Host: a", "Sec-WebSocket-Key: k"]);
+    assert!(stripped(&[("Upgrade", "h2c")], &["upgrade"]).is_empty(), "not an option of the connection");
+    assert!(stripped(&[("Connection", "upgrade")], &["upgrade"]).is_empty(), "nothing to upgrade to");
+}
+
+#[test]
+fn options_that_hold_for_the_next_hop_stay() {
+    let fields = [("Connection", "x, Keep-Alive"), ("X", "1"), ("A", "2"), ("connection", "close")];
+    assert_eq!(stripped(&fields, &["keep-alive"]), ["Connection: Keep-Alive", "A: 2"]);
+    assert_eq!(stripped(&fields, &["close"]), ["Connection: close", "A: 2"]);
+    assert_eq!(stripped(&[("connection", "x")], &["close"]), Vec::<String>::new());
 }
 
 #[test]

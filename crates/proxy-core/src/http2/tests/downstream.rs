@@ -58,7 +58,8 @@ async fn data(response: Response<RecvStream>) -> Result<(Vec<u8>, Option<HeaderM
 
 #[tokio::test(start_paused = true)]
 async fn a_request_head_is_read_as_it_was_sent() {
-    let (mut sender, mut arrivals) = client(Settings::client_facing(&Limits::default())).await;
+    let (mut sender, mut arrivals) =
+        client(Settings::client_facing(&Limits::default(), &Timeouts::default())).await;
     let target = "/a//b/../c%2F%zz;p=\"é?q=[x]{y}|^`&&=é";
     let request = Request::get("https://Example.com:443/")
         .header("cookie", "a=1")

@@ -16,7 +16,7 @@ use tokio::{io::DuplexStream, sync::mpsc, time::timeout};
 use super::{BodyReader, Downstream, DownstreamError, Incoming, Settings};
 use crate::{
     head::{Header, Headers, RequestHead, ResponseHead, Scheme},
-    limits::Limits,
+    limits::{Limits, Timeouts},
     wire::{Piece, WireError},
 };
 
@@ -39,7 +39,7 @@ async fn never<F: Future>(future: F) {
 /// Settings with the least windows, 65,535 bytes both.
 fn tight() -> Settings {
     let limits = Limits { body_buffer_bytes: 8 * 1024, ..Limits::default() };
-    let mut settings = Settings::client_facing(&limits);
+    let mut settings = Settings::client_facing(&limits, &Timeouts::default());
     settings.connection_window_bytes = 2 * settings.stream_window_bytes;
     settings
 }

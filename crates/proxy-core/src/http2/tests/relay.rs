@@ -112,10 +112,10 @@ async fn chain() -> (client::SendRequest<Bytes>, mpsc::UnboundedReceiver<Result<
             tokio::spawn(serve_request(request, respond));
         }
     });
-    let settings = Settings::upstream_facing(&limits);
+    let settings = Settings::upstream_facing(&limits, &Timeouts::default());
     let (upstream, driver) = soon(Upstream::connect(Box::new(upstream_io), &settings)).await.unwrap();
     tokio::spawn(driver);
-    let mut arrivals = serve(downstream_io, Settings::client_facing(&limits));
+    let mut arrivals = serve(downstream_io, Settings::client_facing(&limits, &Timeouts::default()));
     let (sender, ends) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(Ok(incoming)) = arrivals.recv().await {

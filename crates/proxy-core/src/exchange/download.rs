@@ -1,0 +1,269 @@
+//! The other half of an exchange: the response down.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use http::{Method, StatusCode, Version};
+use tokio::time::timeout;
+
+use super::{
+    broken::Broken,
+    forward::{self, Persistence},
+    intercept::{self, Ruling},
+    ledger::Ledger,
+    local,
+    patience::within,
+    relay::Tap,
+    upload::Upload,
+};
+use crate::{
+    connection::Client,
+    event::{Outcome, ResponseSource},
+    failure::{Failure, FailureKind, Side},
+    head::{Headers, RequestHead, ResponseHead},
+    http2::SendError,
+    leg::{BodyReader, Responder, ResponseReader, Writer, code, unsendable},
+    websocket,
+    wire::{Piece, WireError, WireErrorKind},
+};
+
+/// What a response answers.
+#[derive(Clone, Copy)]
+pub(super) struct Download<'x> {
+    pub(super) cx: &'x Client,
+    pub(super) ledger: &'x Ledger,
+    /// The request as the client sent it.
+    pub(super) asked: &'x RequestHead,
+    /// The request as upstream got it.
+    pub(super) sent: &'x RequestHead,
+    pub(super) upload: &'x Upload,
+}
+
+/// What came down.
+pub(super) enum Downloaded<'u, 'c> {
+    /// A whole response.
+    Whole { outcome: Outcome, keep_client: bool, keep_upstream: bool },
+    /// A response that switched protocols; the stream goes on both ways.
+    Upgraded { from_upstream: BodyReader<'u>, to_client: Writer<'c>, tap: Tap },
+}
+
+impl<'x> Download<'x> {
+    /// Carries the response down. The error says whether upstream closed before anything of a response came.
+    ///
+    /// `client` is taken when the final head is put: from then on an error page is too late.
+    pub(super) async fn run<'u, 'c>(
+        self,
+        mut source: ResponseReader<'u>,
+        client: &mut Option<Responder<'c>>,
+    ) -> Result<Downloaded<'u, 'c>, Broken> {
+        let Self { cx, ledger, asked, sent, .. } = self;
+        let (received, bytes) = self.final_head(&mut source, client).await?;
+        let received = Arc::new(received);
+        ledger.response(&received, bytes, ResponseSource::Upstream);
+        if received.status == StatusCode::SWITCHING_PROTOCOLS && !forward::is_upgrade(sent) {
+            return Err(Broken::by(
+                Side::Upstream,
+                unsendable("it switched protocols, and nobody asked for it"),
+            ));
+        }
+        let exchange = ledger.exchange();
+        let head = match intercept::response(&cx.engine.interceptors, exchange, sent, &received).await {
+            Ruling::Pass(head) => head,
+            Ruling::Answer(answer) => {
+                let Some(client) = client.take() else { return Err(answered_already().into()) };
+                let outcome = local::give(ledger, asked, client, answer, true).await;
+                return Ok(Downloaded::Whole { outcome, keep_client: false, keep_upstream: false });
+            }
+            Ruling::Refuse(failure) => return Err(failure.into()),
+            Ruling::Abort(failure) => {
+                if let Some(mut client) = client.take() {
+                    client.reset(code::CANCEL);
+                }
+                return Err(failure.into());
+            }
+        };
+        self.pass(source, &received, &head, client).await
+    }
+
+    /// Puts the head and carries what follows it. Where that ends is said by what was received, whatever was made
+    /// of the head since.
+    async fn pass<'u, 'c>(
+        self,
+        source: ResponseReader<'u>,
+        received: &ResponseHead,
+        head: &ResponseHead,
+        client: &mut Option<Responder<'c>>,
+    ) -> Result<Downloaded<'u, 'c>, Broken> {
+        let Self { ledger, asked, sent, .. } = self;
+        let by_upstream = |error| Broken::by(Side::Upstream, error);
+        let (mut body, shape) = source.body(sent, received).map_err(by_upstream)?;
+        let out = forward::response(asked, head, shape, self.persistence(received));
+        let Some(responder) = client.take() else { return Err(answered_already().into()) };
+        let mut writer = match responder.head(&out.head, out.encoding) {
+            Ok(writer) => writer,
+            Err(refused) => {
+                let (responder, error) = *refused;
+                *client = Some(responder);
+                return Err(by_upstream(error));
+            }
+        };
+        if let Some(tap) = self.upgrade(head) {
+            writer.flush().await.map_err(|error| Broken::by(Side::Client, error))?;
+            return Ok(Downloaded::Upgraded { from_upstream: body.into_raw(), to_client: writer, tap });
+        }
+        if out.drops_body || received.status == StatusCode::SWITCHING_PROTOCOLS {
+            body = BodyReader::Spent;
+        }
+        let keep_upstream =
+            !matches!(body, BodyReader::Spent) && forward::upstream_keeps_alive(received, shape);
+        match carry_down(self.cx, ledger, body, &mut writer).await {
+            Ok(()) => {
+                Ok(Downloaded::Whole { outcome: Outcome::Response, keep_client: !out.close, keep_upstream })
+            }
+            Err((side, error)) => {
+                let broken = Broken::by(side, error);
+                writer.reset(broken.code);
+                Err(broken)
+            }
+        }
+    }
+
+    /// What the client is told of its connection's future.
+    fn persistence(self, received: &ResponseHead) -> Persistence {
+        // Inside a tunnel the client's connection stands for the one to its origin.
+        let closed_with_upstream =
+            self.cx.is_tunnelled() && received.headers.has_token("connection", "close");
+        let closes = closed_with_upstream || self.cx.is_draining() || self.upload.is_withheld();
+        let keeps = !closes && forward::client_keeps_alive(self.asked);
+        if keeps { Persistence::KeepAlive } else { Persistence::Close }
+    }
+
+    /// Reads heads until the final one, handing interim ones on.
+    async fn final_head(
+        self,
+        source: &mut ResponseReader<'_>,
+        client: &mut Option<Responder<'_>>,
+    ) -> Result<(ResponseHead, u64), Broken> {
+        let mut interim = 0;
+        let mut may_send = !self.asked.headers.has_token("expect", "100-continue");
+        loop {
+            let (head, bytes) = match self.await_head(source, client).await {
+                Ok(read) => read,
+                Err(broken) => return Err(Broken { stale: broken.stale && interim == 0, ..broken }),
+            };
+            let status = head.status;
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                if !may_send && !self.upload.has_begun() {
+                    self.upload.withhold();
+                }
+                return Ok((head, bytes));
+            }
+            may_send |= status == StatusCode::CONTINUE;
+            interim += 1;
+            if interim > self.cx.engine.limits.max_informational {
+                let detail = format!("upstream sent more than {} interim responses", interim - 1);
+                return Err(Failure::new(FailureKind::Limit, detail).into());
+            }
+            self.ledger.informational(&head);
+            // HTTP/1.0 knows no interim responses (RFC 9110 section 15.2).
+            if let Some(client) = client.as_mut()
+                && self.asked.version != Version::HTTP_10
+            {
+                let out = forward::informational(&head);
+                client.informational(&out).await.map_err(|error| Broken::by(Side::Client, error))?;
+            }
+        }
+    }
+
+    /// Waits for a head: as long as the request's body goes on, and then as long as the time-out allows.
+    async fn await_head(
+        self,
+        source: &mut ResponseReader<'_>,
+        client: &mut Option<Responder<'_>>,
+    ) -> Result<(ResponseHead, u64), Broken> {
+        let patience = self.cx.engine.timeouts.response_head;
+        let gone = async {
+            match client.as_mut() {
+                Some(client) => client.gone().await,
+                None => std::future::pending().await,
+            }
+        };
+        let head = async {
+            loop {
+                let was_done = self.ledger.is_request_done();
+                match timeout(patience, source.head()).await {
+                    Ok(head) => return head,
+                    Err(_) if !was_done => {}
+                    Err(_) => {
+                        let detail = format!("no response within {patience:?}");
+                        let error = WireError::new(WireErrorKind::Timeout, detail);
+                        return Err(SendError { error, may_retry: false });
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            head = head => head.map_err(|SendError { error, may_retry }| {
+                Broken { stale: may_retry, ..Broken::by(Side::Upstream, error) }
+            }),
+            error = gone => Err(Broken::by(Side::Client, error)),
+        }
+    }
+
+    /// How to follow the stream after this response, if it switches protocols.
+    fn upgrade(self, head: &ResponseHead) -> Option<Tap> {
+        if self.sent.method == Method::CONNECT && head.status.is_success() {
+            return Some(Tap::Bytes);
+        }
+        if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return None;
+        }
+        if !forward::is_websocket(self.sent) {
+            return Some(Tap::Bytes);
+        }
+        let negotiated = websocket::negotiated(&head.headers);
+        Some(Tap::messages(negotiated, self.cx.engine.limits.max_recorded_message_bytes))
+    }
+}
+
+fn answered_already() -> Failure {
+    Failure::new(FailureKind::ClientLeft, "it was answered already")
+}
+
+async fn carry_down(
+    cx: &Client,
+    ledger: &Ledger,
+    mut body: BodyReader<'_>,
+    client: &mut Writer<'_>,
+) -> Result<(), (Side, WireError)> {
+    let to_client = |error| (Side::Client, error);
+    let timeouts = &cx.engine.timeouts;
+    let mut trailers: Option<Headers> = None;
+    // As on the way up: the head leaves with the first piece when that is there already.
+    let mut first = body.piece().now_or_never();
+    if first.is_none() {
+        client.flush().await.map_err(to_client)?;
+    }
+    loop {
+        ledger.ready().await;
+        let piece = match first.take() {
+            Some(piece) => piece,
+            None => tokio::select! {
+                piece = within(timeouts, ledger, body.piece()) => piece,
+                error = client.gone() => return Err((Side::Client, error)),
+            },
+        };
+        match piece.map_err(|error| (Side::Upstream, error))? {
+            Some(Piece::Data(data)) => {
+                ledger.response_piece(&data);
+                client.data(data).await.map_err(to_client)?;
+            }
+            Some(Piece::Trailers(fields)) => {
+                ledger.response_trailers(&fields);
+                trailers = Some(fields);
+            }
+            None => break,
+        }
+    }
+    client.end(trailers.as_ref()).await.map_err(to_client)
+}

@@ -1,0 +1,103 @@
+//! One half of an exchange: the request's body up, and a watch on the client.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use futures_util::FutureExt;
+
+use super::{
+    broken::Broken,
+    ledger::Ledger,
+    patience::{client_left, within},
+};
+use crate::{
+    failure::Side,
+    leg::{BodyReader, Writer},
+    limits::Timeouts,
+    wire::{Piece, WireError},
+};
+
+/// How the request's body stands.
+#[derive(Default)]
+pub(super) struct Upload {
+    begun: AtomicBool,
+    refused: AtomicBool,
+    withheld: AtomicBool,
+}
+
+impl Upload {
+    /// Whether a piece of it came.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Relaxed)
+    }
+
+    /// Whether upstream takes no more of it.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Relaxed)
+    }
+
+    /// Notes that the client will hardly send it: it asked first, and was not told to go on.
+    pub(super) fn withhold(&self) {
+        self.withheld.store(true, Relaxed);
+    }
+
+    /// Whether [`withhold`](Self::withhold) was noted.
+    pub(super) fn is_withheld(&self) -> bool {
+        self.withheld.load(Relaxed)
+    }
+}
+
+/// Carries the request's body to upstream, then watches the client. Resolves only when the client failed.
+///
+/// An upstream that takes no more may still answer, so that is not this half's failure.
+pub(super) async fn upload(
+    timeouts: &Timeouts,
+    ledger: &Ledger,
+    state: &Upload,
+    body: &mut BodyReader<'_>,
+    upstream: &mut Writer<'_>,
+) -> Broken {
+    match carry_up(timeouts, ledger, state, body, upstream).await {
+        Ok(()) => {}
+        Err((Side::Client, error)) => return Broken::by(Side::Client, error),
+        Err(_) => state.refused.store(true, Relaxed),
+    }
+    client_left(timeouts, body).await
+}
+
+async fn carry_up(
+    timeouts: &Timeouts,
+    ledger: &Ledger,
+    state: &Upload,
+    body: &mut BodyReader<'_>,
+    upstream: &mut Writer<'_>,
+) -> Result<(), (Side, WireError)> {
+    let to_upstream = |error| (Side::Upstream, error);
+    let mut trailers = None;
+    // The head leaves with the first piece when that is there already, else by itself.
+    let mut first = body.piece().now_or_never();
+    if first.is_none() {
+        upstream.flush().await.map_err(to_upstream)?;
+    }
+    loop {
+        ledger.ready().await;
+        let piece = match first.take() {
+            Some(piece) => piece,
+            None => within(timeouts, ledger, body.piece()).await,
+        };
+        match piece.map_err(|error| (Side::Client, error))? {
+            Some(Piece::Data(data)) => {
+                state.begun.store(true, Relaxed);
+                ledger.request_piece(&data);
+                upstream.data(data).await.map_err(to_upstream)?;
+            }
+            Some(Piece::Trailers(fields)) => {
+                ledger.request_trailers(&fields);
+                trailers = Some(fields);
+            }
+            None => break,
+        }
+    }
+    upstream.end(trailers.as_ref()).await.map_err(to_upstream)?;
+    ledger.request_done();
+    Ok(())
+}
