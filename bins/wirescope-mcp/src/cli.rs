@@ -4,9 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use mcp_tools::{Config, HostPattern};
-
-use crate::state;
+use mcp_tools::{Config, HostPattern, StateDir};
 
 /// The MCP server of wirescope: an intercepting HTTP(S) proxy for agents, over standard input and output.
 #[derive(Debug, Parser)]
@@ -55,13 +53,14 @@ pub(crate) enum Command {
 impl Cli {
     /// The configuration these flags describe.
     pub(crate) fn into_config(self) -> anyhow::Result<Config> {
-        let state_dir = match self.state_dir {
-            Some(directory) => directory,
-            None => {
-                state::default_directory().context("failed to find a state directory; give --state-dir")?
+        let state = match self.state_dir {
+            Some(directory) => {
+                StateDir::new(std::path::absolute(directory).context("failed to use --state-dir")?)
             }
+            None => StateDir::of_user(|name| std::env::var_os(name))
+                .context("failed to find a state directory; give --state-dir")?,
         };
-        let mut config = Config::new(std::path::absolute(state_dir).context("failed to use --state-dir")?);
+        let mut config = Config::new(state);
         if let Some(store) = self.store {
             config.store_dir = std::path::absolute(store).context("failed to use --store")?;
         }

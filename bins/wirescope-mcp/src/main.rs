@@ -6,7 +6,6 @@
 mod at_end;
 mod cli;
 mod logging;
-mod state;
 
 use std::{io::Write as _, process::ExitCode};
 

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
+use client_setup::StateDir;
 use proxy_core::HostPattern;
 
 /// How the server runs.
@@ -9,7 +10,7 @@ use proxy_core::HostPattern;
 #[non_exhaustive]
 pub struct Config {
     /// Where the CA, the files for clients and exported HAR files live.
-    pub state_dir: PathBuf,
+    pub state: StateDir,
     /// The store recorded into when a tool names no other.
     pub store_dir: PathBuf,
     /// Directories (and what is below them) that file arguments may name; the state and store directories are
@@ -30,13 +31,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// Everything in `state_dir`, loopback, a port of the system's choice, answers of 16 KiB.
+    /// Everything in `state`, loopback, a port of the system's choice, answers of 16 KiB.
     #[must_use]
-    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        let state_dir = state_dir.into();
+    pub fn new(state: StateDir) -> Self {
         Self {
-            store_dir: state_dir.join("store"),
-            state_dir,
+            store_dir: state.store(),
+            state,
             allowed_dirs: Vec::new(),
             listen: IpAddr::from([127, 0, 0, 1]),
             port: 0,

@@ -30,6 +30,7 @@ mod toolbox;
 mod tools;
 mod view;
 
+pub use client_setup::StateDir;
 pub use config::Config;
 pub use proxy_core::HostPattern;
 pub use server::{Server, tools_markdown};

@@ -26,11 +26,11 @@ pub(crate) fn output(schema: &Map<String, Value>) -> Map<String, Value> {
     plain(schema)
 }
 
-/// An output schema for the wire: without descriptions, and loose enough to hold the error object too, because
+/// An output schema for the wire: without descriptions and bounds, and loose enough to hold the error object too, because
 /// clients check `structuredContent` against it whether the call failed or not.
 pub(crate) fn output_on_the_wire(schema: &Map<String, Value>) -> Map<String, Value> {
     let mut value = Value::Object(schema.clone());
-    strip(&mut value, &["description", "default"]);
+    strip(&mut value, &["description", "default", "minimum", "maximum", "maxItems", "minItems"]);
     let Value::Object(mut schema) = value else { return Map::new() };
     schema.insert("required".to_owned(), json!(["status"]));
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {

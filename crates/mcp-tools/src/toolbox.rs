@@ -84,12 +84,9 @@ pub(crate) struct Start {
 impl Toolbox {
     pub(crate) fn new(config: Config) -> Self {
         let mut allowed = config.allowed_dirs.clone();
-        allowed.extend([config.state_dir.clone(), config.store_dir.clone()]);
+        allowed.extend([config.state.path().to_owned(), config.store_dir.clone()]);
         let shared = Shared {
-            files: Confinement::new(
-                &allowed,
-                &[config.state_dir.join("ca"), config.state_dir.join("client")],
-            ),
+            files: Confinement::new(&allowed, &[config.state.ca(), config.state.clients()]),
             config,
             lifecycle: tokio::sync::Mutex::default(),
             state: Mutex::default(),
@@ -138,7 +135,7 @@ impl Toolbox {
 
     /// Where `proxy_export_har` writes by default.
     pub(crate) fn exports_dir(&self) -> PathBuf {
-        self.shared.config.state_dir.join("exports")
+        self.shared.config.state.path().join("exports")
     }
 
     /// The running proxy, if it runs.
@@ -218,7 +215,7 @@ impl Toolbox {
         if let Some(ca) = self.state().ca.clone() {
             return Ok(ca);
         }
-        let directory = self.shared.config.state_dir.join("ca");
+        let directory = self.shared.config.state.ca();
         let ca = blocking(move || {
             CertificateAuthority::load_or_create(directory)
                 .map_err(|error| ToolError::new("ca_unusable", format!("failed to {}", chain(&error))))
@@ -234,7 +231,7 @@ impl Toolbox {
 
     /// The CA's PEM file.
     pub(crate) fn ca_path(&self) -> PathBuf {
-        self.shared.config.state_dir.join("ca").join("ca.pem")
+        self.shared.config.state.ca().join("ca.pem")
     }
 
     /// Starts the proxy and records into a new session. When it fails nothing is left: no listener, no session.

@@ -37,7 +37,7 @@ async fn a_capture_stays_readable_when_the_server_records_elsewhere() {
     let capture = call!(bench, start_live_capture, json!({}))["capture_id"].clone();
     bench.feed(1, Fed::get("/first"));
     bench.toolbox.proxy_stop().await.map(drop).unwrap();
-    let elsewhere = bench.toolbox.config().state_dir.join("elsewhere");
+    let elsewhere = bench.toolbox.config().state.path().join("elsewhere");
     call!(bench, proxy_start, json!({"storage_dir": elsewhere}));
     bench.feed(2, Fed::get("/elsewhere"));
     let read = call!(bench, read_live_capture, json!({"capture_id": capture}));

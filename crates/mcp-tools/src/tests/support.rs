@@ -11,7 +11,7 @@ use proxy_core::{
 };
 use serde_json::{Value, json};
 
-use crate::{Config, arguments, catalogue::Catalogue, toolbox::Toolbox};
+use crate::{Config, StateDir, arguments, catalogue::Catalogue, toolbox::Toolbox};
 
 /// A toolbox whose proxy runs, in a directory that goes away with it.
 pub(crate) struct Bench {
@@ -26,7 +26,7 @@ impl Bench {
 
     pub(crate) async fn starting(arguments: Value) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let bench = Self { toolbox: Toolbox::new(Config::new(state.path())), _state: state };
+        let bench = Self { toolbox: Toolbox::new(Config::new(StateDir::new(state.path()))), _state: state };
         let params = params("proxy_start", arguments);
         bench.toolbox.proxy_start(params).await.map(drop).unwrap();
         bench

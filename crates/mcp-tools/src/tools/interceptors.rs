@@ -269,7 +269,7 @@ impl Toolbox {
         let running = self.must_run()?;
         let cwd = params.cwd.map(|text| self.files().path("cwd", &text)).transpose()?;
         let ca = self.ca().await?;
-        let directory = self.config().state_dir.join("client");
+        let directory = self.config().state.clients();
         let setup = blocking(move || {
             ClientSetup::new(ca.certificate_pem(), running.address, directory).map_err(|error| {
                 ToolError::new("client_setup_failed", format!("failed to {}", chain(&error)))

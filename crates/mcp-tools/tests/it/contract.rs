@@ -1,7 +1,7 @@
 //! `contract.json` holds what the reference servers' tools take and give: parameters with their types, and result
 //! fields by path. Ours may take and give more, never less.
 
-use mcp_tools::{Config, Server};
+use mcp_tools::{Config, Server, StateDir};
 use rmcp::ServerHandler as _;
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ fn contract() -> Map<String, Value> {
 }
 
 fn server() -> Server {
-    Server::new(Config::new("unused"))
+    Server::new(Config::new(StateDir::new("unused")))
 }
 
 #[test]
