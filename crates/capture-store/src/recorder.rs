@@ -72,7 +72,7 @@ impl Default for RecorderConfig {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SessionSpec {
-    /// A new unnamed session, evicted oldest first beyond `max_bytes`.
+    /// A new unnamed session, evicted oldest first beyond `max_bytes`. No body is kept beyond half of it.
     Scratch {
         /// Its limit; `None` for the default of 1 GiB.
         max_bytes: Option<u64>,

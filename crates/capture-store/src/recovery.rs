@@ -3,19 +3,14 @@
 
 use std::path::Path;
 
-use crate::{
-    db::{Connection, DbError},
-    error::Error,
-    files::BodyFiles,
-    id::SessionId,
-    lock,
-    session::SessionInfo,
-};
+use crate::{db::Connection, error::Error, files::BodyFiles, id::SessionId, lock, session::SessionInfo};
 
 /// Exchanges deleted in one transaction at most, so that a recorder waits little for the next.
 pub(crate) const DELETED_AT_ONCE: usize = 2_000;
-/// Pages given back to the file system after a deletion, in one transaction.
-const PAGES_AT_ONCE: u32 = 4_096;
+/// Pages (of 16 KiB) given back to the file system in one transaction.
+const PAGES_AT_ONCE: u32 = 512;
+/// Such transactions after a deletion; pages beyond them wait for the next deletion, or are used again.
+const SHRINK_ROUNDS: usize = 1_024;
 
 /// Recovers what a dead process left, where no live one records. Returns the sessions that were closed. The caller
 /// holds `opening.lock` and `recorder.lock`.
@@ -94,15 +89,14 @@ pub(crate) fn delete_hidden(db: &Connection, files: &BodyFiles, session: Session
     Ok(())
 }
 
-/// Gives space back to the file system, as far as nobody is kept waiting.
+/// Gives space back to the file system. What is left, because somebody else writes all the time, is used again.
 pub(crate) fn shrink(db: &Connection) {
-    if let Err(error) = db.shrink(PAGES_AT_ONCE) {
-        log_shrink(&error);
-    }
-}
-
-fn log_shrink(error: &DbError) {
-    if !error.is_busy() {
-        tracing::warn!(%error, "giving space back to the file system failed");
+    for _ in 0..SHRINK_ROUNDS {
+        match db.shrink(PAGES_AT_ONCE) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.is_busy() => return,
+            Err(error) => return tracing::warn!(%error, "giving space back to the file system failed"),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::OpenFlags;
 
-use super::{DbError, schema};
+use super::{DbError, schema, uint};
 
 /// The page size; 16 KiB pages took twice the rows of 4 KiB ones at 2 KB each.
 const PAGE_BYTES: u32 = 16 * 1024;
@@ -74,10 +74,13 @@ impl Connection {
         Ok(Tx { sql: &self.0, open: true })
     }
 
-    /// Gives pages of deleted rows back to the file system, at most `pages` of them.
-    pub(crate) fn shrink(&self, pages: u32) -> Result<(), DbError> {
-        self.0.execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))?;
-        Ok(())
+    /// Gives pages of deleted rows back to the file system, at most `pages` of them, and says how many are left.
+    pub(crate) fn shrink(&self, pages: u32) -> Result<u64, DbError> {
+        // Each step frees one page, so the statement is stepped to its end.
+        let mut vacuum = self.0.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut steps = vacuum.query([])?;
+        while steps.next()?.is_some() {}
+        Ok(uint(self.0.query_row("PRAGMA freelist_count", [], |row| row.get(0))?))
     }
 }
 

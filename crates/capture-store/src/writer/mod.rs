@@ -79,6 +79,13 @@ pub(crate) struct Writer {
     _locks: (Lock, Lock),
 }
 
+/// Whether the writer goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
 /// Which open exchanges a commit takes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Include {
@@ -125,13 +132,13 @@ impl Writer {
             for item in items.drain(..) {
                 match item {
                     Item::Event(event) => released += self.event(event),
-                    Item::Command(Command::Close(reply)) => {
-                        self.shared.queue.release(released);
-                        // A caller that no longer waits does not need the answer.
-                        let _ = reply.send(self.close());
-                        return;
+                    Item::Command(command) => {
+                        // Whoever waits for the answer finds the queue as it is by then.
+                        self.shared.queue.release(std::mem::take(&mut released));
+                        if self.command(command) == Next::Stop {
+                            return;
+                        }
                     }
-                    Item::Command(command) => self.command(command),
                 }
                 if released >= RELEASE_BYTES {
                     self.shared.queue.release(std::mem::take(&mut released));
@@ -169,17 +176,22 @@ impl Writer {
         [ended, self.open_due].into_iter().flatten().min()
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, command: Command) -> Next {
         // A caller that no longer waits does not need the answer.
         match command {
             Command::Flush(reply) => {
+                self.note_refused();
                 let _ = reply.send(self.commit(Include::All).map(|()| self.newest));
             }
             Command::Switch(spec, reply) => {
                 let _ = reply.send(self.switch(spec));
             }
-            Command::Close(_) => {}
+            Command::Close(reply) => {
+                let _ = reply.send(self.close());
+                return Next::Stop;
+            }
         }
+        Next::GoOn
     }
 
     /// Takes in an event and returns the body bytes it no longer holds in the queue.
@@ -284,6 +296,7 @@ impl Writer {
 
     /// Ends what is open, commits, and closes the session.
     fn close(&mut self) -> Result<SessionInfo, Error> {
+        self.note_refused();
         let open: Vec<_> = self.open.drain().map(|(_, assembly)| assembly).collect();
         for mut assembly in open {
             let elapsed = SystemTime::now().duration_since(assembly.started_at).unwrap_or_default();

@@ -62,9 +62,11 @@ impl Recording {
         Admission::Open
     }
 
-    /// How much of one body is kept. No body of a scratch session is larger than the session may be.
+    /// How much of one body is kept. In a scratch session it is half of what the session may hold, so that one download
+    /// does not evict all that came before it, and then itself.
     pub(super) fn body_limit(&self, configured: Option<u64>) -> u64 {
-        let own = self.max_bytes.filter(|_| self.kind == SessionKind::Scratch).unwrap_or(u64::MAX);
+        let scratch = self.max_bytes.filter(|_| self.kind == SessionKind::Scratch);
+        let own = scratch.map_or(u64::MAX, |max| max / 2);
         own.min(configured.unwrap_or(u64::MAX))
     }
 
