@@ -14,7 +14,13 @@ use crate::{
 /// `wirescope demo` shows all of it without touching anything; `wirescope exec -- CMD` captures one command;
 /// `wirescope run` is the proxy for everything else.
 #[derive(Parser)]
-#[command(name = "wirescope", version, max_term_width = 110, propagate_version = true)]
+#[command(
+    name = "wirescope",
+    version,
+    max_term_width = 110,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

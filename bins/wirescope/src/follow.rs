@@ -36,6 +36,8 @@ pub(crate) struct Follower {
 enum Bell {
     /// Something was committed.
     Commit,
+    /// Something is to be told to whoever looks at the table.
+    Say(&'static str),
     /// All is committed: show the rest and end.
     End,
 }
@@ -68,6 +70,12 @@ impl Follower {
         Ok(Self { bell, thread })
     }
 
+    /// Shows a line in the table's header; nothing where there is no table.
+    pub(crate) fn say(&self, line: &'static str) {
+        // An error means that the thread ended before.
+        let _ = self.bell.send(Bell::Say(line));
+    }
+
     /// Shows what is left; call it once the recording is closed.
     pub(crate) fn finish(self) {
         // An error of either means that the thread ended before: it has said why.
@@ -90,7 +98,7 @@ impl Lines {
         let mut looked = Instant::now();
         loop {
             let end = match rung.recv_timeout(LOOK_AGAIN) {
-                Ok(Bell::Commit) => false,
+                Ok(Bell::Commit | Bell::Say(_)) => false,
                 Ok(Bell::End) | Err(RecvTimeoutError::Disconnected) => true,
                 Err(RecvTimeoutError::Timeout) if self.open.is_empty() => continue,
                 Err(RecvTimeoutError::Timeout) => false,
@@ -167,6 +175,10 @@ impl Screen {
         loop {
             let end = match rung.recv_timeout(LOOK_AGAIN) {
                 Ok(Bell::Commit) | Err(RecvTimeoutError::Timeout) => false,
+                Ok(Bell::Say(line)) => {
+                    self.header.push(line.to_owned());
+                    false
+                }
                 Ok(Bell::End) | Err(RecvTimeoutError::Disconnected) => true,
             };
             self.draw()?;

@@ -1,12 +1,37 @@
 //! What `--json` prints: one object to the line.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt::Write as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use capture_store::{
     ExchangeKind, ExchangeState, ExchangeSummary, SearchHit, SessionInfo, SessionKind, SessionState,
 };
 use proxy_core::Headers;
 use serde_json::{Value, json};
+
+use crate::text;
+
+/// An object as one line. What could act on a terminal is escaped as JSON has it, so that a reader gets it back.
+pub(crate) fn line(object: &Value) -> String {
+    let line = object.to_string();
+    if !line.chars().any(text::is_active) {
+        return line;
+    }
+    let mut safe = String::with_capacity(line.len() + 16);
+    for letter in line.chars() {
+        if text::is_active(letter) {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                // Writing to a String does not fail.
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(letter);
+        }
+    }
+    safe
+}
 
 /// A session.
 pub(crate) fn session(info: &SessionInfo) -> Value {
@@ -136,4 +161,17 @@ fn failure(state: &ExchangeState) -> Option<Value> {
         "text": failure.kind.to_string(),
         "detail": failure.detail,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_harmless_and_read_back() {
+        let object = json!({ "url": "a\u{1b}[2J\u{9b}31m\u{202e}\u{e0041}ü" });
+        let line = line(&object);
+        assert!(line.is_ascii() || !line.chars().any(text::is_active), "{line}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), object);
+    }
 }

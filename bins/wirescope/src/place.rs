@@ -78,6 +78,18 @@ impl Place {
         Ok(store)
     }
 
+    /// Opens the store to list what is there; `None` where nothing was ever recorded. Sessions that a crash left open
+    /// are closed first, so that none passes for being recorded; where that cannot be, they are listed as they are.
+    pub(crate) fn store_to_list(&self) -> Result<Option<Store>> {
+        if !self.store.exists() {
+            return Ok(None);
+        }
+        match self.store() {
+            Ok(store) => Ok(Some(store)),
+            Err(error) => self.store_to_read_if_any().map_err(|_| error),
+        }
+    }
+
     /// Opens the store to read; `None` where nothing was ever recorded.
     pub(crate) fn store_to_read_if_any(&self) -> Result<Option<Store>> {
         if !self.store.exists() {

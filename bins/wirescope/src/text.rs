@@ -51,7 +51,7 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// Control characters of C0 and C1, and those that turn or hide text: separators of lines and paragraphs, marks and
 /// overrides of direction (Unicode Standard Annex 9), and zero width.
-fn is_active(letter: char) -> bool {
+pub(crate) fn is_active(letter: char) -> bool {
     letter.is_control()
         || matches!(letter,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

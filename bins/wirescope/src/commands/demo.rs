@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use capture_store::{ExchangeSummary, Query, SessionInfo, Store};
 use clap::Args;
 use har_export::{ExportOptions, ExportSummary};
@@ -20,6 +20,7 @@ use crate::{
     progress::Bar,
     recording::{Recording, Wanted},
     row::Row,
+    signals::Stop,
     table::{Column, Table},
     text,
 };
@@ -89,10 +90,18 @@ fn play(place: &Place, recording: &Recording) -> Result<()> {
     let ca = place.ca()?;
     let bar = Bar::spinner("starting an origin and the proxy");
     runtime.block_on(async {
+        let mut stop = Stop::listen()?;
         let stage = Stage::set(ca, recording.observer()).await.context("set up the origin and the proxy")?;
-        for scene in Scene::ALL {
-            bar.says(scene.shows());
-            scene.play(&stage, &bar).await.with_context(|| format!("send {}", scene.shows()))?;
+        let played = async {
+            for scene in Scene::ALL {
+                bar.says(scene.shows());
+                scene.play(&stage, &bar).await.with_context(|| format!("send {}", scene.shows()))?;
+            }
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            played = played => played?,
+            () = stop.next() => bail!("finish the demo: it was interrupted"),
         }
         bar.says("taking all down");
         stage.strike(DRAIN).await;

@@ -13,8 +13,8 @@ use crate::{
     failure::Usage,
 };
 
-/// What is logged when nothing else is asked for.
-const DEFAULT_LOG: &str = "warn";
+/// What is logged when nothing else is asked for. Recovered sessions are told in words of our own.
+const DEFAULT_LOG: &str = "warn,capture_store::recovery=error";
 
 /// Does what the command line asks.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {

@@ -7,18 +7,24 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use proxy_core::{Drained, ProxyHandle, Timeouts};
+use proxy_core::{Drained, ProxyHandle};
 
 use crate::{
     engine::{UpstreamArguments, bind},
     failure::Usage,
     follow::Follower,
-    output::{Out, note, stdout_is_terminal},
+    output::{Out, note},
     place::Place,
     recording::{Recording, Wanted},
     signals::Stop,
     text,
 };
+
+/// How long exchanges under way may go on after the first signal.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Said while they do.
+const STOPPING: &str = "stopping: exchanges under way have 5 seconds to end; Ctrl-C again cuts them";
 
 /// Runs the proxy and records what passes.
 ///
@@ -111,6 +117,9 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
         let proxy = bind(builder, address).await?.spawn();
         let follower = announce(&proxy, recording.as_ref())?;
         stop.next().await;
+        if let Some(follower) = &follower {
+            follower.say(STOPPING);
+        }
         let drained = drain(proxy, &mut stop).await;
         Ok((drained, follower))
     });
@@ -170,28 +179,17 @@ fn header(address: SocketAddr, recording: Option<&Recording>) -> Vec<String> {
             "  use it      set the proxy {reached} for HTTP and HTTPS, as: export https_proxy=http://{reached}"
         ),
         "  trust it    open http://wirescope.test/ through the proxy, or see: wirescope ca trust".to_owned(),
-        "  one command wirescope exec -- curl https://example.com/ needs neither".to_owned(),
+        "  or neither  wirescope exec -- curl https://example.com/ captures one command".to_owned(),
         "  stop        Ctrl-C".to_owned(),
     ]
 }
 
 /// Lets exchanges under way end; the next signal cuts them.
 async fn drain(proxy: ProxyHandle, stop: &mut Stop) -> Option<Drained> {
-    let limit = Timeouts::default().drain;
-    if stdout_is_terminal() {
-        note(format_args!(
-            "stopping: exchanges under way have {} to end; Ctrl-C again cuts them",
-            seconds(limit)
-        ));
-    }
     tokio::select! {
-        drained = proxy.shutdown(limit) => Some(drained),
+        drained = proxy.shutdown(DRAIN) => Some(drained),
         () = stop.next() => None,
     }
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{} s", duration.as_secs())
 }
 
 fn end(drained: Option<Drained>, follower: Option<Follower>, recording: &Recording) -> Result<()> {

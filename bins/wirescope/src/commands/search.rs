@@ -54,7 +54,7 @@ fn print(arguments: &Arguments, page: &SearchPage) -> Result<()> {
     let mut out = Out::new();
     for hit in &page.hits {
         if arguments.json {
-            out.line(json::hit(hit))?;
+            out.line(json::line(&json::hit(hit)))?;
             continue;
         }
         let row = Row::new(&hit.exchange);

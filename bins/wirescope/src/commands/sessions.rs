@@ -24,14 +24,14 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
-    let sessions = match place.store_to_read_if_any()? {
+    let sessions = match place.store_to_list()? {
         Some(store) => store.sessions()?,
         None => Vec::new(),
     };
     let mut out = Out::new();
     if arguments.json {
         for session in &sessions {
-            out.line(json::session(session))?;
+            out.line(json::line(&json::session(session)))?;
         }
         return out.flush();
     }

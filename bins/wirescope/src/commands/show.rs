@@ -113,7 +113,7 @@ fn list(arguments: &Arguments, store: &Store, query: &mut Query, out: &mut Out) 
         let page = store.query(query)?;
         if arguments.json {
             for item in &page.items {
-                out.line(json::exchange(item))?;
+                out.line(json::line(&json::exchange(item)))?;
             }
         } else if !page.items.is_empty() {
             let lines = row::table(&page.items).lines(out.width());

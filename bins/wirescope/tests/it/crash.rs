@@ -37,3 +37,17 @@ async fn start_after_a_kill_recovers_and_says_what_was_lost() {
         assert!(stderr.contains("1 cut off by it"), "{stderr}");
     }
 }
+
+#[tokio::test]
+async fn list_after_a_kill_does_not_pass_the_session_for_alive() {
+    let home = Home::new();
+    let (origin, mut running) = Running::with_origin(&home).await;
+    let client = home.client(&running, &["http/1.1"]).await;
+    client.https(&origin.authority()).await.unwrap().get("/json").await.unwrap();
+    running.line_with("/json").await;
+    assert_eq!(home.json(["sessions", "--json"]).await[0]["state"], "active");
+    running.kill().await;
+    let listed = home.run(["sessions"]).await;
+    assert!(listed.stdout.contains("recovered"), "{}", listed.stdout);
+    assert!(listed.stderr.contains("recovered session s1 after a crash"), "{}", listed.stderr);
+}

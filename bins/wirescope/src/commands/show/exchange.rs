@@ -16,7 +16,7 @@ pub(super) fn print(store: &Store, seq: Seq, as_json: bool) -> Result<()> {
     let exchange = store.exchange(seq)?;
     let mut out = Out::new();
     if as_json {
-        out.line(object(&exchange))?;
+        out.line(json::line(&object(&exchange)))?;
         return out.flush();
     }
     out.line(title(&exchange))?;

@@ -28,7 +28,7 @@ pub(super) fn print(store: &Store, seq: Seq, as_json: bool) -> Result<()> {
         let page = store.messages(seq, from, PAGE)?;
         for message in &page {
             if as_json {
-                out.line(object(message))?;
+                out.line(json::line(&object(message)))?;
             } else {
                 out.line(line(message))?;
             }
