@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use bytes::Bytes;
-use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 
 use crate::record::Decoded;
 
@@ -84,7 +84,9 @@ impl Read for Unopened {
 
 fn open(buffered: BufReader<Reader>, coding: &str) -> Reader {
     match coding {
-        "gzip" | "x-gzip" => Box::new(Coded { inner: MultiGzDecoder::new(buffered), coding: "gzip" }),
+        "gzip" | "x-gzip" => {
+            Box::new(Coded { inner: Gzip { member: Some(GzDecoder::new(buffered)) }, coding: "gzip" })
+        }
         "deflate" => Box::new(Coded { inner: Deflate::Unknown(buffered), coding: "deflate" }),
         "br" => Box::new(Coded { inner: brotli::Decompressor::new(buffered, BUFFER_BYTES), coding: "br" }),
         "zstd" => zstd_decoder(buffered),
@@ -128,6 +130,29 @@ impl<R: Read> Read for Coded<R> {
             }
             io::Error::new(io::ErrorKind::InvalidData, format!("broken {} data: {error}", self.coding))
         })
+    }
+}
+
+/// One gzip member after the other (RFC 1952 section 2.2). What follows the last and is none is padding or a remainder,
+/// which curl and the browsers pass over too.
+struct Gzip<R> {
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let Some(ended) = self.member.take() else { break };
+            let mut rest = ended.into_inner();
+            if matches!(rest.fill_buf()?, [0x1f] | [0x1f, 0x8b, ..]) {
+                self.member = Some(GzDecoder::new(rest));
+            }
+        }
+        Ok(0)
     }
 }
 

@@ -24,7 +24,7 @@ pub struct ExchangeSummary {
     pub kind: ExchangeKind,
     /// When it began.
     pub started_at: SystemTime,
-    /// From beginning to end; `None` while it goes on.
+    /// From beginning to end; `None` while it goes on, and where a crash hid its end.
     pub duration: Option<Duration>,
     /// The request's method.
     pub method: String,

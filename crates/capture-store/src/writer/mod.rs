@@ -11,6 +11,7 @@ mod session;
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{Arc, mpsc::SyncSender},
     time::{Duration, Instant, SystemTime},
 };
@@ -128,31 +129,39 @@ impl Writer {
         let mut items = Vec::new();
         loop {
             self.shared.queue.take(&mut items, self.sleep(), self.deadline());
-            let mut released = 0;
-            for item in items.drain(..) {
-                match item {
-                    Item::Event(event) => released += self.event(event),
-                    Item::Command(command) => {
-                        // Whoever waits for the answer finds the queue as it is by then.
-                        self.shared.queue.release(std::mem::take(&mut released));
-                        if self.command(command) == Next::Stop {
-                            return;
-                        }
-                    }
-                }
-                if released >= RELEASE_BYTES {
-                    self.shared.queue.release(std::mem::take(&mut released));
-                }
-                if self.ended.len() >= MANY_ENDED || self.pending_bytes >= MUCH_PENDING {
-                    self.commit_or_drop(Include::Due);
-                }
+            if self.take_in(&mut items) == Next::Stop {
+                return;
             }
-            self.shared.queue.release(released);
             self.note_refused();
             if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
                 self.commit_or_drop(Include::Due);
             }
         }
+    }
+
+    /// Takes in all items, and commits on the way when much is together.
+    fn take_in(&mut self, items: &mut Vec<Item>) -> Next {
+        let mut released = 0;
+        for item in items.drain(..) {
+            match item {
+                Item::Event(event) => released += self.event(event),
+                Item::Command(command) => {
+                    // Whoever waits for the answer finds the queue as it is by then.
+                    self.shared.queue.release(mem::take(&mut released));
+                    if self.command(command) == Next::Stop {
+                        return Next::Stop;
+                    }
+                }
+            }
+            if released >= RELEASE_BYTES {
+                self.shared.queue.release(mem::take(&mut released));
+            }
+            if self.ended.len() >= MANY_ENDED || self.pending_bytes >= MUCH_PENDING {
+                self.commit_or_drop(Include::Due);
+            }
+        }
+        self.shared.queue.release(released);
+        Next::GoOn
     }
 
     fn sleep(&self) -> Sleep {

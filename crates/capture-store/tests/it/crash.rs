@@ -51,13 +51,14 @@ fn child_records_until_killed() {
     let store = Store::open(&directory, StoreConfig::default()).unwrap();
     let recorder =
         Recorder::start(&store, SessionSpec::Scratch { max_bytes: None }, RecorderConfig::default()).unwrap();
-    let _open = Teller::begin(&recorder, 1_000_000, get("/open"))
+    let mut open = Teller::begin(&recorder, 1_000_000, get("/open"))
         .response(response(200, "a/b"))
         .response_body(noise(50_000, 1));
     recorder.flush().unwrap();
     for id in 1.. {
         exchange(&recorder, id * 2, &format!("/small/{id}"), noise(2_000, id));
         exchange(&recorder, id * 2 + 1, &format!("/large/{id}"), noise(40_000 + id as usize, id));
+        open = open.response_body(noise(3_000, id));
         if id % 5 == 0 {
             println!("committed {}", recorder.flush().unwrap().0);
             std::io::stdout().flush().unwrap();

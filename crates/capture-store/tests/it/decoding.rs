@@ -67,6 +67,7 @@ fn every_coding_and_chains_of_them_come_off() {
         (&["gzip"], gzip(&text)),
         (&["X-GZIP"], gzip(&text)),
         (&["gzip"], [gzip(&text[..1000]), gzip(&text[1000..])].concat()),
+        (&["gzip"], [gzip(&text), vec![0; 512]].concat()),
         (&["deflate"], zlib(&text)),
         (&["deflate"], raw_deflate(&text)),
         (&["br"], brotli(&text)),
