@@ -35,6 +35,19 @@ pub(crate) struct Layer {
     pub(crate) refusal: Option<Refusal>,
 }
 
+impl Layer {
+    /// Whether ALPN says that HTTP is spoken here, where the client speaks first.
+    fn speaks_http(&self) -> bool {
+        self.refusal.is_some() && self.facts.tls.as_ref().is_some_and(|tls| tls.alpn.is_some())
+    }
+
+    /// Whether a client that sends nothing may have something to wait for.
+    fn may_listen(&self) -> bool {
+        let is_refused = self.refusal.as_ref().is_some_and(|refusal| refusal.get().is_some());
+        self.tunnel.is_some() && !is_refused && !self.speaks_http()
+    }
+}
+
 /// What a CONNECT opened.
 pub(crate) struct Tunnel {
     pub(crate) host: String,
@@ -133,11 +146,9 @@ pub(crate) async fn run(engine: Arc<Engine>, mut layer: Layer, mut draining: wat
 
 /// Finds out what a layer is, and goes on with it; gives the layer below when there is one.
 async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) -> Option<Layer> {
-    let Layer { io, facts, tunnel, depth, refusal } = layer;
     // A client with something to wait for from upstream may be silent; outside a tunnel it has to speak first.
-    let speaks_http = refusal.is_some() && facts.tls.as_ref().is_some_and(|tls| tls.alpn.is_some());
-    let silence =
-        if tunnel.is_some() && !speaks_http { engine.timeouts.peek } else { engine.timeouts.keep_alive };
+    let silence = if layer.may_listen() { engine.timeouts.peek } else { engine.timeouts.keep_alive };
+    let Layer { io, facts, tunnel, depth, refusal } = layer;
     let patience = Patience { silence, decision: engine.timeouts.handshake };
     let peeked = tokio::select! {
         peeked = peek(io, patience) => peeked,
@@ -164,10 +175,7 @@ async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver
         Detection::Tls(_) if layer.tunnel.is_none() && layer.facts.tls.is_none() => {
             to_proxy(engine, layer).await
         }
-        Detection::Unknown if seen == Seen::Nothing => {
-            note_refusal(engine, &layer.facts, layer.tunnel.as_ref(), layer.refusal.as_ref());
-            None
-        }
+        Detection::Unknown if seen == Seen::Nothing => nothing_came(engine, layer, draining).await,
         // Never relayed undecrypted: a hello that comes too slowly or too large would slip past interception.
         Detection::Unknown if seen == Seen::Tls => {
             let failure = Failure::new(FailureKind::ClientTls, "no whole and valid ClientHello came");
@@ -182,6 +190,19 @@ async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver
         Detection::Unknown | Detection::Tls(_) => http1(engine, layer, draining).await,
         Detection::Silent => None,
     }
+}
+
+/// Goes on with a client that closed its sending half before it sent anything: it may have done so to listen.
+async fn nothing_came(
+    engine: &Arc<Engine>,
+    layer: Layer,
+    draining: &mut watch::Receiver<bool>,
+) -> Option<Layer> {
+    if layer.may_listen() {
+        return tunnel::raw(engine, layer, true, draining).await;
+    }
+    note_refusal(engine, &layer.facts, layer.tunnel.as_ref(), layer.refusal.as_ref());
+    None
 }
 
 /// What the first bytes of a connection look like, where its protocol could not be told.
@@ -218,6 +239,11 @@ impl Tunnel {
 
     fn is_secured(&self) -> bool {
         matches!(self.security, Security::Tls { .. })
+    }
+
+    /// The scheme of what is in it.
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.is_secured() { Scheme::Https } else { Scheme::Http }
     }
 }
 

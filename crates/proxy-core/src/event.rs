@@ -71,7 +71,8 @@ pub enum EventKind {
     },
     /// An interim (1xx) response passed.
     Informational(Arc<ResponseHead>),
-    /// The final response's head.
+    /// The final response's head. Told once more where another takes its place before the client gets any of it:
+    /// an interceptor's, or the error page for one that cannot be passed on.
     Response {
         /// The head as received, before any change.
         head: Arc<ResponseHead>,
@@ -135,9 +136,11 @@ pub enum Outcome {
     Response,
     /// A rule, an interceptor or the proxy itself answered, and the answer passed whole.
     Mock,
-    /// The connection was upgraded (101, or CONNECT), and the upgraded stream came to its end.
+    /// The connection was upgraded (101, or CONNECT), and the upgraded stream came to its end; a WebSocket's with
+    /// a closing frame.
     Upgrade,
-    /// The bytes of a tunnel passed undecrypted until its end.
+    /// The bytes of a tunnel passed undecrypted until its end. A tunnel in which nobody said anything is no
+    /// exchange, and is not told.
     Tunnel,
     /// It failed; a response may have begun, or even be an error page of the proxy.
     Failed(Failure),

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    connection::{Client, Layer, Opening, drained},
+    connection::{Client, Layer, Opening, Tunnel, drained},
     engine::Engine,
     event::{Outcome, ResponseSource},
     exchange::{
@@ -64,7 +64,7 @@ pub(crate) async fn http1(
     draining: &mut watch::Receiver<bool>,
 ) -> Option<Connect> {
     let Layer { io, facts, tunnel, .. } = layer;
-    let scheme = if tunnel.is_some() && facts.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let scheme = tunnel.as_ref().map_or(Scheme::Http, Tunnel::scheme);
     let defaults =
         Defaults { scheme, authority: tunnel.as_ref().map(|tunnel| tunnel.opening.head.authority.clone()) };
     let in_tunnel = tunnel.is_some();
@@ -200,7 +200,7 @@ fn unreadable() -> RequestHead {
 /// Serves HTTP/2 until the connection ends. Its exchanges run as tasks that end with it.
 pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) {
     let Layer { io, facts, tunnel, .. } = layer;
-    let scheme = if facts.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let scheme = tunnel.as_ref().map_or(Scheme::Http, Tunnel::scheme);
     let mut tunnel = tunnel;
     if let Some(tunnel) = &mut tunnel {
         tunnel.speak_http2();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use tokio::{io::split, sync::watch};
+use tokio::{io::split, sync::watch, time::timeout};
 
 use crate::{
     client_hello::ClientHelloSummary,
@@ -15,10 +15,11 @@ use crate::{
         local::{self, Answer},
         relay::{Ends, Tap, relay},
     },
-    failure::{Failure, FailureKind},
+    failure::{Failure, FailureKind, Side},
     head::ResponseHead,
     http1,
     leg::{BodyReader, Http1Reader, Http1Writer, Responder, Writer},
+    limits::Timeouts,
     peek::Rewind,
     upstreams::{self, Opened, Reach},
     wire::{BoxedIo, WireError},
@@ -79,7 +80,7 @@ pub(crate) async fn raw(
 ) -> Option<Layer> {
     let Layer { io, facts, tunnel, depth, refusal } = layer;
     let mut tunnel = tunnel?;
-    let (mut reader, writer) = halves(engine, io);
+    let (mut reader, mut writer) = halves(engine, io);
     let reach = std::mem::replace(&mut tunnel.upstream, Reach::Open);
     let opened = match ready(engine, reach) {
         Ok(opened) => opened,
@@ -90,20 +91,59 @@ pub(crate) async fn raw(
     };
     let mut upstream = Upstream::new(engine, opened);
     if silent {
-        let client_spoke = tokio::select! {
-            readable = reader.readable() => readable,
-            _ = upstream.reader.readable() => Ok(false),
+        let speaker = tokio::select! {
+            speaker = first_speaker(&engine.timeouts, (&mut reader, &mut writer), &mut upstream) => speaker,
             () = drained(draining) => return None,
         };
-        if matches!(client_spoke, Ok(true)) {
-            let (read, buffered) = reader.into_parts();
-            let io = Box::new(Rewind::new(read.unsplit(writer.into_inner()), buffered));
-            tunnel.upstream = Reach::Ready(Box::new(upstream.into_opened()));
-            return Some(Layer { io, facts, tunnel: Some(tunnel), depth, refusal });
+        match speaker {
+            Speaker::Client => {
+                let (read, buffered) = reader.into_parts();
+                let io = Box::new(Rewind::new(read.unsplit(writer.into_inner()), buffered));
+                tunnel.upstream = Reach::Ready(Box::new(upstream.into_opened()));
+                return Some(Layer { io, facts, tunnel: Some(tunnel), depth, refusal });
+            }
+            Speaker::Upstream => {}
+            // Browsers open tunnels ahead of need: one that carried nothing is no exchange.
+            Speaker::Nobody => return None,
         }
     }
     carry(engine, &facts, &tunnel.opening, (reader, writer), upstream).await;
     None
+}
+
+/// Who was first to say something in a tunnel.
+enum Speaker {
+    /// The client; what it says is to be found out.
+    Client,
+    /// Upstream, or a client that upstream had stopped talking to: whatever it is, it is no HTTP.
+    Upstream,
+    Nobody,
+}
+
+/// Waits for the first word of a tunnel whose client was silent. A side that closes its half before it said
+/// anything is told on to the other, which has the half-closed time-out to speak up.
+async fn first_speaker(
+    timeouts: &Timeouts,
+    (reader, writer): (&mut Http1Reader, &mut Http1Writer),
+    upstream: &mut Upstream,
+) -> Speaker {
+    let first = async {
+        tokio::select! {
+            spoke = reader.readable() => (Side::Client, matches!(spoke, Ok(true))),
+            spoke = upstream.reader.readable() => (Side::Upstream, matches!(spoke, Ok(true))),
+        }
+    };
+    let (shut, listener) = match timeout(timeouts.idle_body, first).await {
+        Ok((Side::Client, true)) => return Speaker::Client,
+        Ok((_, true)) => return Speaker::Upstream,
+        Ok((Side::Client, false)) => (upstream.writer.shutdown().await, &mut upstream.reader),
+        Ok((_, false)) => (writer.shutdown().await, reader),
+        Err(_elapsed) => return Speaker::Nobody,
+    };
+    match timeout(timeouts.half_closed, listener.readable()).await {
+        Ok(Ok(true)) if shut.is_ok() => Speaker::Upstream,
+        _ => Speaker::Nobody,
+    }
 }
 
 /// An upstream connection whose first bytes may have been looked at: [`Opened`], with its stream in halves.

@@ -1,11 +1,11 @@
 //! What follows an upgrade, or fills a tunnel: bytes both ways, untouched, with a tap beside them.
 
 use std::{
+    pin::pin,
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use tokio::time::timeout;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::ledger::Ledger;
 use crate::{
     event::{Direction, EventKind, MessageKind, Outcome, WebSocketMessage},
-    failure::Side,
+    failure::{Failure, FailureKind, Side},
     leg::{BodyReader, Writer, code},
     limits::Timeouts,
     websocket::{MessageTap, Negotiated},
@@ -114,14 +114,14 @@ pub(crate) async fn relay(
         ends.reader.make_raw();
         ends.writer.make_raw();
     }
-    let relay = Relay { timeouts, ledger, tap, one_ended: AtomicBool::new(false) };
+    let relay = Relay { timeouts, ledger, tap, ended: OnceLock::new() };
     let result = tokio::try_join!(
         relay.one_way(Direction::ToUpstream, &mut client.reader, &mut upstream.writer),
         relay.one_way(Direction::ToClient, &mut upstream.reader, &mut client.writer),
     );
     relay.tap.finish(ledger);
     match result {
-        Ok(_) => Outcome::Upgrade,
+        Ok(_) => relay.outcome(),
         Err((side, error)) => {
             upstream.writer.reset(code::CANCEL);
             client.writer.reset(code::CANCEL);
@@ -135,10 +135,26 @@ struct Relay<'r> {
     timeouts: &'r Timeouts,
     ledger: &'r Ledger,
     tap: Tap,
-    one_ended: AtomicBool,
+    /// The side that ended first.
+    ended: OnceLock<Side>,
 }
 
 impl Relay<'_> {
+    /// What became of a stream both of whose sides have ended. A WebSocket ends with a word (RFC 6455 section 7.1.5).
+    fn outcome(&self) -> Outcome {
+        let (kind, side) = match self.ended.get() {
+            Some(Side::Client) => (FailureKind::ClientLeft, "client"),
+            _ => (FailureKind::UpstreamClosed, "upstream"),
+        };
+        match &self.tap {
+            Tap::Messages(_) if !self.tap.is_closing() => {
+                let detail = format!("{side} ended the WebSocket without a closing frame");
+                Outcome::Failed(Failure::new(kind, detail))
+            }
+            _ => Outcome::Upgrade,
+        }
+    }
+
     async fn one_way(
         &self,
         direction: Direction,
@@ -157,6 +173,7 @@ impl Relay<'_> {
             };
             match piece {
                 Some(Piece::Data(data)) => {
+                    self.ledger.stir();
                     self.tap.note(self.ledger, direction, &data);
                     to.data(data).await.map_err(|error| (sink, error))?;
                 }
@@ -164,25 +181,30 @@ impl Relay<'_> {
                 None => break,
             }
         }
-        self.one_ended.store(true, Relaxed);
+        self.ledger.stir();
+        let _ = self.ended.set(source);
         // A peer that is gone already needs no farewell.
         let _ = to.shutdown().await;
         Ok(())
     }
 
-    /// The next piece, within the idle time-out: the long one, or the short one once the other side has ended.
+    /// The next piece, as long as anything passes either way, and the idle time-out beyond: the long one, or the
+    /// short one once the other side has ended.
     async fn next(&self, from: &mut BodyReader<'_>) -> Result<Option<Piece>, WireError> {
         let Timeouts { half_closed, idle_body, .. } = *self.timeouts;
-        let step = half_closed.min(idle_body);
-        let mut waited = Duration::ZERO;
-        while waited < idle_body {
-            match timeout(step, from.piece()).await {
-                Ok(piece) => return piece,
-                // The other side ended and this one stays silent: it is over.
-                Err(_) if self.one_ended.load(Relaxed) => return Ok(None),
-                Err(_) => waited += step,
+        let mut piece = pin!(from.piece());
+        loop {
+            if let Ok(piece) = timeout(half_closed.min(idle_body), &mut piece).await {
+                return piece;
+            }
+            let quiet_for = self.ledger.quiet_for();
+            // The other side ended and this one stays silent: it is over.
+            if self.ended.get().is_some() && quiet_for >= half_closed {
+                return Ok(None);
+            }
+            if quiet_for >= idle_body {
+                return Err(WireError::new(WireErrorKind::Timeout, format!("silent for {idle_body:?}")));
             }
         }
-        Err(WireError::new(WireErrorKind::Timeout, format!("silent for {idle_body:?}")))
     }
 }

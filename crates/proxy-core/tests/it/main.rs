@@ -8,6 +8,7 @@ mod endings;
 mod heads;
 mod hostile;
 mod http2;
+mod keep_alive;
 mod lab;
 mod lifecycle;
 mod trust;

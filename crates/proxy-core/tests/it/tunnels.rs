@@ -100,3 +100,84 @@ async fn the_proxy_does_not_dial_itself() {
     assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 508"));
     assert_eq!(lab.log.one().await.failure(), FailureKind::Loop);
 }
+
+#[tokio::test]
+async fn a_tunnel_that_carries_nothing_is_no_exchange() {
+    let mut timeouts = Timeouts::default();
+    timeouts.peek = Duration::from_millis(20);
+    timeouts.half_closed = Duration::from_millis(50);
+    let lab = Lab::with(|builder| builder.timeouts(timeouts)).await;
+    // One script waits for its client to leave, the other leaves first; neither says a word.
+    let origin = RawOrigin::plain(vec![vec![Step::ReadToEnd], vec![]]).await.unwrap();
+    drop(lab.client(&[]).tunnel(&origin.authority()).await.unwrap());
+    let second = lab.client(&[]).tunnel(&origin.authority()).await.unwrap();
+    let mut second = testkit::RawClient::over(second);
+    assert_eq!(second.read_to_end().await.unwrap(), "");
+    drop(second);
+    origin.finished(2).await.unwrap();
+    let seen = Origin::plain().await.unwrap();
+    let mut client = lab.client(&[]).http(&seen.authority()).await.unwrap();
+    client.get("/").await.unwrap();
+    let mut proxy = lab;
+    proxy.proxy.take().unwrap().shutdown(Duration::from_secs(20)).await;
+    let told = proxy.log.all();
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_first_is_heard_by_a_client_that_sends_nothing() {
+    // The client closes its sending half at once, as `nc` with no input does.
+    let lab = Lab::new().await;
+    let script = vec![Step::ReadToEnd, Step::send("220 ready\r\n")];
+    let origin = RawOrigin::plain(vec![script]).await.unwrap();
+    let tunnel = lab.client(&[]).tunnel(&origin.authority()).await.unwrap();
+    let mut client = testkit::RawClient::over(tunnel);
+    client.half_close().await.unwrap();
+    assert_eq!(client.read_to_end().await.unwrap(), "220 ready\r\n");
+    let told = lab.log.one().await;
+    assert_eq!((told.outcome(), told.tunnel_bytes), (&Outcome::Tunnel, (0, 11)));
+}
+
+#[tokio::test]
+async fn a_half_closed_client_of_a_raw_tunnel_gets_the_rest() {
+    let lab = Lab::new().await;
+    let script = vec![Step::ReadToEnd, Step::send("\x01all of it")];
+    let origin = RawOrigin::plain(vec![script]).await.unwrap();
+    let tunnel = lab.client(&[]).tunnel(&origin.authority()).await.unwrap();
+    let mut client = testkit::RawClient::over(tunnel);
+    client.send(b"\x00ask").await.unwrap();
+    client.half_close().await.unwrap();
+    assert_eq!(client.read_to_end().await.unwrap(), "\x01all of it");
+    let told = lab.log.one().await;
+    assert_eq!((told.outcome(), told.tunnel_bytes), (&Outcome::Tunnel, (4, 10)));
+}
+
+#[tokio::test]
+async fn a_proxy_reached_over_tls_opens_tunnels_and_knows_what_is_in_them() {
+    let lab = Lab::new().await;
+    let (https, http) = (Origin::https(&lab.origin_ca).await.unwrap(), Origin::plain().await.unwrap());
+    let config = testkit::client_config(&lab.ca_pem, &["http/1.1"]).unwrap();
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let name = |name: &str| rustls::pki_types::ServerName::try_from(name.to_owned()).unwrap();
+    for (authority, secured) in [(https.authority(), true), (http.authority(), false)] {
+        let tcp = tokio::net::TcpStream::connect(lab.addr).await.unwrap();
+        let mut tls = connector.connect(name("127.0.0.1"), tcp).await.unwrap();
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        tls.write_all(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = [0; 39];
+        tls.read_exact(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+        let body = if secured {
+            let inner = connector.connect(name("localhost"), tls).await.unwrap();
+            testkit::HttpClient::http1(inner, String::new(), &authority).await.unwrap().get("/json").await
+        } else {
+            testkit::HttpClient::http1(tls, String::new(), &authority).await.unwrap().get("/json").await
+        };
+        assert_eq!(body.unwrap().status, 200);
+    }
+    let told = lab.log.ended(2).await;
+    assert_eq!(told[0].url(), format!("https://{}/json", https.authority()));
+    assert_eq!(told[1].url(), format!("http://{}/json", http.authority()));
+}

@@ -1,7 +1,7 @@
 //! WebSocket and other upgrades.
 
 use futures_util::{SinkExt, StreamExt};
-use proxy_core::{Direction, MessageKind, Outcome, ResponseSource};
+use proxy_core::{Direction, FailureKind, MessageKind, Outcome, ResponseSource};
 use testkit::{DeflateSocket, Opcode, Origin, RawOrigin, Step};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -102,4 +102,120 @@ async fn another_upgrade_is_relayed_as_bytes() {
     let told = lab.log.one().await;
     assert_eq!(told.status(), Some(101));
     assert_eq!(told.tunnel_bytes, (4, 9));
+}
+
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const ASK: &str = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+#[tokio::test]
+async fn a_switch_nobody_asked_for_is_a_502() {
+    for (alpn, request) in [
+        ("http/1.1", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ("http/1.1", "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n"),
+        ("http/1.1", "GET / HTTP/1.0\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),
+    ] {
+        let lab = Lab::new().await;
+        let script = vec![Step::ReadHead, Step::send(SWITCH), Step::ReadToEnd];
+        let origin = RawOrigin::https(&lab.origin_ca, &[alpn], vec![script]).await.unwrap();
+        let mut client = lab.client(&[alpn]).raw_tls(&origin.authority()).await.unwrap();
+        client.send(request).await.unwrap();
+        assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 502"), "{request}");
+        assert_eq!(lab.log.one().await.failure(), FailureKind::UpstreamMalformed);
+    }
+}
+
+#[tokio::test]
+async fn a_message_right_behind_the_switch_is_recorded_and_ends_tell_how_it_ended() {
+    // An unmasked text frame from the origin, in the same bytes as the switch; then one side says goodbye or not.
+    let text = b"\x81\x02hi";
+    let (close_up, close_down) = (&b"\x88\x80\0\0\0\0"[..], &b"\x88\x00"[..]);
+    for (up, down, expected) in [
+        (close_up, close_down, Ok(())),
+        (close_up, b"", Ok(())),
+        (b"", close_down, Ok(())),
+        (b"", b"", Err(FailureKind::ClientLeft)),
+    ] {
+        let lab = Lab::new().await;
+        let first = [SWITCH.as_bytes(), text, down].concat();
+        let script = vec![Step::ReadHead, Step::send(first), Step::ReadToEnd];
+        let origin = RawOrigin::https(&lab.origin_ca, &["http/1.1"], vec![script]).await.unwrap();
+        let mut client = lab.client(&["http/1.1"]).raw_tls(&origin.authority()).await.unwrap();
+        client.send(ASK).await.unwrap();
+        assert_eq!(client.read_head().await.unwrap(), SWITCH);
+        assert_eq!(client.read(4).await.unwrap(), &text[..]);
+        client.send(up).await.unwrap();
+        drop(client);
+        let told = lab.log.one().await;
+        assert_eq!(told.messages[0].data, "hi");
+        match expected {
+            Ok(()) => assert_eq!(told.outcome(), &Outcome::Upgrade, "{up:?} {down:?}"),
+            Err(kind) => assert_eq!(told.failure(), kind, "{up:?} {down:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_that_upstream_drops_is_a_failure() {
+    for (last, expected) in
+        [(Step::Cut, FailureKind::UpstreamClosed), (Step::Reset, FailureKind::UpstreamReset)]
+    {
+        let lab = Lab::new().await;
+        let script =
+            vec![Step::ReadHead, Step::send([SWITCH.as_bytes(), b"\x81\x02hi"].concat()), Step::Wait, last];
+        let origin = RawOrigin::https(&lab.origin_ca, &["http/1.1"], vec![script]).await.unwrap();
+        let mut client = lab.client(&["http/1.1"]).raw_tls(&origin.authority()).await.unwrap();
+        client.send(ASK).await.unwrap();
+        client.read_until(b"hi").await.unwrap();
+        origin.release();
+        let _ = client.read_to_end().await;
+        drop(client);
+        assert_eq!(lab.log.one().await.failure(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_request_body_is_whole_before_the_switched_protocol_begins() {
+    let lab = Lab::new().await;
+    // The origin switches as soon as it has the head.
+    let script = vec![
+        Step::ReadHead,
+        Step::send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo/1\r\n\r\n"),
+        Step::read_until("0\r\n\r\n"),
+        Step::Read(4),
+        Step::send("pong"),
+    ];
+    let origin = RawOrigin::https(&lab.origin_ca, &["http/1.1"], vec![script]).await.unwrap();
+    let mut client = lab.client(&["http/1.1"]).raw_tls(&origin.authority()).await.unwrap();
+    client
+        .send(
+            "POST / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo/1\r\n\
+             Transfer-Encoding: chunked\r\n\r\n4\r\nha",
+        )
+        .await
+        .unwrap();
+    client.read_head().await.unwrap();
+    client.send("lf\r\n0\r\n\r\nping").await.unwrap();
+    assert_eq!(client.read(4).await.unwrap(), "pong");
+    drop(client);
+    let told = lab.log.one().await;
+    assert_eq!((&told.request_body[..], told.tunnel_bytes), (&b"half"[..], (4, 4)));
+    assert_eq!(told.outcome(), &Outcome::Upgrade);
+}
+
+#[tokio::test]
+async fn an_interceptor_may_refuse_a_switch() {
+    let edits = crate::edited::Edits::responses(|_, head| {
+        head.status = http::StatusCode::FORBIDDEN;
+        proxy_core::Verdict::Continue
+    });
+    let lab = Lab::with(|builder| builder.interceptor(edits)).await;
+    let script = vec![Step::ReadHead, Step::send(SWITCH), Step::ReadToEnd];
+    let origin = RawOrigin::https(&lab.origin_ca, &["http/1.1"], vec![script]).await.unwrap();
+    let mut client = lab.client(&["http/1.1"]).raw_tls(&origin.authority()).await.unwrap();
+    client.send(ASK).await.unwrap();
+    let head = client.read_head().await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 403") && head.contains("Content-Length: 0\r\n"), "{head}");
+    assert_eq!(lab.log.one().await.outcome(), &Outcome::Response);
+    origin.finished(1).await.unwrap();
 }
