@@ -24,6 +24,9 @@ pub(crate) const INLINE_BYTES: usize = 32 * 1024;
 /// What an exchange is taken to need in the database beside its blobs and texts: row heads, index entries.
 pub(crate) const ROW_BYTES: u64 = 160;
 
+/// What a message is taken to need beside its payload, in memory and in the database.
+const MESSAGE_BYTES: usize = 64;
+
 /// An exchange on its way into the store.
 pub(crate) struct Assembly {
     pub(crate) session: SessionId,
@@ -42,7 +45,7 @@ pub(crate) struct Assembly {
     messages: u64,
     /// Messages that are not written yet.
     pub(crate) pending: Vec<StoredMessage>,
-    /// Their payload bytes.
+    /// What they take.
     pub(crate) pending_bytes: usize,
     message_bytes: u64,
     tunnel_bytes: (u64, u64),
@@ -147,8 +150,8 @@ impl Assembly {
     }
 
     fn add_message(&mut self, at: Duration, message: WebSocketMessage) {
-        self.pending_bytes += message.data.len();
-        self.message_bytes += message.data.len() as u64 + 48;
+        self.pending_bytes += message.data.len() + MESSAGE_BYTES;
+        self.message_bytes += (message.data.len() + MESSAGE_BYTES) as u64;
         self.pending.push(StoredMessage {
             index: self.messages,
             at: self.started_at + at,

@@ -22,7 +22,7 @@ use crate::writer::Command;
 const WAKE_BYTES: usize = 256 * 1024;
 /// Queued items that do.
 const WAKE_ITEMS: usize = 4096;
-/// What one queued event is taken to weigh beside its body bytes.
+/// What one queued event is taken to weigh beside the body bytes it carries.
 const EVENT_BYTES: usize = 256;
 /// The heaviest queue, in multiples of the bound on body bytes, beyond which new exchanges are refused.
 const REFUSE_FACTOR: usize = 4;
@@ -111,7 +111,7 @@ impl Queue {
         }
         let ends = matches!(event.kind, EventKind::Ended(_));
         state.items.push(Item::Event(event));
-        state.weight += bytes + EVENT_BYTES;
+        state.weight += bytes.max(EVENT_BYTES);
         state.ended |= ends;
         let queued = self.body_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let wakes = match state.sleep {
@@ -224,11 +224,13 @@ fn wake_all(waiters: Vec<(u64, Waker)>) {
     }
 }
 
-/// The body bytes an event carries.
+/// What an event weighs in the bound: the body bytes it carries, and itself, so that a flood of tiny pieces is bounded
+/// too. Heads and endings weigh nothing there.
 pub(crate) fn body_bytes(event: &Event) -> usize {
     match &event.kind {
-        EventKind::RequestBody(piece) | EventKind::ResponseBody(piece) => piece.len(),
-        EventKind::Message(message) => message.data.len(),
+        EventKind::RequestBody(piece) | EventKind::ResponseBody(piece) => piece.len() + EVENT_BYTES,
+        EventKind::Message(message) => message.data.len() + EVENT_BYTES,
+        EventKind::TunnelBytes { .. } => EVENT_BYTES,
         _ => 0,
     }
 }
@@ -311,15 +313,15 @@ mod tests {
 
     #[test]
     fn the_wire_waits_beyond_the_bound_and_only_then() {
-        let queue = Arc::new(Queue::new(100));
+        let queue = Arc::new(Queue::new(100 + EVENT_BYTES));
         queue.push(&piece(100));
         assert!(queue.ready().is_none());
-        queue.push(&piece(1));
+        queue.push(&piece(0));
         let woken = Arc::new(Woken::default());
         let mut ready = queue.ready().unwrap();
         assert!(poll(&mut ready, &woken).is_pending());
         assert!(poll(&mut ready, &woken).is_pending());
-        queue.release(1);
+        queue.release(EVENT_BYTES);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert!(poll(&mut ready, &woken).is_ready());
     }
@@ -332,7 +334,7 @@ mod tests {
         let mut ready = queue.ready().unwrap();
         assert!(poll(&mut ready, &woken).is_pending());
         drop(ready);
-        queue.release(1);
+        queue.release(1 + EVENT_BYTES);
         assert_eq!(woken.0.load(Ordering::Relaxed), 0);
     }
 

@@ -43,7 +43,8 @@ pub struct Recorder {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecorderConfig {
-    /// Body bytes waiting for the writer at most; beyond it `Observer::ready` makes the wire wait. Default 16 MiB.
+    /// Body bytes waiting for the writer at most (each piece counts 256 more); beyond it `Observer::ready` makes the
+    /// wire wait. Default 16 MiB.
     pub max_queued_bytes: usize,
     /// The longest an ended exchange waits for its commit. Default 200 ms.
     pub commit_interval: Duration,
@@ -92,7 +93,7 @@ pub enum SessionSpec {
 pub struct RecorderStatus {
     /// The session being recorded.
     pub session: SessionInfo,
-    /// Body bytes waiting to be written.
+    /// Body bytes waiting to be written, as `max_queued_bytes` counts them.
     pub queued_bytes: usize,
     /// Bytes written since the start.
     pub bytes_written: u64,

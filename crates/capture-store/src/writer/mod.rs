@@ -221,6 +221,7 @@ impl Writer {
     }
 
     fn begin(&mut self, id: ExchangeId, make: impl FnOnce(SessionId, u64) -> Assembly) {
+        self.sync_full_session();
         let Some(recording) = self.sessions.get_mut(&self.current) else { return };
         match recording.admit() {
             Admission::Full => {

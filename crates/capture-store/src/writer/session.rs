@@ -1,10 +1,10 @@
 //! The session being recorded, as the writer knows it: what it may still take.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Include, Writer};
 use crate::{
-    db::NewSession,
+    db::{Connection, DbError, NewSession},
     error::{Error, ErrorKind},
     id::SessionId,
     recorder::{RecorderConfig, SessionSpec},
@@ -17,6 +17,9 @@ const SCRATCH_BYTES: u64 = 1024 * 1024 * 1024;
 const RESUME_NUMERATOR: u64 = 9;
 const RESUME_DENOMINATOR: u64 = 10;
 
+/// How often the database is asked whether a full session was cleared.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
+
 /// A session's limit and where it stands.
 #[derive(Debug)]
 pub(super) struct Recording {
@@ -28,6 +31,8 @@ pub(super) struct Recording {
     pub(super) uncommitted: u64,
     /// What it held when it became full.
     full_at: Option<u64>,
+    /// When the database was last asked whether it still is.
+    asked_at: Option<Instant>,
     /// Exchanges not recorded that the session's row does not count yet.
     pub(super) not_recorded: u64,
 }
@@ -47,7 +52,7 @@ impl Recording {
             }
             SessionSpec::Named { max_bytes, .. } => (SessionKind::Named, *max_bytes),
         };
-        Self { kind, max_bytes, bytes: 0, uncommitted: 0, full_at: None, not_recorded: 0 }
+        Self { kind, max_bytes, bytes: 0, uncommitted: 0, full_at: None, asked_at: None, not_recorded: 0 }
     }
 
     /// Asks whether an exchange may begin, and counts it where it may not.
@@ -80,6 +85,16 @@ impl Recording {
         }
         self.uncommitted = wanted;
         true
+    }
+
+    /// Whether it is time to ask the database whether somebody cleared it.
+    pub(super) fn wants_sync(&mut self) -> bool {
+        let now = Instant::now();
+        let wants = self.is_full() && self.asked_at.is_none_or(|asked| now - asked >= ASK_AGAIN);
+        if wants {
+            self.asked_at = Some(now);
+        }
+        wants
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -142,6 +157,18 @@ impl Writer {
         Ok(info)
     }
 
+    /// Looks whether somebody cleared a session that is full.
+    pub(super) fn sync_full_session(&mut self) {
+        let Some(recording) = self.sessions.get_mut(&self.current).filter(|session| session.is_full()) else {
+            return;
+        };
+        if recording.wants_sync()
+            && let Ok(Some(bytes)) = session_bytes(&self.disk.db, self.current)
+        {
+            recording.sync(bytes);
+        }
+    }
+
     /// Forgets sessions that nothing is recorded into any more.
     fn forget_idle_sessions(&mut self, current: SessionId) {
         let Self { sessions, open, ended, .. } = self;
@@ -151,6 +178,13 @@ impl Writer {
                 || open.values().chain(ended.iter()).any(|assembly| assembly.session == *id)
         });
     }
+}
+
+fn session_bytes(db: &Connection, id: SessionId) -> Result<Option<u64>, DbError> {
+    let tx = db.snapshot()?;
+    let info = tx.session(id)?;
+    tx.commit()?;
+    Ok(info.map(|info| info.bytes))
 }
 
 /// What a crash may cost: the longest that something waits in memory.

@@ -60,7 +60,7 @@ fn decode(codings: &[&str], bytes: &[u8], max_bytes: usize) -> Decoded {
 
 #[test]
 fn every_coding_and_chains_of_them_come_off() {
-    let text = "All work and no play makes Jack a dull boy. ".repeat(5000).into_bytes();
+    let text = "All work and no play makes Jack a dull boy. ".repeat(1500).into_bytes();
     let cases: Vec<(&[&str], Vec<u8>)> = vec![
         (&[], text.clone()),
         (&["identity"], text.clone()),
@@ -96,13 +96,13 @@ fn a_bomb_gives_no_more_than_asked_for() {
 
 #[test]
 fn broken_data_gives_what_came_before_and_its_problem() {
-    let text = noise(100_000, 8);
+    let text = noise(60_000, 8);
     for (coding, whole) in
         [("gzip", gzip(&text)), ("deflate", zlib(&text)), ("br", brotli(&text)), ("zstd", zstd(&text))]
     {
         let decoded = decode(&[coding], &whole[..whole.len() / 2], usize::MAX);
         assert!(decoded.problem.as_ref().is_some_and(|text| text.contains(coding)), "{coding}: {decoded:?}");
-        assert!(decoded.bytes.len() > 20_000, "{coding}: {}", decoded.bytes.len());
+        assert!(decoded.bytes.len() > 10_000, "{coding}: {}", decoded.bytes.len());
         assert!(text.starts_with(&decoded.bytes), "{coding}");
     }
 }
