@@ -16,8 +16,8 @@ pub(crate) struct Cli {
     /// Store to record into. Default: "store" in the state directory.
     #[arg(long, value_name = "DIR", env = "WIRESCOPE_STORE")]
     store: Option<PathBuf>,
-    /// Directory that file arguments may name; repeatable. Default: the current directory. The state directory and
-    /// the store always count.
+    /// Directory that file arguments may name; repeatable. Default: the current directory, unless it is
+    /// the root. The state directory and the store always count.
     #[arg(long = "allow-dir", value_name = "DIR")]
     allow_dirs: Vec<PathBuf>,
     /// Address the proxy listens on. Anyone who reaches it can use it: keep it on loopback.
@@ -66,7 +66,8 @@ impl Cli {
         }
         config.allowed_dirs = self.allow_dirs;
         if config.allowed_dirs.is_empty() {
-            config.allowed_dirs.extend(std::env::current_dir().ok());
+            // Desktop clients start servers in the root of the file system: that would allow all of it.
+            config.allowed_dirs.extend(std::env::current_dir().ok().filter(|dir| dir.parent().is_some()));
         }
         config.listen = self.listen;
         config.port = self.port;

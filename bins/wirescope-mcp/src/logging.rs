@@ -7,7 +7,8 @@ pub(crate) fn start(verbose: u8) {
     let level = match verbose {
         0 => "warn",
         1 => "info",
-        _ => "debug",
+        // The protocol's own debug lines hold whole answers, and so captured bodies.
+        _ => "debug,rmcp=info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()

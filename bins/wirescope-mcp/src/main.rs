@@ -7,7 +7,10 @@ mod at_end;
 mod cli;
 mod logging;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -46,6 +49,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 /// Serves one client until it goes or a signal comes.
 async fn serve(cli: Cli) -> anyhow::Result<()> {
     let server = Server::new(cli.into_config()?);
+    if std::io::stdin().is_terminal() {
+        tracing::warn!(
+            "waiting for an MCP client on standard input; --help tells how to use this, Ctrl-C ends it"
+        );
+    }
     let mut ended = std::pin::pin!(signal());
     let serving = async {
         let (input, output) = rmcp::transport::io::stdio_pipes();

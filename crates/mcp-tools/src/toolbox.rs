@@ -29,6 +29,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// The same when the whole server ends: clients kill a server that lingers.
 const LAST_DRAIN: Duration = Duration::from_millis(500);
 
+/// Sessions that are read as live traffic; beyond it the oldest is read as a session only.
+const MAX_LIVE: usize = 200;
+
 /// The tools' state. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Toolbox {
@@ -60,6 +63,15 @@ struct State {
     ca: Option<CertificateAuthority>,
 }
 
+impl State {
+    fn goes_on_in(&mut self, session: LiveSession) {
+        if self.live.len() >= MAX_LIVE {
+            self.live.remove(0);
+        }
+        self.live.push(session);
+    }
+}
+
 struct Running {
     engine: Engine,
     recorder: Recorder,
@@ -72,6 +84,14 @@ pub(crate) struct RunningView {
     pub(crate) address: SocketAddr,
     pub(crate) recorder: Recorder,
     pub(crate) started_at: SystemTime,
+}
+
+/// What became of the wish for a named session.
+pub(crate) enum Named {
+    /// It is new.
+    Begun(SessionInfo),
+    /// There was one.
+    Already(SessionInfo),
 }
 
 /// How to start the proxy.
@@ -273,7 +293,7 @@ impl Toolbox {
             state.live.clear();
         }
         state.store = Some(store);
-        state.live.push(LiveSession::new(session, scratch));
+        state.goes_on_in(LiveSession::new(session, scratch));
         state.running = Some(Running { engine, recorder, started_at: view.started_at });
         Ok(view)
     }
@@ -298,22 +318,31 @@ impl Toolbox {
         closed
     }
 
-    /// Goes on recording into a new session.
-    pub(crate) async fn switch(&self, spec: SessionSpec) -> Result<SessionInfo, ToolError> {
+    /// Goes on recording into a new named session, or says which is being recorded already.
+    pub(crate) async fn begin_named(&self, spec: SessionSpec) -> Result<Named, ToolError> {
         let _turn = self.shared.lifecycle.lock().await;
         let running = self.must_run()?;
-        let scratch = matches!(spec, SessionSpec::Scratch { .. });
-        let recorder = running.recorder;
-        let session = blocking(move || Ok(recorder.switch(spec)?)).await?;
-        self.state().live.push(LiveSession::new(session.id, scratch));
-        Ok(session)
+        match named(&running).await? {
+            Some(session) => Ok(Named::Already(session)),
+            None => self.switch(running, spec).await.map(Named::Begun),
+        }
     }
 
-    /// The named session being recorded, if there is one.
-    pub(crate) async fn named_session(&self) -> Result<Option<SessionInfo>, ToolError> {
+    /// Ends the named session being recorded, if there is one, and goes on recording into an unnamed one.
+    pub(crate) async fn end_named(&self) -> Result<Option<SessionInfo>, ToolError> {
+        let _turn = self.shared.lifecycle.lock().await;
         let Some(running) = self.running() else { return Ok(None) };
-        let status = blocking(move || Ok(running.recorder.status()?)).await?;
-        Ok(Some(status.session).filter(|session| session.kind == SessionKind::Named))
+        let Some(session) = named(&running).await? else { return Ok(None) };
+        self.switch(running, SessionSpec::Scratch { max_bytes: None }).await?;
+        let store = self.store().await?;
+        blocking(move || Ok(Some(store.session(session.id)?))).await
+    }
+
+    async fn switch(&self, running: RunningView, spec: SessionSpec) -> Result<SessionInfo, ToolError> {
+        let scratch = matches!(spec, SessionSpec::Scratch { .. });
+        let session = blocking(move || Ok(running.recorder.switch(spec)?)).await?;
+        self.state().goes_on_in(LiveSession::new(session.id, scratch));
+        Ok(session)
     }
 
     /// Ends everything: waits, child processes, the proxy, the session. Takes some two seconds at most.
@@ -327,6 +356,13 @@ impl Toolbox {
             Err(error) => tracing::warn!(%error, "the session did not close properly"),
         }
     }
+}
+
+/// The named session being recorded, if there is one.
+async fn named(running: &RunningView) -> Result<Option<SessionInfo>, ToolError> {
+    let recorder = running.recorder.clone();
+    let status = blocking(move || Ok(recorder.status()?)).await?;
+    Ok(Some(status.session).filter(|session| session.kind == SessionKind::Named))
 }
 
 /// Takes back a session in which nothing was recorded.

@@ -99,6 +99,20 @@ impl Agent {
         error
     }
 
+    /// Waits until the traffic holds `count` exchanges and all of them have ended: a client has its answer before the
+    /// exchange is over.
+    pub(crate) async fn settled(&self, count: u64) -> Value {
+        within("the end of the exchanges", async {
+            loop {
+                let all = self.ok("proxy_list_traffic", json!({"limit": 1000})).await;
+                if all["total"] == count && !all.to_string().contains("inProgress") {
+                    return all;
+                }
+            }
+        })
+        .await
+    }
+
     /// Reads a resource's text and MIME type.
     pub(crate) async fn resource(&self, uri: &str) -> Result<(String, String), rmcp::ServiceError> {
         let result = self.client.read_resource(ReadResourceRequestParams::new(uri)).await?;

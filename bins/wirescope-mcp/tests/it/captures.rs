@@ -15,6 +15,7 @@ async fn reading_consumes_and_peeking_does_not() {
         // Identical requests stay apart.
         client.get("/json?same=1").await.unwrap();
     }
+    agent.settled(4).await;
     let peeked = agent.ok("peek_live_capture", json!({"capture_id": id})).await;
     assert_eq!(ids(&peeked["items"]), ["e2", "e3", "e4"]);
     let item = &peeked["items"][0];
@@ -63,6 +64,7 @@ async fn what_was_read_in_progress_is_told_once_more_when_it_ended() {
     assert_eq!(read["items"][0]["status"], "IN_PROGRESS", "{read}");
     origin.release();
     waiting.await.unwrap();
+    agent.settled(1).await;
     let read = agent.ok("read_live_capture", json!({"capture_id": id})).await;
     assert!(read["items"].as_array().unwrap().is_empty());
     assert_eq!(read["updated_items"][0]["status"], "COMPLETE");
@@ -76,6 +78,7 @@ async fn clearing_the_traffic_is_seen_once() {
     let mut client = proxy.https(&origin.authority()).await.unwrap();
     let id = agent.ok("start_live_capture", json!({})).await["capture_id"].clone();
     client.get("/json").await.unwrap();
+    agent.settled(1).await;
     agent.ok("proxy_clear_traffic", json!({})).await;
     client.get("/json").await.unwrap();
     let peeked = agent.ok("peek_live_capture", json!({"capture_id": id})).await;
@@ -95,6 +98,7 @@ async fn stopping_writes_what_was_captured() {
     let id = agent.ok("start_live_capture", json!({})).await["capture_id"].clone();
     client.post("/echo", full("one")).await.unwrap();
     client.post("/echo", full("two")).await.unwrap();
+    agent.settled(3).await;
     let stopped = agent.ok("stop_live_capture", json!({"capture_id": id})).await;
     assert_eq!((&stopped["status"], &stopped["total_items"]), (&json!("stopped"), &json!(2)));
     let har = std::fs::read(stopped["persisted_path"].as_str().unwrap()).unwrap();

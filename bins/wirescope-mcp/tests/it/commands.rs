@@ -13,7 +13,6 @@ async fn ended(agent: &Agent, target: &Value) -> Value {
             if found["details"]["exited"] == true {
                 return found["details"].clone();
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     })
     .await
@@ -27,7 +26,7 @@ async fn a_command_goes_through_the_proxy_and_trusts_it() {
     let details = ended(&agent, &spawned["targetId"]).await;
     assert_eq!(details["exitCode"], 0, "{details}");
     assert!(!details["stdoutTail"].as_str().unwrap().is_empty());
-    let all = agent.ok("proxy_list_traffic", json!({})).await;
+    let all = agent.settled(1).await;
     assert_eq!(all["exchanges"][0]["url"], origin.url("/json"), "{all}");
     assert_eq!(all["exchanges"][0]["status"], 200);
 
@@ -55,18 +54,15 @@ async fn a_command_that_cannot_start_is_an_error_at_once() {
 async fn killing_a_command_ends_what_it_started_too() {
     let agent = Agent::new().await;
     agent.ok("proxy_start", json!({})).await;
-    let script = "echo begun; sleep 600 & echo $! > child.pid; trap '' TERM; wait; wait";
+    let script = "sleep 600 & echo $! > child.pid; echo begun; trap '' TERM; wait; wait";
     let arguments = json!({"command": "sh", "args": ["-c", script], "cwd": ".", "env": {"X": "1"}});
     let spawned = agent.ok("interceptor_spawn", arguments).await;
-    let pid = within("the child", async {
-        loop {
-            match std::fs::read_to_string(agent.path("child.pid")) {
-                Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
-                _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
-            }
-        }
+    within("the child", async {
+        let status = json!({"interceptor_id": "terminal"});
+        while !agent.ok("interceptor_status", status.clone()).await.to_string().contains("begun\\n") {}
     })
     .await;
+    let pid = std::fs::read_to_string(agent.path("child.pid")).unwrap().trim().to_owned();
     let killed = agent.ok("interceptor_kill", json!({"target_id": spawned["targetId"]})).await;
     assert_eq!(killed["output"]["stdout"], "begun\n");
     let alive = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));

@@ -15,6 +15,7 @@ async fn a_named_session_records_is_queried_and_deleted() {
     let mut client = proxy.https(&origin.authority()).await.unwrap();
     client.get("/json").await.unwrap();
     client.post("/echo", full("a body")).await.unwrap();
+    agent.settled(2).await;
 
     let status = agent.ok("proxy_session_status", json!({})).await;
     assert_eq!((&status["enabled"], &status["sessionId"]), (&json!(true), &id));
@@ -67,6 +68,7 @@ async fn a_session_goes_out_as_har_and_comes_back() {
     client.get("/json").await.unwrap();
     client.get("/gzip").await.unwrap();
     client.post("/echo", full("x=1")).await.unwrap();
+    agent.settled(3).await;
 
     let exported = agent.ok("proxy_export_har", json!({"session_id": "s1", "output_file": "out.har"})).await;
     assert_eq!(exported["entries"], 3);
@@ -141,7 +143,7 @@ async fn a_killed_server_leaves_a_session_that_the_next_one_recovers() {
     let (agent, origin, proxy) = Agent::with_origin().await;
     let mut client = proxy.https(&origin.authority()).await.unwrap();
     client.get("/json").await.unwrap();
-    assert_eq!(agent.ok("proxy_list_traffic", json!({})).await["total"], 1);
+    agent.settled(1).await;
     std::process::Command::new("kill").args(["-KILL", &agent.pid.to_string()]).status().unwrap();
     let _ = within("the end", agent.client.waiting()).await;
 

@@ -20,7 +20,7 @@ use crate::{
     error::ToolError,
     persistence::Persistence,
     recovery::RecoveredSession,
-    toolbox::{Toolbox, blocking},
+    toolbox::{Named, Toolbox, blocking},
     tools::proxy::{CaptureProfile, bytes_of, default_disk_mb},
     view::{SessionView, Success, is_false, mebibytes, millis},
 };
@@ -194,19 +194,19 @@ impl Toolbox {
                 );
             }
         }
-        let (session, note) = match self.named_session().await? {
-            Some(full) if full.state == SessionState::Full => {
+        let spec = SessionSpec::Named {
+            name: params.session_name.unwrap_or_else(|| "session".to_owned()),
+            max_bytes: Some(bytes_of(params.max_disk_mb)),
+        };
+        let (session, note) = match self.begin_named(spec).await? {
+            Named::Begun(session) => (session, None),
+            Named::Already(full) if full.state == SessionState::Full => {
                 let note =
                     "a session is open already, but full: it records no more (proxy_session_stop ends it)";
                 (full, Some(note.to_owned()))
             }
-            Some(active) => (active, Some("a session is being recorded already; this is it".to_owned())),
-            None => {
-                let spec = SessionSpec::Named {
-                    name: params.session_name.unwrap_or_else(|| "session".to_owned()),
-                    max_bytes: Some(bytes_of(params.max_disk_mb)),
-                };
-                (self.switch(spec).await?, None)
+            Named::Already(session) => {
+                (session, Some("a session is being recorded already; this is it".to_owned()))
             }
         };
         let session = self.session_view(session).await?;
@@ -225,12 +225,9 @@ impl Toolbox {
         )
     )]
     pub(crate) async fn proxy_session_stop(&self) -> Result<Json<OneSession>, ToolError> {
-        let Some(session) = self.named_session().await? else {
+        let Some(stopped) = self.end_named().await? else {
             return Ok(Json(OneSession { status: Success::Success, session: None, note: None }));
         };
-        self.switch(SessionSpec::Scratch { max_bytes: None }).await?;
-        let store = self.store().await?;
-        let stopped = blocking(move || Ok(store.session(session.id)?)).await?;
         let session = self.session_view(stopped).await?;
         Ok(Json(OneSession { status: Success::Success, session: Some(session), note: None }))
     }

@@ -348,22 +348,30 @@ impl Toolbox {
     /// Clears what `proxy_list_traffic` lists, and says how many exchanges that were.
     pub(crate) async fn clear(&self) -> Result<u64, ToolError> {
         let (store, live) = (self.fresh_store().await?, self.live());
-        let (cleared, floor) = blocking(move || {
+        let newest = live.iter().map(|session| session.id).max();
+        let recording = self.running().map(|running| running.recorder.session());
+        let (cleared, kept) = blocking(move || {
             let floor = store.newest()?;
-            let mut cleared = 0;
-            for session in &live {
-                cleared += match session.scratch {
-                    true => store.clear_session(session.id).or_else(gone)?,
-                    false => live::total(&store, std::slice::from_ref(session))?,
-                };
+            let (mut cleared, mut kept) = (0, Vec::new());
+            for mut session in live {
+                if session.scratch {
+                    cleared += store.clear_session(session.id).or_else(gone)?;
+                } else {
+                    cleared += live::total(&store, &[session])?;
+                    session.floor = session.floor.max(floor);
+                }
+                // A session that is over and has nothing in view will not have anything again.
+                if Some(session.id) == recording || live::total(&store, &[session])? > 0 {
+                    kept.push(session);
+                }
             }
-            Ok((cleared, floor))
+            Ok((cleared, kept))
         })
         .await?;
+        // Sessions begun meanwhile stay as they are.
         self.edit_live(|live| {
-            for session in live.iter_mut().filter(|session| !session.scratch) {
-                session.floor = session.floor.max(floor);
-            }
+            live.retain(|session| Some(session.id) > newest);
+            live.splice(0..0, kept);
         });
         self.count_reset();
         Ok(cleared)
