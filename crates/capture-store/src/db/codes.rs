@@ -124,3 +124,13 @@ pub(super) fn to_time(nanos: i64) -> SystemTime {
 pub(super) fn duration(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
+
+/// A count as SQLite stores it. Counts beyond 2^63 do not occur.
+pub(super) fn int(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A stored count. Negative ones are not written.
+pub(super) fn uint(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
+}

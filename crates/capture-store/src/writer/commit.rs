@@ -8,7 +8,11 @@ use std::{
 
 use proxy_core::UpstreamFacts;
 
-use super::{Include, MAX_UNWRITTEN, MUCH_PENDING, REWRITE, Writer, disk::Disk, session::Recording};
+use super::{
+    disk::Disk,
+    session::Recording,
+    thread::{Include, MAX_UNWRITTEN, MUCH_PENDING, REWRITE, Writer},
+};
 use crate::{
     assemble::{Assembly, Row, content_hash},
     db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Tx},

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Include, Writer};
+use super::thread::{Include, Writer};
 use crate::{
     db::{Connection, DbError, NewSession},
     error::{Error, ErrorKind},

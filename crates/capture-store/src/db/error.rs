@@ -1,0 +1,39 @@
+//! What the database says when it refuses.
+
+use crate::error::{Error, ErrorKind};
+
+/// What the database said, before it becomes an [`Error`] of the store.
+#[derive(Debug)]
+pub(crate) struct DbError(rusqlite::Error);
+
+impl DbError {
+    /// Whether another process holds the database and time may help.
+    pub(crate) fn is_busy(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        matches!(self.0.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
+    }
+
+    fn is_disk(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, DiskFull, SystemIoFailure};
+        matches!(self.0.sqlite_error_code(), Some(CannotOpen | DiskFull | SystemIoFailure))
+    }
+}
+
+impl From<rusqlite::Error> for DbError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl std::fmt::Display for DbError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<DbError> for Error {
+    fn from(error: DbError) -> Self {
+        let kind = if error.is_disk() { ErrorKind::Disk } else { ErrorKind::Database };
+        Self::with_source(kind, error.0)
+    }
+}

@@ -1,0 +1,342 @@
+//! The thread's life: what it takes in, and when it commits.
+//!
+//! Pace: an exchange that ends after a lull is committed within [`GATHER`]; under load commits keep
+//! `commit_interval` apart, or come sooner when much waits. An open exchange is written after `open_after`, and at
+//! most once a second after that.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, mpsc::SyncSender},
+    time::{Duration, Instant, SystemTime},
+};
+
+use proxy_core::{Ending, Event, EventKind, ExchangeId, Failure, FailureKind, Outcome, Sizes, Timings};
+
+use super::{
+    commit::Certificates,
+    disk::Disk,
+    session::{Admission, Recording},
+};
+use crate::{
+    assemble::Assembly,
+    db::Connection,
+    error::{Error, ErrorKind},
+    files::BodyFiles,
+    id::{Seq, SessionId},
+    lock::Lock,
+    queue::{Item, Sleep, body_bytes},
+    record::BodySide,
+    recorder::{DiskPart, RecorderConfig, SessionSpec, Shared},
+    session::{SessionInfo, SessionState},
+};
+
+/// How long the first ended exchange after a lull waits for company.
+const GATHER: Duration = Duration::from_millis(10);
+/// How often an open exchange is written again at most.
+pub(super) const REWRITE: Duration = Duration::from_secs(1);
+/// Ended exchanges that are committed without waiting.
+const MANY_ENDED: usize = 2048;
+/// Bytes held in memory that are.
+pub(super) const MUCH_PENDING: usize = 8 * 1024 * 1024;
+/// Ended exchanges whose beginning is in the store and whose end could not be written, kept for a later try.
+pub(super) const MAX_UNWRITTEN: usize = 10_000;
+/// Processed body bytes that are given back to the queue at once.
+const RELEASE_BYTES: usize = 1024 * 1024;
+
+/// What the writer is told.
+pub(crate) enum Command {
+    /// Commit everything and say the newest seq.
+    Flush(SyncSender<Result<Seq, Error>>),
+    /// Record into a new session.
+    Switch(SessionSpec, SyncSender<Result<SessionInfo, Error>>),
+    /// Commit everything, end the session, and stop.
+    Close(SyncSender<Result<SessionInfo, Error>>),
+}
+
+/// The writer's state; see the module.
+pub(crate) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: RecorderConfig,
+    pub(super) disk: Disk,
+    pub(super) open: HashMap<ExchangeId, Assembly>,
+    pub(super) ended: Vec<Assembly>,
+    /// Bytes that `ended`, and messages of `open`, hold in memory.
+    pub(super) pending_bytes: usize,
+    pub(super) sessions: HashMap<SessionId, Recording>,
+    pub(super) current: SessionId,
+    pub(super) certificates: Certificates,
+    /// Since when something ended waits.
+    pub(super) waiting_since: Option<Instant>,
+    pub(super) last_commit: Option<Instant>,
+    /// When open exchanges are looked through for one that is due.
+    pub(super) open_due: Option<Instant>,
+    pub(super) newest: Seq,
+    _locks: (Lock, Lock),
+}
+
+/// Whether the writer goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
+/// Which open exchanges a commit takes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Include {
+    /// Those that are due, or hold messages.
+    Due,
+    /// All that changed.
+    All,
+}
+
+impl Writer {
+    /// Makes a session and a writer that records into it.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        db: Connection,
+        body_files: BodyFiles,
+        config: RecorderConfig,
+        locks: (Lock, Lock),
+    ) -> Self {
+        Self {
+            disk: Disk::new(db, body_files, shared.clone(), config.disk_patience),
+            shared,
+            config,
+            open: HashMap::new(),
+            ended: Vec::new(),
+            pending_bytes: 0,
+            sessions: HashMap::new(),
+            current: SessionId(0),
+            certificates: Certificates::default(),
+            waiting_since: None,
+            last_commit: None,
+            open_due: None,
+            newest: Seq(0),
+            _locks: locks,
+        }
+    }
+
+    /// Runs until it is told to close.
+    pub(crate) fn run(mut self) {
+        let _end = CloseOnDrop(self.shared.clone());
+        let mut items = Vec::new();
+        loop {
+            self.shared.queue.take(&mut items, self.sleep(), self.deadline());
+            if self.take_in(&mut items) == Next::Stop {
+                return;
+            }
+            self.note_refused();
+            if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+                self.commit_or_drop(Include::Due);
+            }
+        }
+    }
+
+    /// Takes in all items, and commits on the way when much is together.
+    fn take_in(&mut self, items: &mut Vec<Item>) -> Next {
+        let mut released = 0;
+        for item in items.drain(..) {
+            match item {
+                Item::Event(event) => released += self.event(event),
+                Item::Command(command) => {
+                    // Whoever waits for the answer finds the queue as it is by then.
+                    self.shared.queue.release(mem::take(&mut released));
+                    if self.command(command) == Next::Stop {
+                        return Next::Stop;
+                    }
+                }
+            }
+            if released >= RELEASE_BYTES {
+                self.shared.queue.release(mem::take(&mut released));
+            }
+            if self.ended.len() >= MANY_ENDED || self.pending_bytes >= MUCH_PENDING {
+                self.commit_or_drop(Include::Due);
+            }
+        }
+        self.shared.queue.release(released);
+        Next::GoOn
+    }
+
+    fn sleep(&self) -> Sleep {
+        if self.waiting_since.is_some() {
+            Sleep::Gathering
+        } else if self.open.is_empty() {
+            Sleep::Idle
+        } else {
+            Sleep::Watching
+        }
+    }
+
+    /// When something has to be committed.
+    fn deadline(&self) -> Option<Instant> {
+        let interval = self.config.commit_interval;
+        let ended = self.waiting_since.map(|since| {
+            let soon = since + GATHER.min(interval);
+            let paced = self.last_commit.map_or(soon, |last| last + interval);
+            soon.max(paced.min(since + interval))
+        });
+        [ended, self.open_due].into_iter().flatten().min()
+    }
+
+    fn command(&mut self, command: Command) -> Next {
+        // A caller that no longer waits does not need the answer.
+        match command {
+            Command::Flush(reply) => {
+                self.note_refused();
+                let _ = reply.send(self.commit(Include::All).map(|()| self.newest));
+            }
+            Command::Switch(spec, reply) => {
+                let _ = reply.send(self.switch(spec));
+            }
+            Command::Close(reply) => {
+                let _ = reply.send(self.close());
+                return Next::Stop;
+            }
+        }
+        Next::GoOn
+    }
+
+    /// Takes in an event and returns the body bytes it no longer holds in the queue.
+    fn event(&mut self, event: Event) -> usize {
+        let released = body_bytes(&event);
+        match event.kind {
+            EventKind::Request { client, head, started_at } => {
+                self.begin(event.exchange, |session, limit| {
+                    Assembly::new(session, client, head, started_at, limit)
+                });
+            }
+            EventKind::RequestBody(piece) => self.piece(event.exchange, BodySide::Request, &piece),
+            EventKind::ResponseBody(piece) => self.piece(event.exchange, BodySide::Response, &piece),
+            EventKind::Ended(ending) => self.end(event.exchange, *ending, event.at),
+            kind => self.apply(event.exchange, event.at, kind),
+        }
+        released
+    }
+
+    fn begin(&mut self, id: ExchangeId, make: impl FnOnce(SessionId, u64) -> Assembly) {
+        self.sync_full_session();
+        let Some(recording) = self.sessions.get_mut(&self.current) else { return };
+        match recording.admit() {
+            Admission::Full => {
+                self.shared.count_dropped(1);
+                self.waiting_since.get_or_insert_with(Instant::now);
+            }
+            Admission::Open => {
+                let limit = recording.body_limit(self.config.max_body_bytes);
+                let replaced = self.open.insert(id, make(self.current, limit));
+                self.due_by(Instant::now() + self.config.open_after);
+                if let Some(mut replaced) = replaced {
+                    replaced.end(unknown_ending(FailureKind::Crash), Duration::ZERO);
+                    self.finish(replaced);
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, id: ExchangeId, at: Duration, kind: EventKind) {
+        let Some(assembly) = self.open.get_mut(&id) else { return };
+        let before = assembly.pending_bytes;
+        if let EventKind::Message(message) = &kind {
+            let length = message.data.len();
+            let session = self.sessions.get_mut(&assembly.session);
+            if !assembly.admits_message(length) || !session.is_some_and(|session| session.take(length)) {
+                return assembly.skip_message();
+            }
+        }
+        assembly.apply(at, kind);
+        self.pending_bytes += assembly.pending_bytes - before;
+        let due = assembly.row.map(|row| row.written_at + REWRITE);
+        self.rewrite_by(due);
+    }
+
+    fn end(&mut self, id: ExchangeId, ending: Ending, at: Duration) {
+        let Some(mut assembly) = self.open.remove(&id) else { return };
+        assembly.end(ending, at);
+        self.finish(assembly);
+    }
+
+    fn finish(&mut self, assembly: Assembly) {
+        for (_, body) in assembly.bodies.each() {
+            self.pending_bytes += body.inline.len();
+            if let Some(file) = body.file {
+                self.disk.files.close(file);
+            }
+        }
+        self.ended.push(assembly);
+        self.waiting_since.get_or_insert_with(Instant::now);
+    }
+
+    fn piece(&mut self, id: ExchangeId, side: BodySide, piece: &[u8]) {
+        let Some(assembly) = self.open.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&assembly.session) else { return };
+        assembly.dirty = true;
+        self.disk.keep(session, assembly.bodies.side(side), piece);
+        let due = assembly.row.map(|row| row.written_at + REWRITE);
+        self.rewrite_by(due);
+    }
+
+    fn rewrite_by(&mut self, due: Option<Instant>) {
+        if let Some(due) = due {
+            self.due_by(due);
+        }
+    }
+
+    fn due_by(&mut self, due: Instant) {
+        self.open_due = Some(self.open_due.map_or(due, |known| known.min(due)));
+    }
+
+    /// Counts exchanges that the queue refused as not recorded.
+    fn note_refused(&mut self) {
+        let refused = self.shared.queue.take_refused();
+        if refused > 0 {
+            self.shared.count_dropped(refused);
+            if let Some(recording) = self.sessions.get_mut(&self.current) {
+                recording.not_recorded += refused;
+            }
+            self.waiting_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Ends what is open, commits, and closes the session.
+    fn close(&mut self) -> Result<SessionInfo, Error> {
+        self.note_refused();
+        let open: Vec<_> = self.open.drain().map(|(_, assembly)| assembly).collect();
+        for mut assembly in open {
+            let elapsed = SystemTime::now().duration_since(assembly.started_at).unwrap_or_default();
+            assembly.end(unknown_ending(FailureKind::Shutdown), elapsed);
+            self.finish(assembly);
+        }
+        self.commit(Include::All)?;
+        self.end_session(self.current)
+    }
+
+    fn end_session(&mut self, id: SessionId) -> Result<SessionInfo, Error> {
+        let tx = self.disk.db.begin()?;
+        tx.set_session_state(id, SessionState::Stopped)?;
+        let info = tx.session(id)?;
+        tx.commit()?;
+        info.ok_or_else(|| Error::new(ErrorKind::UnknownSession(id)))
+    }
+}
+
+/// The ending of an exchange whose end was never told.
+fn unknown_ending(kind: FailureKind) -> Ending {
+    Ending::new(Outcome::Failed(Failure::new(kind, "")), Timings::default(), Sizes::default())
+}
+
+/// Lets the engine go on when the writer is gone, also when it panicked.
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.note_error(
+                DiskPart::Database,
+                &"the recorder's thread panicked; nothing is recorded any more",
+            );
+        }
+        self.0.queue.close();
+    }
+}
