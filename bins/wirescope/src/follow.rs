@@ -21,7 +21,7 @@ const REDRAW: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Exchanges read at a time.
-const PAGE: usize = 500;
+const PAGE: usize = 2_000;
 
 /// Open exchanges remembered until their end; beyond it they are told while open.
 const MAX_OPEN: usize = 1_000;
@@ -46,7 +46,7 @@ impl Follower {
     /// Follows a recording; `header` stands above the table.
     pub(crate) fn start(recording: &Recording, header: Vec<String>) -> Result<Self> {
         let (bell, rung) = sync_channel(1);
-        let (store, session) = (recording.store().clone(), recording.session());
+        let (store, session, cursor) = (recording.store().clone(), recording.session(), recording.before());
         let on_commit = bell.clone();
         recording.on_commit(move || {
             // A full bell rings already; a closed one has nobody listening.
@@ -59,7 +59,7 @@ impl Follower {
             let shown = if out.is_terminal() {
                 Screen { store, session, header, drawn: 0, term: Term::stdout() }.follow(&rung)
             } else {
-                Lines { store, session, out, cursor: Seq(0), open: BTreeSet::new() }.follow(&rung)
+                Lines { store, session, out, cursor, open: BTreeSet::new() }.follow(&rung)
             };
             if let Err(error) = shown
                 && !error.is::<crate::output::ReaderLeft>()

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use capture_store::{ErrorKind, Recorder, RecorderConfig, SessionId, SessionInfo, SessionSpec, Store};
+use capture_store::{ErrorKind, Recorder, RecorderConfig, Seq, SessionId, SessionInfo, SessionSpec, Store};
 
 use crate::place::Place;
 
@@ -22,6 +22,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Recording {
     store: Store,
     recorder: Recorder,
+    before: Seq,
 }
 
 impl Recording {
@@ -34,8 +35,9 @@ impl Recording {
         };
         let mut config = RecorderConfig::default();
         config.max_body_bytes = wanted.max_body_bytes;
+        let before = store.newest()?;
         let recorder = Recorder::start(&store, session, config)?;
-        Ok(Self { store, recorder })
+        Ok(Self { store, recorder, before })
     }
 
     /// Whether `error` says that another process records into this store.
@@ -65,6 +67,11 @@ impl Recording {
         self.recorder.session()
     }
 
+    /// The newest exchange that was there before.
+    pub(crate) fn before(&self) -> Seq {
+        self.before
+    }
+
     /// How many exchanges passed unrecorded: the session is full, or the disk fails.
     pub(crate) fn dropped(&self) -> u64 {
         self.recorder.status().map_or(0, |status| status.dropped)
@@ -82,7 +89,7 @@ impl Recording {
 
     /// Ends the session and takes it away again, when nothing came of it.
     pub(crate) fn discard(self) {
-        let Self { store, recorder } = self;
+        let Self { store, recorder, .. } = self;
         let closed = recorder.close();
         // Gone before its session is: the last of its clones would close that again.
         drop(recorder);
