@@ -212,19 +212,38 @@ impl Screen {
         self.paint(&lines, width)
     }
 
-    /// Goes back to where the last drawing began and writes over it, in one go so that it does not flicker.
+    /// Writes over the last drawing in one go, so that it does not flicker.
     fn paint(&mut self, lines: &[String], width: usize) -> Result<()> {
-        let mut frame = String::new();
-        if self.drawn > 0 {
-            // Writing to a String does not fail.
-            let _ = write!(frame, "\x1b[{}A", self.drawn);
-        }
-        for line in lines {
-            let line = console::truncate_str(line, width.saturating_sub(1), "…");
-            let _ = writeln!(frame, "\r\x1b[2K{line}");
-        }
-        frame.push_str("\x1b[0J");
+        let frame = frame(lines, self.drawn, width);
         self.drawn = lines.len();
         self.term.write_str(&frame).map_err(crate::output::lost)
+    }
+}
+
+/// What goes back to where `drawn` lines began, writes these in their place, and clears what is left below (ECMA-48: CUU,
+/// EL, ED). No line is as wide as the terminal, so that each takes one.
+fn frame(lines: &[String], drawn: usize, width: usize) -> String {
+    let mut frame = String::new();
+    if drawn > 0 {
+        // Writing to a String does not fail.
+        let _ = write!(frame, "\x1b[{drawn}A");
+    }
+    for line in lines {
+        let line = console::truncate_str(line, width.saturating_sub(1), "…");
+        let _ = writeln!(frame, "\r\x1b[2K{line}");
+    }
+    frame.push_str("\x1b[0J");
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_takes_the_place_of_the_one_before() {
+        let lines = ["one".to_owned(), "a line that is too wide".to_owned()];
+        assert_eq!(frame(&lines, 0, 10), "\r\x1b[2Kone\n\r\x1b[2Ka line t…\n\x1b[0J");
+        assert!(frame(&lines, 2, 10).starts_with("\x1b[2A\r"));
     }
 }

@@ -146,3 +146,66 @@ fn outcome(summary: &ExchangeSummary) -> Outcome {
         _ => Outcome::Good,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use capture_store::Exchange;
+    use proxy_core::{Failure, FailureKind, Headers, RequestHead, Scheme};
+
+    use super::*;
+
+    /// A GET that goes on.
+    pub(crate) fn exchange(authority: &str, target: &str) -> ExchangeSummary {
+        let request = RequestHead {
+            method: "GET".parse().unwrap(),
+            scheme: Scheme::Https,
+            authority: authority.to_owned(),
+            target: target.to_owned(),
+            version: http::Version::HTTP_11,
+            headers: Headers::new(),
+        };
+        Exchange::new(request, SystemTime::UNIX_EPOCH + Duration::from_secs(1)).summary
+    }
+
+    /// One that failed.
+    pub(crate) fn failed(authority: &str, kind: FailureKind) -> ExchangeSummary {
+        let mut summary = exchange(authority, "/");
+        summary.state = ExchangeState::Failed(Failure::new(kind, "in detail"));
+        summary
+    }
+
+    fn line(summary: &ExchangeSummary) -> String {
+        Row::new(summary).line(summary)
+    }
+
+    #[test]
+    fn line_has_every_part_and_nothing_that_acts_on_a_terminal() {
+        let mut summary = exchange("example.com:8443", "/a\x1b[2J?b");
+        summary.status = Some(200);
+        summary.state = ExchangeState::Response;
+        summary.response_content_type = Some("text/html; charset=utf-8".to_owned());
+        summary.response_body_bytes = 1_500;
+        summary.duration = Some(Duration::from_millis(12));
+        let id = summary.seq;
+        assert_eq!(
+            line(&summary),
+            format!(
+                "1970-01-01T00:00:01.000Z  {id}  GET  200  example.com:8443  /a\\x1b[2J?b  text/html  1.5 kB  12 ms"
+            )
+        );
+    }
+
+    #[test]
+    fn failures_tunnels_and_open_ones_look_unlike_responses() {
+        let mut refused = failed("example.com", FailureKind::ConnectionRefused);
+        assert!(line(&refused).contains("  failed  example.com  /  upstream refused the connection  "));
+        refused.status = Some(502);
+        assert!(line(&refused).contains("  502!  "));
+        let mut tunnel = exchange("example.com:443", "example.com:443");
+        (tunnel.kind, tunnel.state) = (ExchangeKind::Tunnel, ExchangeState::Tunnel);
+        assert!(line(&tunnel).contains("  tunnel  example.com  -  not decrypted  -  "), "{}", line(&tunnel));
+        assert!(line(&exchange("a", "/")).ends_with("  GET  -  a  /  -  0 B  …"));
+    }
+}

@@ -121,3 +121,37 @@ fn advice(kind: FailureKind) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::tests::{exchange, failed};
+
+    fn lines(exchanges: &[ExchangeSummary]) -> Vec<String> {
+        let mut summary = Summary::default();
+        exchanges.iter().for_each(|exchange| summary.add(exchange));
+        summary.lines(Some(SessionId(7)))
+    }
+
+    #[test]
+    fn hosts_and_failures_are_counted_with_what_to_do() {
+        let mut exchanges = vec![failed("b.example", FailureKind::ClientDistrustsCa)];
+        exchanges.extend((0..3).map(|_| exchange("a.example", "/")));
+        exchanges.extend((0..12).map(|number| exchange(&format!("c{number:02}.example"), "/")));
+        let lines = lines(&exchanges);
+        assert_eq!(lines[0], "wirescope: captured 16 exchanges with 14 hosts; see `wirescope show s7`");
+        assert_eq!(lines[1], "       3  a.example");
+        assert_eq!(lines[11], "       4  with other hosts");
+        assert!(
+            lines[12].starts_with("  failed: 1 with b.example: client does not trust the CA ("),
+            "{}",
+            lines[12]
+        );
+        assert_eq!(lines.len(), 13);
+    }
+
+    #[test]
+    fn nothing_captured_says_why_that_may_be() {
+        assert!(lines(&[])[0].contains("does not honour the proxy variables"));
+    }
+}
