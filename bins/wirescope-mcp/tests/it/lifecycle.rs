@@ -140,17 +140,17 @@ impl Bare {
     }
 }
 
-/// Waits until a process is gone; init reaps it.
+/// Waits until a process is gone, or a zombie that init is about to reap.
+#[cfg(target_os = "linux")]
 async fn is_gone(pid: u64) -> bool {
     let path = format!("/proc/{pid}/stat");
-    for _ in 0..200 {
-        match std::fs::read_to_string(&path) {
-            Err(_) => return true,
-            Ok(stat) if stat.contains(") Z ") => return true,
-            Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+    within("the command's end", async {
+        while std::fs::read_to_string(&path).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::task::yield_now().await;
         }
-    }
-    false
+        true
+    })
+    .await
 }
 
 #[cfg(target_os = "linux")]

@@ -23,8 +23,8 @@ use crate::{
 
 /// The one interceptor there is.
 const TERMINAL: &str = "terminal";
-/// Bytes of output a status shows.
-const STATUS_TAIL: usize = 1024;
+/// Bytes of output that a status shows of all commands together.
+const OUTPUT_ROOM: usize = 64 * 1024;
 /// Bytes of output a kill shows.
 const KILL_TAIL: usize = 2048;
 
@@ -139,7 +139,7 @@ pub(crate) struct StatusParams {
     /// The interceptor: terminal.
     #[schemars(length(min = 1, max = 80))]
     interceptor_id: String,
-    /// Bytes of each command's output to show, from its end.
+    /// Bytes of each stream to show, from its end; less where commands are many (64 KiB in all).
     #[serde(default = "status_tail")]
     #[schemars(range(max = 65_536))]
     tail_bytes: u32,
@@ -342,9 +342,9 @@ impl Toolbox {
 impl Toolbox {
     fn terminal(&self, tail_bytes: Option<usize>) -> Interceptor {
         let processes = self.processes().list();
-        // Many commands share the room for output.
-        let share =
-            tail_bytes.map(|bytes| bytes.min(64 * 1024 / processes.len().max(1)).max(STATUS_TAIL.min(bytes)));
+        // Commands share the room for output, each with two streams.
+        let share = OUTPUT_ROOM / (2 * processes.len().max(1));
+        let share = tail_bytes.map(|bytes| bytes.min(share));
         Interceptor {
             id: TERMINAL,
             name: "Terminal",
