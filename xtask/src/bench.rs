@@ -1,6 +1,12 @@
 //! What the proxy costs: requests per second and CPU time, through it and directly.
 
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -144,7 +150,8 @@ fn start_proxy(binaries: &Path, scratch: &Path, origin_ca: &Path, way: Way) -> R
     if way == Way::Relayed {
         command.arg("--no-capture");
     }
-    Service::start(&mut command)
+    // Its closing words would stand in the table.
+    Service::start(command.stderr(Stdio::null()))
 }
 
 /// Where the proxy of `scratch` keeps its CA's certificate.
