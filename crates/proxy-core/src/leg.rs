@@ -100,6 +100,14 @@ impl Writer<'_> {
         }
     }
 
+    /// Writes the last piece and ends the message properly, at once. Not cancel safe.
+    pub(crate) async fn last(&mut self, data: Bytes) -> Result<(), WireError> {
+        match self {
+            Self::Http1(writer) => Ok(writer.last(data, None).await?),
+            Self::Http2(writer) => writer.last(data).await,
+        }
+    }
+
     /// Ends the message properly.
     pub(crate) async fn end(&mut self, trailers: Option<&Headers>) -> Result<(), WireError> {
         match self {

@@ -175,7 +175,7 @@ impl<'x> Download<'x> {
         }
     }
 
-    /// Waits for a head: as long as the request's body goes on, and then as long as the time-out allows.
+    /// Waits for a head: as long as the request's body goes on, and then as long as the time-out allows. Cancel safe.
     async fn await_head(
         self,
         source: &mut ResponseReader<'_>,
@@ -190,7 +190,7 @@ impl<'x> Download<'x> {
         };
         let head = async {
             loop {
-                let was_done = self.ledger.is_request_done();
+                let was_done = self.ledger.is_request_done() || self.upload.is_refused();
                 match timeout(patience, source.head()).await {
                     Ok(head) => return head,
                     Err(_) if !was_done => {}
@@ -239,14 +239,14 @@ async fn carry_down(
     let to_client = |error| (Side::Client, error);
     let timeouts = &cx.engine.timeouts;
     let mut trailers: Option<Headers> = None;
-    // As on the way up: the head leaves with the first piece when that is there already.
-    let mut first = body.piece().now_or_never();
-    if first.is_none() {
+    // As on the way up: what is there already leaves together.
+    let mut ahead = body.piece().now_or_never();
+    if ahead.is_none() {
         client.flush().await.map_err(to_client)?;
     }
     loop {
         ledger.ready().await;
-        let piece = match first.take() {
+        let piece = match ahead.take() {
             Some(piece) => piece,
             None => tokio::select! {
                 piece = within(timeouts, ledger, body.piece()) => piece,
@@ -256,6 +256,10 @@ async fn carry_down(
         match piece.map_err(|error| (Side::Upstream, error))? {
             Some(Piece::Data(data)) => {
                 ledger.response_piece(&data);
+                ahead = body.piece().now_or_never();
+                if matches!(ahead, Some(Ok(None))) {
+                    return client.last(data).await.map_err(to_client);
+                }
                 client.data(data).await.map_err(to_client)?;
             }
             Some(Piece::Trailers(fields)) => {

@@ -114,11 +114,11 @@ async fn put(
     body: Bytes,
 ) -> Result<(), WireError> {
     let mut writer = client.head(head, encoding).map_err(|refused| refused.1)?;
-    if encoding != Encoding::None {
-        ledger.response_piece(&body);
-        writer.data(body).await?;
+    if encoding == Encoding::None {
+        return writer.end(None).await;
     }
-    writer.end(None).await
+    ledger.response_piece(&body);
+    writer.last(body).await
 }
 
 /// Reads the rest of a request's body for the record. `true` when it came to its end.

@@ -13,7 +13,7 @@ use crate::{
     failure::Side,
     leg::{BodyReader, Writer},
     limits::Timeouts,
-    wire::{Piece, WireError},
+    wire::{Piece, WireError, WireErrorKind},
 };
 
 /// How the request's body stands.
@@ -59,6 +59,8 @@ pub(super) async fn upload(
     match carry_up(timeouts, ledger, state, body, upstream).await {
         Ok(()) => {}
         Err((Side::Client, error)) => return Broken::by(Side::Client, error),
+        // One that takes nothing for so long will hardly answer.
+        Err((side, error)) if error.kind == WireErrorKind::Timeout => return Broken::by(side, error),
         Err(_) => state.refused.store(true, Relaxed),
     }
     client_left(timeouts, body).await
@@ -73,14 +75,14 @@ async fn carry_up(
 ) -> Result<(), (Side, WireError)> {
     let to_upstream = |error| (Side::Upstream, error);
     let mut trailers = None;
-    // The head leaves with the first piece when that is there already, else by itself.
-    let mut first = body.piece().now_or_never();
-    if first.is_none() {
+    // The head leaves with the first piece when that is there already, else by itself, and the end with the last.
+    let mut ahead = body.piece().now_or_never();
+    if ahead.is_none() {
         upstream.flush().await.map_err(to_upstream)?;
     }
     loop {
         ledger.ready().await;
-        let piece = match first.take() {
+        let piece = match ahead.take() {
             Some(piece) => piece,
             None => within(timeouts, ledger, body.piece()).await,
         };
@@ -88,6 +90,12 @@ async fn carry_up(
             Some(Piece::Data(data)) => {
                 state.begun.store(true, Relaxed);
                 ledger.request_piece(&data);
+                ahead = body.piece().now_or_never();
+                if matches!(ahead, Some(Ok(None))) {
+                    upstream.last(data).await.map_err(to_upstream)?;
+                    ledger.request_done();
+                    return Ok(());
+                }
                 upstream.data(data).await.map_err(to_upstream)?;
             }
             Some(Piece::Trailers(fields)) => {

@@ -120,29 +120,29 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if data.is_empty() {
             return self.flush().await;
         }
-        let encoding = match mem::replace(&mut self.state, State::Spent) {
-            State::Body(Encoding::Length(left)) => match left.checked_sub(data.len() as u64) {
-                Some(left) => Encoding::Length(left),
-                None => return Err(misuse("body is longer than its Content-Length")),
-            },
-            State::Body(encoding @ (Encoding::Chunked | Encoding::UntilClose)) => encoding,
-            _ => return Err(misuse("body bytes in a message without a body")),
-        };
-        let tail: &[u8] = if encoding == Encoding::Chunked {
-            encode::chunk_size(data.len(), &mut self.out);
-            b"\r\n"
-        } else {
-            b""
-        };
-        // Written one after the other, the three parts would be three packets and three TLS records.
-        if data.len() <= COPY_BYTES || !self.io.is_write_vectored() {
-            self.out.extend_from_slice(&data);
-            self.out.extend_from_slice(tail);
-        } else {
-            self.io.write_all_buf(&mut (&mut self.out).chain(data).chain(tail)).await?;
-        }
-        self.write_out().await?;
+        let encoding = self.take(data.len())?;
+        let tail: &[u8] = if encoding == Encoding::Chunked { b"\r\n" } else { b"" };
+        self.write(data, tail).await?;
         self.state = State::Body(encoding);
+        Ok(())
+    }
+
+    /// As [`data`](Self::data) and [`end`](Self::end), in one write.
+    ///
+    /// # Errors
+    /// As theirs.
+    pub(crate) async fn last(&mut self, data: Bytes, trailers: Option<&Headers>) -> io::Result<()> {
+        if data.is_empty() {
+            return self.end(trailers).await;
+        }
+        let encoding = self.take(data.len())?;
+        let mut tail = BytesMut::new();
+        if encoding == Encoding::Chunked {
+            tail.extend_from_slice(b"\r\n");
+        }
+        let after = put_end(encoding, trailers, &mut tail)?;
+        self.write(data, &tail).await?;
+        self.state = after;
         Ok(())
     }
 
@@ -153,21 +153,41 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// When writing fails, a trailer cannot stand on the wire, or the body is shorter than its length.
     pub(crate) async fn end(&mut self, trailers: Option<&Headers>) -> io::Result<()> {
         let after = match mem::replace(&mut self.state, State::Spent) {
-            State::Body(Encoding::None | Encoding::Length(0)) => State::Clean,
-            State::Body(Encoding::Length(_)) => {
-                return Err(misuse("body is shorter than its Content-Length"));
-            }
-            State::Body(Encoding::Chunked) => {
-                encode::last_chunk(trailers, &mut self.out)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-                State::Clean
-            }
-            State::Body(Encoding::UntilClose) => State::Spent,
+            State::Body(encoding) => put_end(encoding, trailers, &mut self.out)?,
             _ => return Err(misuse("end of a message that was not begun")),
         };
         self.write_out().await?;
         self.state = after;
         Ok(())
+    }
+
+    /// Takes a piece into account and puts what goes before it; gives what may follow it. The message is spent until
+    /// the piece is written.
+    fn take(&mut self, length: usize) -> io::Result<Encoding> {
+        match mem::replace(&mut self.state, State::Spent) {
+            State::Body(Encoding::Length(left)) => match left.checked_sub(length as u64) {
+                Some(left) => Ok(Encoding::Length(left)),
+                None => Err(misuse("body is longer than its Content-Length")),
+            },
+            State::Body(Encoding::Chunked) => {
+                encode::chunk_size(length, &mut self.out);
+                Ok(Encoding::Chunked)
+            }
+            State::Body(Encoding::UntilClose) => Ok(Encoding::UntilClose),
+            _ => Err(misuse("body bytes in a message without a body")),
+        }
+    }
+
+    /// Writes what was put, a piece, and what goes behind it. One after the other, the three would be three packets
+    /// and three TLS records.
+    async fn write(&mut self, data: Bytes, tail: &[u8]) -> io::Result<()> {
+        if data.len() <= COPY_BYTES || !self.io.is_write_vectored() {
+            self.out.extend_from_slice(&data);
+            self.out.extend_from_slice(tail);
+        } else {
+            self.io.write_all_buf(&mut (&mut self.out).chain(data).chain(tail)).await?;
+        }
+        self.write_out().await
     }
 
     /// Writes what was put: interim responses, or the head of a body that is yet to come. Not cancel safe.
@@ -192,6 +212,20 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             self.out = BytesMut::new();
         }
         self.io.flush().await
+    }
+}
+
+/// Puts what ends a body, and says how the connection stands after it.
+fn put_end(encoding: Encoding, trailers: Option<&Headers>, out: &mut BytesMut) -> io::Result<State> {
+    match encoding {
+        Encoding::None | Encoding::Length(0) => Ok(State::Clean),
+        Encoding::Length(_) => Err(misuse("body is shorter than its Content-Length")),
+        Encoding::Chunked => {
+            encode::last_chunk(trailers, out)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+            Ok(State::Clean)
+        }
+        Encoding::UntilClose => Ok(State::Spent),
     }
 }
 

@@ -65,6 +65,23 @@ impl Writer {
         Ok(())
     }
 
+    /// As [`data`](Self::data) and [`end`](Self::end) without trailers, in one frame where it fits.
+    ///
+    /// # Errors
+    ///
+    /// As theirs.
+    pub(crate) async fn last(&mut self, mut data: Bytes) -> Result<(), WireError> {
+        while !data.is_empty() {
+            let room = self.room_for(data.len()).await?;
+            let part = data.split_to(room.min(data.len()));
+            if let Err(error) = self.stream.send_data(part, data.is_empty()) {
+                return Err(self.why(error));
+            }
+            self.ended = data.is_empty();
+        }
+        self.end(None).await
+    }
+
     /// Ends the body, with trailers if there are any. What was handed over before is still written.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ mod http2;
 mod keep_alive;
 mod lab;
 mod lifecycle;
+mod memory;
+mod stalls;
 mod trust;
 mod tunnels;
 mod upgrades;

@@ -305,3 +305,29 @@ fn head_and_first_piece_leave_in_one_write() {
         }
     }
 }
+
+#[test]
+fn the_last_piece_and_the_end_leave_in_one_write() {
+    let trailers = headers(&[("T", "1")]);
+    for (encoding, trailers, end) in [
+        (Encoding::Length(2_000), None, ""),
+        (Encoding::Chunked, None, "\r\n0\r\n\r\n"),
+        (Encoding::Chunked, Some(&trailers), "\r\n0\r\nT: 1\r\n\r\n"),
+    ] {
+        for (vectored, size) in [(true, 1_000), (true, 2_000), (false, 2_000)] {
+            let mut writer = Writer::new(Counting { vectored, writes: 0, out: Vec::new() });
+            let size = if matches!(encoding, Encoding::Length(_)) { 2_000 } else { size };
+            writer.put_response(&ResponseHead::new(StatusCode::OK)).unwrap();
+            writer.begin(encoding);
+            now(writer.last(Bytes::from(vec![b'x'; size]), trailers)).unwrap();
+            assert!(writer.is_clean());
+            let peer = writer.into_inner();
+            assert_eq!(peer.writes, 1, "{encoding:?}, {size} bytes, vectored: {vectored}");
+            assert!(peer.out.ends_with(format!("x{end}").as_bytes()));
+        }
+    }
+    let mut short = Writer::new(Vec::new());
+    short.begin(Encoding::Length(5));
+    assert!(now(short.last(Bytes::from_static(b"hel"), None)).is_err());
+    assert!(!short.is_clean());
+}
