@@ -1,7 +1,9 @@
 //! One exchange in full: heads, bodies by slice, TLS facts, WebSocket messages.
 
+use std::time::Duration;
+
 use capture_store::{BodySide, Exchange, ExchangeState, Store, StoredMessage};
-use proxy_core::{Headers, MessageKind};
+use proxy_core::{Headers, MessageKind, Timings};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -56,6 +58,9 @@ pub(crate) struct ExchangeView {
     pub(crate) matched_rule_id: Option<String>,
     /// Milliseconds; null while it goes on.
     pub(crate) duration: Option<u64>,
+    /// Where the time went; absent while it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timings: Option<TimingsView>,
     /// Why it failed, where it did: a code and a phrase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
@@ -149,6 +154,41 @@ pub(crate) struct BodyView {
     pub(crate) body_size: u64,
 }
 
+/// Where an exchange's time went, in milliseconds; parts that did not take place are absent.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub(crate) struct TimingsView {
+    /// Waiting in the proxy before anything was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<f64>,
+    /// Establishing the upstream connection, TLS included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect: Option<f64>,
+    /// The TLS handshake with upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ssl: Option<f64>,
+    send: f64,
+    /// From the request's end to the response's first byte.
+    wait: f64,
+    receive: f64,
+}
+
+impl TimingsView {
+    fn new(timings: &Timings) -> Self {
+        let ms = |duration: Duration| (duration.as_secs_f64() * 100_000.0).round() / 100.0;
+        Self {
+            blocked: timings.blocked.map(ms),
+            dns: timings.dns.map(ms),
+            connect: timings.connect.map(ms),
+            ssl: timings.ssl.map(ms),
+            send: ms(timings.send),
+            wait: ms(timings.wait),
+            receive: ms(timings.receive),
+        }
+    }
+}
+
 /// A WebSocket message.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -195,6 +235,7 @@ impl ExchangeView {
             tls: TlsView::new(exchange),
             matched_rule_id: None,
             duration: summary.duration.map(duration_millis),
+            timings: summary.duration.map(|_| TimingsView::new(&exchange.timings)),
             error: failure(&summary.state),
             in_progress: summary.state == ExchangeState::Open,
             client_address: address(&exchange.client),

@@ -60,6 +60,7 @@ pub(crate) fn search(
     let Some(first) = live.first() else { return Ok(found) };
     let mut search = Search::new(text, (live.len() == 1).then_some(first.id));
     search.filter.before = before;
+    search.filter.after = live.iter().map(|session| session.floor).min().filter(|floor| *floor > Seq(0));
     search.context_chars = 60;
     loop {
         search.limit = limit - found.hits.len();

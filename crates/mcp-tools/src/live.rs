@@ -32,14 +32,16 @@ impl Sort {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LiveSession {
     pub(crate) id: SessionId,
-    /// What is at or before it was cleared from view (but kept, in a named session).
+    /// What is at or before it is not in view: there before the session began, or cleared (but kept, in a named
+    /// session).
     pub(crate) floor: Seq,
     pub(crate) scratch: bool,
 }
 
 impl LiveSession {
-    pub(crate) fn new(id: SessionId, scratch: bool) -> Self {
-        Self { id, floor: Seq(0), scratch }
+    /// A session that began when `newest` was the newest exchange of the store.
+    pub(crate) fn new(id: SessionId, newest: Seq, scratch: bool) -> Self {
+        Self { id, floor: newest, scratch }
     }
 
     fn filter(&self, filter: &Query) -> Query {

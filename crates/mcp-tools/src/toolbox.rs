@@ -269,7 +269,11 @@ impl Toolbox {
         let ca = self.ca().await?;
         let (into, spec) = (store.clone(), start.session);
         let scratch = matches!(spec, SessionSpec::Scratch { .. });
-        let recorder = blocking(move || Ok(Recorder::start(&into, spec, RecorderConfig::default())?)).await?;
+        let (recorder, newest) = blocking(move || {
+            let newest = into.newest()?;
+            Ok((Recorder::start(&into, spec, RecorderConfig::default())?, newest))
+        })
+        .await?;
         let session = recorder.session();
         let port = start.port.unwrap_or(self.shared.config.port);
         let engine = match Engine::start(&self.shared.config, port, ca, recorder.clone()).await {
@@ -293,7 +297,7 @@ impl Toolbox {
             state.live.clear();
         }
         state.store = Some(store);
-        state.goes_on_in(LiveSession::new(session, scratch));
+        state.goes_on_in(LiveSession::new(session, newest, scratch));
         state.running = Some(Running { engine, recorder, started_at: view.started_at });
         Ok(view)
     }
@@ -340,8 +344,13 @@ impl Toolbox {
 
     async fn switch(&self, running: RunningView, spec: SessionSpec) -> Result<SessionInfo, ToolError> {
         let scratch = matches!(spec, SessionSpec::Scratch { .. });
-        let session = blocking(move || Ok(running.recorder.switch(spec)?)).await?;
-        self.state().goes_on_in(LiveSession::new(session.id, scratch));
+        let store = self.store().await?;
+        let (session, newest) = blocking(move || {
+            let newest = store.newest()?;
+            Ok((running.recorder.switch(spec)?, newest))
+        })
+        .await?;
+        self.state().goes_on_in(LiveSession::new(session.id, newest, scratch));
         Ok(session)
     }
 

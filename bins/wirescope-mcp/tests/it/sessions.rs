@@ -70,6 +70,7 @@ async fn a_session_goes_out_as_har_and_comes_back() {
     client.post("/echo", full("x=1")).await.unwrap();
     agent.settled(3).await;
 
+    let capture = agent.ok("start_live_capture", json!({})).await["capture_id"].clone();
     let exported = agent.ok("proxy_export_har", json!({"session_id": "s1", "output_file": "out.har"})).await;
     assert_eq!(exported["entries"], 3);
     assert_eq!(exported["outputFile"], agent.path("out.har").to_str().unwrap());
@@ -89,8 +90,16 @@ async fn a_session_goes_out_as_har_and_comes_back() {
     let id = &imported["session"]["id"];
     let page = agent.ok("proxy_query_session", json!({"session_id": id, "text": "x=1"})).await;
     assert_eq!(page["total"], 1, "{page}");
-    // Imports are no live traffic.
+    // Imports are no live traffic, and do not get into its way.
     assert_eq!(agent.ok("proxy_list_traffic", json!({})).await["total"], 3);
+    client.get("/json?old").await.unwrap();
+    agent.ok("proxy_session_start", json!({"session_name": "after"})).await;
+    client.get("/json?new").await.unwrap();
+    agent.settled(5).await;
+    let read = agent.ok("read_live_capture", json!({"capture_id": capture})).await;
+    let queries: Vec<_> =
+        read["items"].as_array().unwrap().iter().map(|item| item["query"].clone()).collect();
+    assert_eq!(queries, ["old", "new"]);
 }
 
 #[tokio::test]

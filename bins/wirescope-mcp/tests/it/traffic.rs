@@ -50,6 +50,7 @@ async fn decrypted_traffic_is_listed_shown_and_found() {
     assert_eq!(exchange["response"]["bodyPreview"], "needle in a haystack");
     assert_eq!(exchange["tls"]["client"]["sniHostname"], "localhost");
     assert_eq!(exchange["tls"]["client"]["alpn"], "h2");
+    assert!(exchange["timings"]["wait"].is_number(), "{exchange}");
 }
 
 #[tokio::test]
