@@ -21,7 +21,7 @@ const REDRAW: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Exchanges read at a time.
-const PAGE: usize = 2_000;
+const PAGE: usize = 1_000;
 
 /// Open exchanges remembered until their end; beyond it they are told while open.
 const MAX_OPEN: usize = 1_000;

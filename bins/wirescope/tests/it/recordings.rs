@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use testkit::{DeflateSocket, full};
+use testkit::{DeflateSocket, RawOrigin, Step, full};
 
 use crate::process::{Home, Running, ran};
 
@@ -86,6 +86,49 @@ async fn exchange_is_shown_with_heads_bodies_and_messages() {
     let object = &home.json(["show", "e4", "--json"]).await[0];
     assert_eq!(object["requestBody"]["wireBytes"], 15);
     assert_eq!(object["upstream"]["tls"]["sni"], "localhost");
+    running.kill().await;
+}
+
+#[tokio::test]
+async fn body_that_does_not_decode_is_told_and_can_still_be_had() {
+    let home = Home::new();
+    let answer = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n\r\nnot gzip \x1b[J";
+    let origin = RawOrigin::plain(vec![vec![Step::ReadHead, Step::send(answer)]]).await.unwrap();
+    let mut running = Running::start(&home, [""; 0]).await;
+    let client = home.client(&running, &[]).await;
+    client.http(&origin.authority()).await.unwrap().get("/").await.unwrap();
+    running.line_with("GET").await;
+    let shown = home.ok(["show", "e1"]).await;
+    assert!(shown.contains("its content coding cannot be taken off"), "{shown}");
+    let refused = home.run(["show", "e1", "--body", "response"]).await;
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.stderr.starts_with("error: failed to decode the response body as \"gzip\" (--raw "),
+        "{refused:?}"
+    );
+    assert_eq!(refused.stderr.lines().count(), 1);
+    assert_eq!(home.ok(["show", "e1", "--body", "response", "--raw"]).await, "not gzip \x1b[J");
+    running.kill().await;
+}
+
+#[tokio::test]
+async fn captured_text_is_shown_harmless_and_given_exact() {
+    let home = Home::new();
+    let text = "line one\n\x1b]0;title\x07two\u{202e}";
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", text.len());
+    let origin =
+        RawOrigin::plain(vec![vec![Step::ReadHead, Step::send(format!("{head}{text}"))]]).await.unwrap();
+    let mut running = Running::start(&home, [""; 0]).await;
+    let client = home.client(&running, &[]).await;
+    client.http(&origin.authority()).await.unwrap().get("/").await.unwrap();
+    running.line_with("GET").await;
+    let shown = home.ok(["show", "e1"]).await;
+    assert!(shown.contains("line one\n\\x1b]0;title\\x07two\\u{202e}\n"), "{shown}");
+    let found = home.ok(["search", "title"]).await;
+    assert!(!found.contains('\x1b') && found.contains("title"), "{found}");
+    // Into a pipe go the bytes themselves.
+    assert_eq!(home.ok(["show", "e1", "--body", "response"]).await, text);
     running.kill().await;
 }
 

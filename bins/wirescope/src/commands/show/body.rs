@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write as _};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use capture_store::{Body, BodySide, Seq, Store};
 
 use crate::{
@@ -113,18 +113,30 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
     valid && !bytes.contains(&0)
 }
 
-/// The beginning of a decoded body, as text where it is.
-pub(super) fn preview(body: Body, max_bytes: usize) -> Result<Option<String>> {
-    let decoded = body.decode(max_bytes);
-    if decoded.problem.is_some() || !is_text(&decoded.bytes) {
-        return Ok(None);
+/// What a decoded body begins with.
+pub(super) enum Preview {
+    /// Text, harmless; whether more follows.
+    Text(String, bool),
+    /// Something else than text.
+    Binary,
+    /// Its content coding cannot be taken off: why.
+    Undecodable(String),
+}
+
+impl Preview {
+    /// Looks at the first bytes of a body.
+    pub(super) fn of(body: Body, max_bytes: usize) -> Self {
+        let decoded = body.decode(max_bytes);
+        if let Some(problem) = decoded.problem {
+            return Self::Undecodable(text::one_line(&problem));
+        }
+        if !is_text(&decoded.bytes) {
+            return Self::Binary;
+        }
+        let whole = decoded.bytes.get(..whole_characters(&decoded.bytes)).unwrap_or_default();
+        let shown = text::harmless_lines(&String::from_utf8_lossy(whole)).into_owned();
+        Self::Text(shown, decoded.truncated)
     }
-    let text = String::from_utf8_lossy(decoded.bytes.get(..whole_characters(&decoded.bytes)).context("cut")?);
-    let mut shown = text::harmless_lines(&text).into_owned();
-    if decoded.truncated {
-        shown.push('…');
-    }
-    Ok(Some(shown))
 }
 
 #[cfg(test)]

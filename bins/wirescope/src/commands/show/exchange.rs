@@ -5,7 +5,7 @@ use capture_store::{BodySide, Exchange, ExchangeKind, ExchangeState, Peer, Recor
 use proxy_core::{Headers, RequestHead, ResponseHead, ResponseSource};
 use serde_json::{Value, json};
 
-use super::body;
+use super::body::{self, Preview};
 use crate::{json, output::Out, text};
 
 /// Bytes of a body shown at its beginning.
@@ -145,15 +145,17 @@ fn bodies(store: &Store, exchange: &Exchange, side: BodySide, out: &mut Out) -> 
     let whole = format!("`wirescope show {seq} --body {}`", body::name(side));
     let state = state(&recorded);
     out.line("")?;
-    match body::preview(body, PREVIEW_BYTES)? {
-        Some(text) => {
-            let cut = text.ends_with('…');
+    match Preview::of(body, PREVIEW_BYTES) {
+        Preview::Text(text, cut) => {
             out.line(text.trim_end_matches('\n'))?;
-            if cut {
+            if cut || !recorded.complete {
                 out.line(format_args!("[{state}; {whole} prints all of it]"))?;
             }
         }
-        None => out.line(format_args!("[{state}, not text; {whole} > FILE saves it]"))?,
+        Preview::Binary => out.line(format_args!("[{state}, not text; {whole} > FILE saves it]"))?,
+        Preview::Undecodable(why) => out.line(format_args!(
+            "[{state}, its content coding cannot be taken off: {why}; {whole} --raw > FILE saves it]"
+        ))?,
     }
     Ok(())
 }
