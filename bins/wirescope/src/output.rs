@@ -87,7 +87,8 @@ pub(crate) fn lost(error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("write to stdout")
 }
 
-/// Tells the person one line, on stderr. When that is closed there is nobody to tell.
+/// Tells the person one line, on stderr, in one piece: others may write there as well. When it is closed there is nobody
+/// to tell.
 pub(crate) fn note(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

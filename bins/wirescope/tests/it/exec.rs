@@ -1,6 +1,6 @@
 //! `exec`: the command's environment, its exit code, its signals, what is told and written.
 
-use std::{env, ffi::OsStr, fs};
+use std::{env, ffi::OsStr, fs, process::Stdio};
 
 use serde_json::Value;
 use testkit::{Origin, ProxyClient, TestCa};
@@ -122,8 +122,6 @@ async fn standard_streams_are_the_commands_own() {
 #[cfg(unix)]
 #[tokio::test]
 async fn sigterm_is_passed_on_and_what_was_captured_is_kept() {
-    use std::process::Stdio;
-
     use testkit::within;
     use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -139,6 +137,48 @@ async fn sigterm_is_passed_on_and_what_was_captured_is_kept() {
     let ended = within("its end", child.wait_with_output()).await.unwrap();
     assert_eq!(ended.status.code(), Some(3));
     assert!(home.file("out.har").exists());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn interrupt_of_the_terminals_group_ends_the_command_and_what_was_captured_is_kept() {
+    use testkit::within;
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    let home = Home::new();
+    let script = "trap 'exit 5' INT; echo ready; while :; do sleep 0.05; done";
+    let mut exec = home.wirescope(["exec", "--har", "out.har", "--", "sh", "-c", script]);
+    let mut child = exec.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(within("a line", lines.next_line()).await.unwrap().as_deref(), Some("ready"));
+    let group = format!("-{}", child.id().unwrap());
+    assert!(Command::new("kill").args(["-INT", "--", &group]).status().await.unwrap().success());
+    let ended = within("its end", child.wait_with_output()).await.unwrap();
+    assert_eq!(ended.status.code(), Some(5), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(home.file("out.har").exists());
+}
+
+#[tokio::test]
+async fn several_at_once_make_one_ca_and_all_are_captured() {
+    let home = Home::new();
+    let (origin, ca) = origin(&home).await;
+    let files = ["a.har", "b.har", "c.har"];
+    let mut children: Vec<_> = files
+        .iter()
+        .map(|file| {
+            let arguments = ["--har".as_ref(), file.as_ref(), "--upstream-ca".as_ref(), ca.as_os_str()];
+            let url = origin.url(&format!("/headers?{file}"));
+            let mut exec = client(&home, &arguments, &url);
+            exec.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for (child, file) in children.iter_mut().zip(files) {
+        let status = testkit::within("the command", child.wait()).await.unwrap();
+        assert!(status.success(), "{file}");
+        let har: Value = serde_json::from_slice(&fs::read(home.file(file)).unwrap()).unwrap();
+        assert_eq!(har["log"]["entries"].as_array().unwrap().len(), 1, "{file}");
+        assert_eq!(har["log"]["entries"][0]["request"]["url"], origin.url(&format!("/headers?{file}")));
+    }
 }
 
 #[cfg(unix)]
@@ -161,5 +201,16 @@ async fn exec_beside_a_recording_proxy_records_apart() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("another wirescope records into"), "{}", ran.stderr);
     assert!(home.file("out.har").exists());
+    // Who named where to record is not sent elsewhere.
+    for arguments in [&["run", "--port", "0"][..], &["exec", "--session", "mine", "--", "true"]] {
+        let refused = home.run(arguments).await;
+        assert_eq!(refused.code, Some(1), "{arguments:?}");
+        assert!(refused.stderr.contains("another wirescope is recording there"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("--store") && refused.stderr.lines().count() == 1,
+            "{}",
+            refused.stderr
+        );
+    }
     running.kill().await;
 }
