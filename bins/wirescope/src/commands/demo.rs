@@ -34,6 +34,9 @@ const MAX_BODY_BYTES: u64 = 1024 * 1024;
 /// How long the last connections may take to end.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// Before each exchange, below what it shows.
+const INDENT: &str = "  ";
+
 /// Exchanges asked of the store; the demo makes far fewer.
 const MAX_LISTED: usize = 1_000;
 
@@ -75,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         text::count(session.exchanges, "exchange"),
         text::duration(taken)
     ))?;
-    for line in table(&exchanges).lines(out.width()) {
+    for line in listing(&exchanges, out.width()) {
         out.line(line)?;
     }
     for line in closing(&exported, &har) {
@@ -126,7 +129,8 @@ fn export(store: &Store, session: &SessionInfo, har: &Path) -> Result<ExportSumm
     Ok(exported?)
 }
 
-fn table(exchanges: &[ExchangeSummary]) -> Table {
+/// The exchanges as a table, those of each scene under what they show.
+fn listing(exchanges: &[ExchangeSummary], width: Option<usize>) -> Vec<String> {
     let mut table = Table::new([
         Column::Left("id"),
         Column::Left("version"),
@@ -135,15 +139,24 @@ fn table(exchanges: &[ExchangeSummary]) -> Table {
         Column::Wide("path"),
         Column::Wide("type"),
         Column::Right("size"),
-        Column::Wide("shows"),
     ]);
     for exchange in exchanges {
         let row = Row::new(exchange);
-        let shows = Scene::of(exchange).map(Scene::shows).unwrap_or_default();
         let version = text::harmless(&exchange.http_version).into_owned();
-        table.add([row.id, version, row.method, row.status, row.path, row.kind, row.size, shows.to_owned()]);
+        table.add([row.id, version, row.method, row.status, row.path, row.kind, row.size]);
     }
-    table
+    let mut rows = table.lines(width.map(|width| width.saturating_sub(INDENT.len()))).into_iter();
+    let mut lines: Vec<String> = rows.next().map(|titles| format!("{INDENT}{titles}")).into_iter().collect();
+    let mut last = None;
+    for (exchange, row) in exchanges.iter().zip(rows) {
+        let scene = Scene::of(exchange);
+        if scene != last {
+            lines.push(scene.map_or("others", Scene::shows).to_owned());
+            last = scene;
+        }
+        lines.push(format!("{INDENT}{row}"));
+    }
+    lines
 }
 
 /// What was written, and what to do next.
