@@ -78,6 +78,12 @@ impl Confinement {
     }
 }
 
+/// Tells whether two paths lead to the same place.
+pub(crate) fn same_place(left: &Path, right: &Path) -> bool {
+    left == right
+        || matches!((left.canonicalize(), right.canonicalize()), (Ok(left), Ok(right)) if left == right)
+}
+
 fn absolute(path: &Path) -> Option<PathBuf> {
     std::path::absolute(path).ok()
 }

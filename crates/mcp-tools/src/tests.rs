@@ -3,4 +3,4 @@
 mod captures;
 mod detail;
 mod lists;
-mod support;
+pub(crate) mod support;

@@ -4,7 +4,7 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     captures::Captures,
     config::Config,
-    confine::Confinement,
+    confine::{Confinement, same_place},
     engine::Engine,
     error::{ToolError, chain},
     live::LiveSession,
@@ -273,7 +273,8 @@ impl Toolbox {
             let newest = into.newest()?;
             Ok((Recorder::start(&into, spec, RecorderConfig::default())?, newest))
         })
-        .await?;
+        .await
+        .map_err(|error| self.with_another_store(error))?;
         let session = recorder.session();
         let port = start.port.unwrap_or(self.shared.config.port);
         let engine = match Engine::start(&self.shared.config, port, ca, recorder.clone()).await {
@@ -300,6 +301,20 @@ impl Toolbox {
         state.goes_on_in(LiveSession::new(session, newest, scratch));
         state.running = Some(Running { engine, recorder, started_at: view.started_at });
         Ok(view)
+    }
+
+    /// Names a store that is free, where the one asked for is not.
+    fn with_another_store(&self, error: ToolError) -> ToolError {
+        if error.code() != "store_locked" {
+            return error;
+        }
+        let state = self.shared.config.state.path();
+        let free = (2..).map(|n: u32| state.join(format!("store-{n}"))).find(|path| !path.exists());
+        let free = free.unwrap_or_default();
+        error.hint(format!(
+            "give proxy_start another storage_dir, such as {}, or stop the other wirescope",
+            free.display()
+        ))
     }
 
     /// Stops the proxy, lets exchanges end within the drain time, ends the session.
@@ -385,11 +400,6 @@ async fn undo(recorder: Recorder, store: Store) {
     if let Err(error) = undone {
         tracing::warn!(%error, "an empty session is left behind");
     }
-}
-
-fn same_place(left: &Path, right: &Path) -> bool {
-    left == right
-        || matches!((left.canonicalize(), right.canonicalize()), (Ok(left), Ok(right)) if left == right)
 }
 
 /// Runs what blocks on the disk where it may block. When the caller is dropped, it still runs to its end.

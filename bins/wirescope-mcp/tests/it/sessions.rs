@@ -144,7 +144,9 @@ async fn two_servers_do_not_record_into_one_store() {
     assert!(error["hint"].as_str().unwrap().contains("storage_dir"), "{error}");
     // Reading beside the other works.
     assert_eq!(other.ok("proxy_list_sessions", json!({})).await["count"], 1);
-    other.ok("proxy_start", json!({"storage_dir": "own"})).await;
+    let free = other.state.path().join("store-2");
+    assert!(error["hint"].as_str().unwrap().contains(free.to_str().unwrap()), "{error}");
+    other.ok("proxy_start", json!({"storage_dir": free})).await;
 }
 
 #[tokio::test]

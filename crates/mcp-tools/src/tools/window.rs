@@ -360,3 +360,58 @@ fn with_ellipsis(body: BodyView) -> (String, Option<Encoding>) {
     }
     (text, body.body_encoding)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::tests::support::{Bench, Fed, params};
+
+    fn window(arguments: serde_json::Value) -> WindowParams {
+        params::<WindowParams>("capture_traffic", arguments).0
+    }
+
+    #[tokio::test]
+    async fn what_began_before_the_window_and_ends_in_it_is_there_once() {
+        let bench = Bench::new().await;
+        bench.feed(1, Fed::get("/over"));
+        bench.feed(2, Fed { open: true, ..Fed::get("/long") });
+        let store = bench.toolbox.fresh_store().await.unwrap();
+        let watch = Watch::open(store, bench.toolbox.live(), window(json!({"until": 2}))).await.unwrap();
+        bench.end(2);
+        bench.feed(3, Fed::get("/new"));
+        bench.toolbox.fresh_store().await.unwrap();
+        let watch = watch.look(bench.toolbox.live()).await.unwrap();
+        assert!(watch.is_met());
+        let answer = watch.look(bench.toolbox.live()).await.unwrap().answer(1 << 20).unwrap();
+        let urls: Vec<_> = answer.exchanges.iter().map(|exchange| exchange.request.url.as_str()).collect();
+        assert_eq!(urls, ["https://example.test/long", "https://example.test/new"]);
+    }
+
+    #[tokio::test]
+    async fn exchanges_beyond_the_budget_are_named() {
+        let bench = Bench::new().await;
+        let store = bench.toolbox.fresh_store().await.unwrap();
+        let watch = Watch::open(store, bench.toolbox.live(), window(json!({}))).await.unwrap();
+        for n in 1..=30 {
+            let text = [("Content-Type", "text/plain")];
+            bench.feed(n, Fed::get(format!("/{n}")).with_body(&text, "long ".repeat(300)));
+        }
+        bench.toolbox.fresh_store().await.unwrap();
+        let answer = watch.look(bench.toolbox.live()).await.unwrap().answer(16 * 1024).unwrap();
+        assert_eq!((answer.captured_exchanges, answer.truncated), (30, true));
+        assert_eq!(answer.exchanges.len() + answer.omitted.len(), 30);
+        assert!(crate::budget::json_bytes(&answer) <= 16 * 1024);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_window_ends_at_once() {
+        let bench = Bench::new().await;
+        let cancelled = CancellationToken::new();
+        cancelled.cancel();
+        let arguments = params("capture_traffic", json!({"duration": 300, "until": 1}));
+        let answer = bench.toolbox.capture_traffic(arguments, cancelled).await.unwrap().0;
+        assert_eq!((answer.captured_exchanges, answer.until_met), (0, Some(false)));
+    }
+}
