@@ -3,7 +3,11 @@
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -12,7 +16,13 @@ use anyhow::Result;
 use capture_store::{ExchangeState, Order, Query, Seq, SessionId, Store};
 use console::Term;
 
-use crate::{output::Out, recording::Recording, row, row::Row, text};
+use crate::{
+    output::{Out, note},
+    recording::Recording,
+    row,
+    row::Row,
+    text,
+};
 
 /// The least time between two drawings.
 const REDRAW: Duration = Duration::from_millis(200);
@@ -26,60 +36,84 @@ const PAGE: usize = 1_000;
 /// Open exchanges remembered until their end; beyond it they are told while open.
 const MAX_OPEN: usize = 1_000;
 
+/// How long the rest may take to be shown at the end: whoever holds the pipe may have stopped reading it.
+const FINISH: Duration = Duration::from_secs(2);
+
 /// Someone who shows what is recorded, on a thread of its own. When it cannot keep up it falls behind, reading the
 /// store at its own pace; the recording does not wait for it. Dropping it leaves the thread to end by itself.
 pub(crate) struct Follower {
-    bell: SyncSender<Bell>,
+    bell: Bell,
+    done: Receiver<()>,
     thread: JoinHandle<()>,
 }
 
-enum Bell {
-    /// Something was committed.
-    Commit,
-    /// Something is to be told to whoever looks at the table.
-    Say(&'static str),
-    /// All is committed: show the rest and end.
-    End,
+/// What the thread is woken by and told. Ringing never waits: a bell that rings already need not ring again.
+#[derive(Clone)]
+struct Bell {
+    rope: SyncSender<()>,
+    wishes: Arc<Wishes>,
+}
+
+#[derive(Default)]
+struct Wishes {
+    /// A further line of the header.
+    line: OnceLock<&'static str>,
+    /// Whether all is committed, so that the thread can show the rest and end.
+    end: AtomicBool,
+}
+
+impl Bell {
+    fn ring(&self) {
+        // Full: it rings already. Disconnected: the thread has ended and has said why.
+        let (Ok(()) | Err(_)) = self.rope.try_send(());
+    }
 }
 
 impl Follower {
     /// Follows a recording; `header` stands above the table.
     pub(crate) fn start(recording: &Recording, header: Vec<String>) -> Result<Self> {
-        let (bell, rung) = sync_channel(1);
+        let (rope, rung) = sync_channel(1);
+        let (ended, done) = sync_channel(1);
+        let bell = Bell { rope, wishes: Arc::default() };
+        let wishes = bell.wishes.clone();
         let (store, session, cursor) = (recording.store().clone(), recording.session(), recording.before());
         let on_commit = bell.clone();
-        recording.on_commit(move || {
-            // A full bell rings already; a closed one has nobody listening.
-            if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-                on_commit.try_send(Bell::Commit)
-            {}
-        });
+        recording.on_commit(move || on_commit.ring());
         let out = Out::new();
         let thread = thread::Builder::new().name("follow".to_owned()).spawn(move || {
             let shown = if out.is_terminal() {
-                Screen { store, session, header, drawn: 0, term: Term::stdout() }.follow(&rung)
+                Screen { store, session, header, drawn: 0, term: Term::stdout() }.follow(&rung, &wishes)
             } else {
-                Lines { store, session, out, cursor, open: BTreeSet::new() }.follow(&rung)
+                Lines { store, session, out, cursor, open: BTreeSet::new() }.follow(&rung, &wishes)
             };
             if let Err(error) = shown
                 && !error.is::<crate::output::ReaderLeft>()
             {
                 tracing::error!(%error, "showing what is recorded failed; recording goes on");
             }
+            // Nobody waits for it when this is dropped.
+            let _ = ended.send(());
         })?;
-        Ok(Self { bell, thread })
+        Ok(Self { bell, done, thread })
     }
 
-    /// Shows a line in the table's header; nothing where there is no table.
+    /// Shows a line in the table's header, once; nothing where there is no table.
     pub(crate) fn say(&self, line: &'static str) {
-        // An error means that the thread ended before.
-        let _ = self.bell.send(Bell::Say(line));
+        // Said already.
+        let _ = self.bell.wishes.line.set(line);
+        self.bell.ring();
     }
 
-    /// Shows what is left; call it once the recording is closed.
+    /// Shows what is left; call it once the recording is closed. Where stdout takes nothing any more, gives up in two
+    /// seconds and says so.
     pub(crate) fn finish(self) {
-        // An error of either means that the thread ended before: it has said why.
-        let _ = self.bell.send(Bell::End);
+        self.bell.wishes.end.store(true, Ordering::Relaxed);
+        self.bell.ring();
+        if self.done.recv_timeout(FINISH).is_err() {
+            note("wirescope: nobody reads stdout; the last exchanges were not listed there");
+            return;
+        }
+        // A panic was told when it happened.
         let _ = self.thread.join();
     }
 }
@@ -94,15 +128,14 @@ struct Lines {
 }
 
 impl Lines {
-    fn follow(mut self, rung: &Receiver<Bell>) -> Result<()> {
+    fn follow(mut self, rung: &Receiver<()>, wishes: &Wishes) -> Result<()> {
         let mut looked = Instant::now();
         loop {
-            let end = match rung.recv_timeout(LOOK_AGAIN) {
-                Ok(Bell::Commit | Bell::Say(_)) => false,
-                Ok(Bell::End) | Err(RecvTimeoutError::Disconnected) => true,
-                Err(RecvTimeoutError::Timeout) if self.open.is_empty() => continue,
-                Err(RecvTimeoutError::Timeout) => false,
-            };
+            let silent = rung.recv_timeout(LOOK_AGAIN) == Err(RecvTimeoutError::Timeout);
+            let end = wishes.end.load(Ordering::Relaxed);
+            if silent && !end && self.open.is_empty() {
+                continue;
+            }
             self.catch_up()?;
             if end || looked.elapsed() >= LOOK_AGAIN {
                 self.look_again(end)?;
@@ -170,17 +203,17 @@ struct Screen {
 }
 
 impl Screen {
-    fn follow(mut self, rung: &Receiver<Bell>) -> Result<()> {
+    fn follow(mut self, rung: &Receiver<()>, wishes: &Wishes) -> Result<()> {
         self.draw()?;
+        let mut line = None;
         loop {
-            let end = match rung.recv_timeout(LOOK_AGAIN) {
-                Ok(Bell::Commit) | Err(RecvTimeoutError::Timeout) => false,
-                Ok(Bell::Say(line)) => {
-                    self.header.push(line.to_owned());
-                    false
-                }
-                Ok(Bell::End) | Err(RecvTimeoutError::Disconnected) => true,
-            };
+            // Drawn again even when nothing rang: the terminal may have another size by now.
+            let (Ok(()) | Err(_)) = rung.recv_timeout(LOOK_AGAIN);
+            let end = wishes.end.load(Ordering::Relaxed);
+            if line.is_none() {
+                line = wishes.line.get();
+                self.header.extend(line.map(|line| (*line).to_owned()));
+            }
             self.draw()?;
             if end {
                 return Ok(());

@@ -166,6 +166,17 @@ impl Running {
         self.child.kill().await.unwrap();
     }
 
+    /// Waits for its end without reading stdout; gives its status and what it told.
+    pub(crate) async fn end_unread(mut self) -> (ExitStatus, String) {
+        let mut err = String::new();
+        let read = async {
+            self.stderr.read_to_string(&mut err).await?;
+            self.child.wait().await
+        };
+        let status = within("its end", read).await.unwrap();
+        (status, err)
+    }
+
     /// Waits for its end; gives its status and the rest of what it printed.
     pub(crate) async fn end(mut self) -> (ExitStatus, String, String) {
         let (mut out, mut err) = (String::new(), String::new());

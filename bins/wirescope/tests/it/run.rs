@@ -109,3 +109,24 @@ async fn proxy_goes_on_when_nobody_reads_its_lines() {
     }
     child.kill().await.unwrap();
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn reader_that_stops_reading_does_not_keep_the_proxy_from_ending() {
+    let home = Home::new();
+    let plain = Origin::plain().await.unwrap();
+    let running = Running::start(&home, [""; 0]).await;
+    let mut client = home.client(&running, &[]).await.http(&plain.authority()).await.unwrap();
+    // More than a pipe takes (64 KiB on Linux), in few lines.
+    let long = "x".repeat(4_000);
+    for number in 0..40 {
+        client.get(&format!("/?{number}{long}")).await.unwrap();
+    }
+    drop(client);
+    while home.json(["show", "last", "--json"]).await.len() < 40 {}
+    running.signal("TERM").await;
+    let (status, stderr) = running.end_unread().await;
+    assert!(status.success(), "{stderr}");
+    assert!(stderr.contains("nobody reads stdout"), "{stderr}");
+    assert!(stderr.contains("40 exchanges recorded in session s1"), "{stderr}");
+}

@@ -114,6 +114,7 @@ fn advice(kind: FailureKind) -> Option<&'static str> {
         FailureKind::ClientDistrustsCa => {
             "the command brings its own list of authorities; `wirescope ca trust` tells how to add one"
         }
+        FailureKind::ClientTls => "it may not trust the CA; `wirescope ca trust` tells how to add it",
         FailureKind::CertificateUntrusted => "if that is expected, give its authority with --upstream-ca",
         FailureKind::CertificateExpired | FailureKind::CertificateWrongName => {
             "if that is expected, name the host with --insecure-upstream"
