@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 
 use crate::{output::Out, place::Place};
 
-/// How to trust the CA, with `{path}` where the certificate is.
+/// How to trust the CA, with `{path}`, `{name}`, `{fingerprint}` and `{spki}` where those of the certificate are to be.
 const TRUST: &str = include_str!("ca/trust.txt");
 
 /// Prints the CA's certificate, where it is, or how to trust it.
@@ -40,6 +40,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
         What::Trust => out.text(
             &TRUST
                 .replace("{path}", &path)
+                .replace("{name}", ca.subject())
                 .replace("{fingerprint}", &ca.fingerprint_sha256())
                 .replace("{spki}", &ca.spki_sha256_base64()),
         ),

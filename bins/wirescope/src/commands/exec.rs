@@ -38,6 +38,9 @@ const EXEMPTIONS: [&str; 4] = ["NO_PROXY", "no_proxy", "npm_config_noproxy", "GL
 /// OpenSSL, Python, Node, Deno, Git, Cargo, AWS, Perl, Ruby, Java, npm and others). Nothing is installed and nothing
 /// else is captured. Then stderr has a summary, and the exit code is the command's: 128 and the signal's number when a
 /// signal ended it, 127 when it was not found, 126 when it cannot be run.
+///
+/// One wirescope records into a store at a time. While another does, the command is recorded apart and only --har keeps
+/// what was captured, unless --store or --session says where it is to be.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Write what was captured into this HAR file.

@@ -5,7 +5,7 @@ mod exchange;
 mod messages;
 
 use anyhow::Result;
-use capture_store::{BodySide, Query, Seq, Store};
+use capture_store::{BodySide, Order, Query, Seq, Store};
 use clap::{Args, ValueEnum};
 
 use super::sessions;
@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     /// List at most this many exchanges of the session, 0 all.
     #[arg(long, value_name = "N", default_value_t = 0)]
     limit: usize,
+    /// List the newest exchanges of the session first.
+    #[arg(long)]
+    newest_first: bool,
     #[command(flatten)]
     filter: FilterArguments,
 }
@@ -107,6 +110,9 @@ fn session(arguments: &Arguments, store: &Store, name: SessionName) -> Result<()
 /// Prints page by page, each aligned in itself, so that memory stays flat; gives the number printed.
 fn list(arguments: &Arguments, store: &Store, query: &mut Query, out: &mut Out) -> Result<usize> {
     let mut shown = 0;
+    if arguments.newest_first {
+        query.order = Order::Descending;
+    }
     loop {
         let left = if arguments.limit == 0 { PAGE } else { arguments.limit - shown };
         query.limit = left.min(PAGE);
@@ -122,15 +128,17 @@ fn list(arguments: &Arguments, store: &Store, query: &mut Query, out: &mut Out) 
             }
         }
         shown += page.items.len();
-        query.after = page.items.last().map(|item| item.seq);
-        let wanted = arguments.limit == 0 || shown < arguments.limit;
-        if !page.more || !wanted || query.after.is_none() {
-            if page.more {
-                note(format_args!(
-                    "more follow; go on with --after {}",
-                    query.after.map(|seq| seq.to_string()).unwrap_or_default()
-                ));
-            }
+        let Some(last) = page.items.last().map(|item| item.seq).filter(|_| page.more) else {
+            return Ok(shown);
+        };
+        let (cursor, flag) = if arguments.newest_first {
+            (&mut query.before, "--before")
+        } else {
+            (&mut query.after, "--after")
+        };
+        *cursor = Some(last);
+        if arguments.limit > 0 && shown >= arguments.limit {
+            note(format_args!("more follow; go on with {flag} {last}"));
             return Ok(shown);
         }
     }

@@ -110,6 +110,19 @@ async fn exit_code_is_the_commands() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn har_that_cannot_be_written_in_the_end_is_a_failure_of_its_own() {
+    let home = Home::new();
+    for (script, code) in [("rmdir sub", 1), ("rmdir sub; exit 9", 9)] {
+        fs::create_dir(home.file("sub")).unwrap();
+        let ran = home.run(["exec", "--quiet", "--har", "sub/out.har", "--", "sh", "-c", script]).await;
+        assert_eq!(ran.code, Some(code), "{}", ran.stderr);
+        assert!(ran.stderr.starts_with("error: failed to write --har: "), "{}", ran.stderr);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn standard_streams_are_the_commands_own() {
     let home = Home::new();
     fs::write(home.file("in"), "through and through").unwrap();

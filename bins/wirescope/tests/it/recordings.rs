@@ -52,7 +52,10 @@ async fn second_process_reads_while_the_first_records() {
         let shown = home.json(["show", "last", "--json"].iter().chain(&arguments)).await;
         assert_eq!(shown.len(), expected, "{arguments:?}");
     }
-    assert!(home.ok(["show", "s1"]).await.lines().count() == 6);
+    assert_eq!(home.ok(["show", "s1"]).await.lines().count(), 6);
+    let newest = home.run(["show", "s1", "--newest-first", "--limit", "2", "--json"]).await;
+    assert!(newest.stdout.starts_with(r#"{"#) && newest.stdout.contains(r#""id":"e5""#), "{}", newest.stdout);
+    assert_eq!(newest.stderr, "more follow; go on with --before e4\n");
     running.kill().await;
 }
 
