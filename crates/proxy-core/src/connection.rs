@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     client_hello::ClientHelloSummary,
+    cut::Cut,
     detect::Detection,
     engine::{Engine, SETUP_HOST},
     event::{ClientFacts, Outcome},
@@ -33,6 +34,8 @@ pub(crate) struct Layer {
     pub(crate) depth: usize,
     /// Tells why the client ended its TLS before it sent anything.
     pub(crate) refusal: Option<Refusal>,
+    /// Cuts the client's socket below all layers.
+    pub(crate) cut: Cut,
 }
 
 impl Layer {
@@ -148,7 +151,7 @@ pub(crate) async fn run(engine: Arc<Engine>, mut layer: Layer, mut draining: wat
 async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) -> Option<Layer> {
     // A client with something to wait for from upstream may be silent; outside a tunnel it has to speak first.
     let silence = if layer.may_listen() { engine.timeouts.peek } else { engine.timeouts.keep_alive };
-    let Layer { io, facts, tunnel, depth, refusal } = layer;
+    let Layer { io, facts, tunnel, depth, refusal, cut } = layer;
     let patience = Patience { silence, decision: engine.timeouts.handshake };
     let peeked = tokio::select! {
         peeked = peek(io, patience) => peeked,
@@ -162,7 +165,7 @@ async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver
         }
     };
     let seen = Seen::of(io.buffered());
-    let layer = Layer { io: Box::new(io), facts, tunnel, depth, refusal };
+    let layer = Layer { io: Box::new(io), facts, tunnel, depth, refusal, cut };
     match detection {
         Detection::Http1 => http1(engine, layer, draining).await,
         Detection::Http2 => {
@@ -255,10 +258,10 @@ pub(crate) async fn drained(draining: &mut watch::Receiver<bool>) {
 
 /// Serves HTTP/1, and follows the CONNECT that may come.
 async fn http1(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) -> Option<Layer> {
-    let facts = layer.facts.clone();
-    let depth = layer.depth;
+    let (facts, depth, cut) = (layer.facts.clone(), layer.depth, layer.cut.clone());
     let connect = serve::http1(engine, layer, draining).await?;
-    self::connect(engine, &facts, depth, connect).await
+    let (facts, tunnel, io) = self::connect(engine, &facts, depth, connect).await?;
+    Some(Layer { io, facts, tunnel: Some(tunnel), depth: depth + 1, refusal: None, cut })
 }
 
 /// Opens the tunnel a CONNECT asks for: dials first, so that a failure is the CONNECT's own answer.
@@ -267,7 +270,7 @@ async fn connect(
     facts: &Arc<ClientFacts>,
     depth: usize,
     connect: Connect,
-) -> Option<Layer> {
+) -> Option<(Arc<ClientFacts>, Tunnel, BoxedIo)> {
     let Connect { opening, reader, mut writer } = connect;
     let head = &opening.head;
     let (host, port) = split_authority(&head.authority);
@@ -308,18 +311,18 @@ async fn connect(
         security: Security::Plain { http2: false },
         opening,
     };
-    let io = Box::new(Rewind::new(io, buffered));
-    Some(Layer { io, facts: Arc::new(facts), tunnel: Some(tunnel), depth: depth + 1, refusal: None })
+    Some((Arc::new(facts), tunnel, Box::new(Rewind::new(io, buffered))))
 }
 
 /// TLS inside a tunnel: passed through where that is asked for, else decrypted, with both legs speaking what
 /// upstream chose of what the client offered.
 async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummary) -> Option<Layer> {
-    let Layer { io, facts, tunnel, depth, refusal } = layer;
+    let Layer { io, facts, tunnel, depth, refusal, cut } = layer;
     let mut tunnel = tunnel?;
     let name = hello.sni.clone().unwrap_or_else(|| tunnel.host.clone());
     if engine.passes_through(&tunnel.host) || engine.passes_through(&name) {
-        tunnel::pass_through(engine, io, &facts, tunnel, hello).await;
+        tunnel::pass_through(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, hello)
+            .await;
         return None;
     }
     let alpn = tls::upstream_alpn(&hello.alpn);
@@ -339,7 +342,7 @@ async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummar
     // Later connections of this client must speak what was agreed with it.
     let alpn = chosen.iter().cloned().collect();
     tunnel.security = Security::Tls { server_name: name, alpn };
-    secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal }, chosen).await
+    secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, chosen).await
 }
 
 /// TLS to the proxy itself.
@@ -349,7 +352,7 @@ async fn to_proxy(engine: &Arc<Engine>, layer: Layer) -> Option<Layer> {
 
 /// Does the handshake with the client.
 async fn secured(engine: &Arc<Engine>, layer: Layer, alpn: Option<Vec<u8>>) -> Option<Layer> {
-    let Layer { io, facts, tunnel, depth, .. } = layer;
+    let Layer { io, facts, tunnel, depth, cut, .. } = layer;
     let own = facts.local.ip().to_string();
     let fallback = tunnel.as_ref().map_or(own.as_str(), |tunnel| tunnel.host.as_str());
     match engine.acceptor.accept(io, fallback, alpn, engine.timeouts.handshake).await {
@@ -357,7 +360,7 @@ async fn secured(engine: &Arc<Engine>, layer: Layer, alpn: Option<Vec<u8>>) -> O
             let mut facts = ClientFacts::clone(&facts);
             facts.tls = Some(accepted.facts);
             let refusal = Some(accepted.refusal);
-            Some(Layer { io: accepted.io, facts: Arc::new(facts), tunnel, depth, refusal })
+            Some(Layer { io: accepted.io, facts: Arc::new(facts), tunnel, depth, refusal, cut })
         }
         Err(failure) => {
             note_failure(engine, &facts, tunnel.as_ref(), failure);

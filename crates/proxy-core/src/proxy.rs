@@ -12,6 +12,7 @@ use tokio::{
 use crate::{
     ca::{CertificateAuthority, Leafs},
     connection::{self, Layer},
+    cut::{Cut, Socket},
     dial::LoopGuard,
     engine::{Engine, Ids},
     error::{Error, ErrorKind},
@@ -265,8 +266,9 @@ async fn client(
     }
     let local = tcp.local_addr().unwrap_or(engine.local);
     let facts = Arc::new(ClientFacts::new(engine.next_connection(), peer, local));
-    let io = Box::new(Unstalled::new(tcp, engine.timeouts.idle_body));
-    let layer = Layer { io, facts, tunnel: None, depth: 0, refusal: None };
+    let cut = Cut::default();
+    let io = Box::new(Unstalled::new(Socket::new(tcp, cut.clone()), engine.timeouts.idle_body));
+    let layer = Layer { io, facts, tunnel: None, depth: 0, refusal: None, cut };
     connection::run(engine, layer, draining).await;
     drop(permit);
 }

@@ -12,6 +12,7 @@ use tokio::{
 
 use crate::{
     connection::{Client, Layer, Opening, Tunnel, drained},
+    cut::Cut,
     engine::Engine,
     event::{Outcome, ResponseSource},
     exchange::{
@@ -48,6 +49,7 @@ struct Http1 {
     writer: Http1Writer,
     defaults: Defaults,
     in_tunnel: bool,
+    cut: Cut,
 }
 
 /// What to do after a request.
@@ -55,6 +57,7 @@ enum Next {
     Request,
     Connect(Opening),
     Close,
+    Cut,
 }
 
 /// Serves HTTP/1 until the connection ends, or a CONNECT outside any tunnel asks for one.
@@ -63,7 +66,7 @@ pub(crate) async fn http1(
     layer: Layer,
     draining: &mut watch::Receiver<bool>,
 ) -> Option<Connect> {
-    let Layer { io, facts, tunnel, .. } = layer;
+    let Layer { io, facts, tunnel, cut, .. } = layer;
     let scheme = tunnel.as_ref().map_or(Scheme::Http, Tunnel::scheme);
     let defaults =
         Defaults { scheme, authority: tunnel.as_ref().map(|tunnel| tunnel.opening.head.authority.clone()) };
@@ -75,6 +78,7 @@ pub(crate) async fn http1(
         writer: http1::Writer::new(write),
         defaults,
         in_tunnel,
+        cut,
     };
     loop {
         match connection.one(draining).await {
@@ -84,6 +88,7 @@ pub(crate) async fn http1(
                 return Some(Connect { opening, reader, writer });
             }
             Next::Close => break,
+            Next::Cut => return None,
         }
     }
     connection.close().await;
@@ -113,9 +118,6 @@ impl Http1 {
             }
         };
         let head_bytes = self.reader.last_head_bytes();
-        if head.method == Method::CONNECT && !self.in_tunnel {
-            return Next::Connect(Opening { head: Arc::new(head), head_bytes });
-        }
         let framing = match request_framing(&head) {
             Ok(framing) => framing,
             Err(error) => {
@@ -124,6 +126,9 @@ impl Http1 {
                 return self.refuse_with(head, head_bytes, failure, status).await;
             }
         };
+        if head.method == Method::CONNECT && !self.in_tunnel {
+            return Next::Connect(Opening { head: Arc::new(head), head_bytes });
+        }
         let shape = Shape::of_http1(&framing);
         let max_trailer_bytes = self.cx.engine.limits.max_head_bytes;
         let arrived = Arrived {
@@ -135,7 +140,14 @@ impl Http1 {
         };
         match run(&self.cx, arrived).await {
             Afterwards::KeepAlive => Next::Request,
-            Afterwards::Close => Next::Close,
+            Afterwards::Cut if !self.writer.shows_cut() => {
+                // Under TLS the missing farewell tells it.
+                if self.cx.facts.tls.is_none() {
+                    self.cut.reset();
+                }
+                Next::Cut
+            }
+            Afterwards::Close | Afterwards::Cut => Next::Close,
         }
     }
 

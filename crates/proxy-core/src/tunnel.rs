@@ -7,7 +7,8 @@ use tokio::{io::split, sync::watch, time::timeout};
 
 use crate::{
     client_hello::ClientHelloSummary,
-    connection::{Layer, Opening, Tunnel, drained},
+    connection::{Layer, Opening, drained},
+    cut::Cut,
     engine::Engine,
     event::{ClientFacts, Outcome, ResponseSource, TlsFacts, UpstreamFacts},
     exchange::{
@@ -50,21 +51,19 @@ pub(crate) async fn refuse(
 }
 
 /// Passes TLS through undecrypted.
-pub(crate) async fn pass_through(
-    engine: &Arc<Engine>,
-    io: BoxedIo,
-    facts: &Arc<ClientFacts>,
-    tunnel: Tunnel,
-    hello: &ClientHelloSummary,
-) {
-    let mut facts = ClientFacts::clone(facts);
+pub(crate) async fn pass_through(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummary) {
+    let Layer { io, facts, tunnel: Some(tunnel), cut, .. } = layer else { return };
+    let mut facts = ClientFacts::clone(&facts);
     let mut tls = TlsFacts::default();
     tls.sni.clone_from(&hello.sni);
     facts.tls = Some(tls);
     let facts = Arc::new(facts);
     match ready(engine, tunnel.upstream) {
         Ok(opened) => {
-            carry(engine, &facts, &tunnel.opening, halves(engine, io), Upstream::new(engine, opened)).await
+            let (mut reader, mut writer) = halves(engine, io);
+            let client = (&mut reader, &mut writer);
+            let outcome = carry(engine, &facts, &tunnel.opening, client, Upstream::new(engine, opened)).await;
+            cut_if_failed(&cut, &outcome);
         }
         Err(failure) => note(engine, &facts, &tunnel.opening, failure),
     }
@@ -78,7 +77,7 @@ pub(crate) async fn raw(
     silent: bool,
     draining: &mut watch::Receiver<bool>,
 ) -> Option<Layer> {
-    let Layer { io, facts, tunnel, depth, refusal } = layer;
+    let Layer { io, facts, tunnel, depth, refusal, cut } = layer;
     let mut tunnel = tunnel?;
     let (mut reader, mut writer) = halves(engine, io);
     let reach = std::mem::replace(&mut tunnel.upstream, Reach::Open);
@@ -100,14 +99,17 @@ pub(crate) async fn raw(
                 let (read, buffered) = reader.into_parts();
                 let io = Box::new(Rewind::new(read.unsplit(writer.into_inner()), buffered));
                 tunnel.upstream = Reach::Ready(Box::new(upstream.into_opened()));
-                return Some(Layer { io, facts, tunnel: Some(tunnel), depth, refusal });
+                return Some(Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut });
             }
             Speaker::Upstream => {}
             // Browsers open tunnels ahead of need: one that carried nothing is no exchange.
             Speaker::Nobody => return None,
         }
     }
-    carry(engine, &facts, &tunnel.opening, (reader, writer), upstream).await;
+    let outcome = carry(engine, &facts, &tunnel.opening, (&mut reader, &mut writer), upstream).await;
+    if facts.tls.is_none() {
+        cut_if_failed(&cut, &outcome);
+    }
     None
 }
 
@@ -191,22 +193,31 @@ fn ready(engine: &Engine, reach: Reach) -> Result<Opened, Failure> {
     }
 }
 
+/// Has a client see that its tunnel did not end well.
+fn cut_if_failed(cut: &Cut, outcome: &Outcome) {
+    if matches!(outcome, Outcome::Failed(_)) {
+        cut.reset();
+    }
+}
+
 /// Relays a tunnel to its end and records it.
 async fn carry(
     engine: &Engine,
     facts: &Arc<ClientFacts>,
     opening: &Opening,
-    (mut reader, mut writer): (Http1Reader, Http1Writer),
+    (reader, writer): (&mut Http1Reader, &mut Http1Writer),
     mut upstream: Upstream,
-) {
+) -> Outcome {
     let ledger = engine.ledger(facts, &opening.head, opening.head_bytes);
     ledger.upstream(&upstream.facts, false, upstream.dialled);
-    let client = Ends { reader: BodyReader::raw(&mut reader), writer: Writer::Http1(&mut writer) };
+    let client = Ends { reader: BodyReader::raw(reader), writer: Writer::Http1(writer) };
     let upstream =
         Ends { reader: BodyReader::raw(&mut upstream.reader), writer: Writer::Http1(&mut upstream.writer) };
     let outcome = relay(&engine.timeouts, &ledger, client, upstream, Tap::Bytes).await;
-    ledger.end(match outcome {
+    let outcome = match outcome {
         Outcome::Upgrade => Outcome::Tunnel,
         other => other,
-    });
+    };
+    ledger.end(outcome.clone());
+    outcome
 }

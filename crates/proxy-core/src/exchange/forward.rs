@@ -184,8 +184,8 @@ pub(crate) fn response(
     };
     encoding.put_right(&mut out.headers);
     let close = persistence == Persistence::Close || encoding == Encoding::UntilClose;
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        strip_hop_by_hop(&mut out.headers, &["upgrade"]);
+    if is_tunnel(request, head) {
+        strip_hop_by_hop(&mut out.headers, &["upgrade", "keep-alive"]);
     } else {
         put_connection(&mut out.headers, request.version, close);
     }

@@ -237,7 +237,8 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        let cut = Failure::new(FailureKind::Shutdown, "the connection's task was stopped");
+        let what = if std::thread::panicking() { "panicked" } else { "was stopped" };
+        let cut = Failure::new(FailureKind::Shutdown, format!("the connection's task {what}"));
         self.end(Outcome::Failed(cut));
     }
 }

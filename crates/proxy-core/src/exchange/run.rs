@@ -55,6 +55,8 @@ pub(crate) enum Afterwards {
     KeepAlive,
     /// Close.
     Close,
+    /// Close so that the client sees that something is missing.
+    Cut,
 }
 
 /// An exchange that is over.
@@ -65,7 +67,7 @@ pub(crate) struct Ended {
 
 impl Ended {
     pub(crate) fn failed(failure: Failure) -> Self {
-        Self { outcome: Outcome::Failed(failure), afterwards: Afterwards::Close }
+        Self { outcome: Outcome::Failed(failure), afterwards: Afterwards::Cut }
     }
 }
 
@@ -271,7 +273,9 @@ impl Exchange<'_, '_> {
                 let client = Ends { reader: from_client, writer: to_client };
                 let upstream = Ends { reader: from_upstream, writer: to_upstream };
                 let outcome = relay(timeouts, ledger, client, upstream, tap).await;
-                (Transfer::Over(Ended { outcome, afterwards: Afterwards::Close }), false)
+                let failed = matches!(outcome, Outcome::Failed(_));
+                let afterwards = if failed { Afterwards::Cut } else { Afterwards::Close };
+                (Transfer::Over(Ended { outcome, afterwards }), false)
             }
             Err(Broken { failure, stale, code }) => {
                 to_upstream.reset(code);

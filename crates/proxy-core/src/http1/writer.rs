@@ -97,6 +97,16 @@ impl<W> Writer<W> {
         self.state == State::Clean && self.out.is_empty()
     }
 
+    /// Tells whether the peer sees by itself that a message was cut short when the connection ends here.
+    pub(crate) fn shows_cut(&self) -> bool {
+        match self.state {
+            State::Clean | State::Head => false,
+            State::Body(encoding) => matches!(encoding, Encoding::Length(_) | Encoding::Chunked),
+            // Only a write that failed, or was dropped, leaves this to an exchange that failed.
+            State::Spent => true,
+        }
+    }
+
     /// A head in the middle of another message would be taken for its body, or split it.
     fn check_between_messages(&self) -> Result<(), WireError> {
         match self.state {

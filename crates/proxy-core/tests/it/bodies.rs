@@ -218,3 +218,27 @@ async fn a_slow_observer_slows_the_wire_instead_of_losing_bytes() {
     gate.0.1.notify_one();
     assert_eq!(fetch.await.unwrap().unwrap().body.len(), 50_000_000);
 }
+
+#[tokio::test]
+async fn a_body_until_close_that_breaks_off_does_not_end_properly() {
+    let lab = Lab::new().await;
+    let half = |last| vec![Step::ReadHead, Step::send("HTTP/1.1 200 OK\r\n\r\nhalf"), Step::Wait, last];
+    // In cleartext a reset tells it, under TLS the missing closing alert does.
+    let plain = RawOrigin::plain(vec![half(Step::Reset)]).await.unwrap();
+    let mut client = lab.client(&[]).raw().await.unwrap();
+    client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", plain.authority())).await.unwrap();
+    client.read_until(b"half").await.unwrap();
+    plain.release();
+    assert_eq!(client.read_to_end().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    let tls = RawOrigin::https(&lab.origin_ca, &["http/1.1"], vec![half(Step::Cut)]).await.unwrap();
+    let mut client = lab.client(&["http/1.1"]).raw_tls(&tls.authority()).await.unwrap();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    client.read_until(b"half").await.unwrap();
+    tls.release();
+    assert_eq!(client.read_to_end().await.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+    let told = lab.log.ended(2).await;
+    assert_eq!(
+        (told[0].failure(), told[1].failure()),
+        (FailureKind::UpstreamReset, FailureKind::UpstreamClosed)
+    );
+}

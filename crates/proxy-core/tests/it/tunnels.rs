@@ -153,6 +153,34 @@ async fn a_half_closed_client_of_a_raw_tunnel_gets_the_rest() {
 }
 
 #[tokio::test]
+async fn a_tunnel_that_upstream_resets_is_reset() {
+    let lab = Lab::new().await;
+    let script = vec![Step::Read(1), Step::send("\x01half"), Step::Wait, Step::Reset];
+    let origin = RawOrigin::plain(vec![script]).await.unwrap();
+    let mut client = testkit::RawClient::over(lab.client(&[]).tunnel(&origin.authority()).await.unwrap());
+    client.send(b"\x00").await.unwrap();
+    assert_eq!(client.read(5).await.unwrap(), "\x01half");
+    origin.release();
+    assert_eq!(client.read_to_end().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(lab.log.one().await.failure(), FailureKind::UpstreamReset);
+}
+
+#[tokio::test]
+async fn a_connect_that_announces_a_body_is_refused() {
+    let lab = Lab::new().await;
+    let origin = RawOrigin::plain(vec![vec![Step::ReadToEnd]]).await.unwrap();
+    for field in ["Content-Length: 4", "Transfer-Encoding: chunked"] {
+        let mut client = lab.client(&[]).raw().await.unwrap();
+        client
+            .send(format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n{field}\r\n\r\n", origin.authority()))
+            .await
+            .unwrap();
+        assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 400"), "{field}");
+    }
+    assert_eq!(origin.connections(), 0);
+}
+
+#[tokio::test]
 async fn a_proxy_reached_over_tls_opens_tunnels_and_knows_what_is_in_them() {
     let lab = Lab::new().await;
     let (https, http) = (Origin::https(&lab.origin_ca).await.unwrap(), Origin::plain().await.unwrap());
