@@ -1,6 +1,6 @@
 //! What a live capture delivers: exchanges in short, and how the capture stands.
 
-use capture_store::{ExchangeState, ExchangeSummary, Seq};
+use capture_store::{ErrorKind, ExchangeState, ExchangeSummary, Seq};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -83,7 +83,9 @@ pub(crate) fn updates(capture: &Capture, budget: usize) -> (Vec<Item>, Vec<Seq>)
                 items.push(item);
             }
             // Evicted or cleared: there is no end to tell of.
-            Err(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::UnknownExchange(_)) => {}
+            // The store may answer the next time.
+            Err(_) => continue,
         }
         done.push(*seq);
     }

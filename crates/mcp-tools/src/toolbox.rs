@@ -45,6 +45,8 @@ struct Shared {
     /// Never held across an await.
     state: Mutex<State>,
     captures: Mutex<Captures>,
+    /// Reads that move a cursor wait for each other here, so that two at once do not deliver the same.
+    reads: tokio::sync::Mutex<()>,
     processes: Processes,
     /// Counts commits of whatever recorder runs.
     commits: watch::Sender<u64>,
@@ -95,6 +97,7 @@ impl Toolbox {
             lifecycle: tokio::sync::Mutex::default(),
             state: Mutex::default(),
             captures: Mutex::default(),
+            reads: tokio::sync::Mutex::default(),
             processes: Processes::default(),
             commits: watch::Sender::new(0),
             closing: CancellationToken::new(),
@@ -116,6 +119,11 @@ impl Toolbox {
 
     pub(crate) fn captures(&self) -> MutexGuard<'_, Captures> {
         self.shared.captures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no other read moves a cursor.
+    pub(crate) async fn turn_to_read(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.shared.reads.lock().await
     }
 
     /// Changes whenever something was committed.

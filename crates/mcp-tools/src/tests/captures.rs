@@ -32,6 +32,26 @@ async fn evictions_before_a_read_are_counted() {
 }
 
 #[tokio::test]
+async fn reads_at_once_deliver_each_exchange_once() {
+    let bench = Bench::new().await;
+    let capture = call!(bench, start_live_capture, json!({}))["capture_id"].clone();
+    for n in 1..=40 {
+        bench.feed(n, Fed::get(format!("/{n}")));
+    }
+    let read = async || call!(bench, read_live_capture, json!({"capture_id": capture, "limit": 10}));
+    let (a, b, c, d) = tokio::join!(read(), read(), read(), read());
+    let mut paths: Vec<String> = [a, b, c, d]
+        .iter()
+        .flat_map(|read| read["items"].as_array().unwrap().clone())
+        .map(|item| item["path"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(paths.len(), 40);
+    paths.sort();
+    paths.dedup();
+    assert_eq!(paths.len(), 40);
+}
+
+#[tokio::test]
 async fn a_capture_stays_readable_when_the_server_records_elsewhere() {
     let bench = Bench::new().await;
     let capture = call!(bench, start_live_capture, json!({}))["capture_id"].clone();

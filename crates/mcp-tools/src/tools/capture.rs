@@ -246,6 +246,7 @@ impl Toolbox {
         &self,
         Parameters(params): Parameters<ReadParams>,
     ) -> Result<Json<Items>, ToolError> {
+        let _turn = self.turn_to_read().await;
         let (items, progress) = self.look(&params).await?;
         self.captures().commit(&params.capture_id, progress);
         Ok(Json(items))
