@@ -15,7 +15,7 @@ async fn start_after_a_kill_recovers_and_says_what_was_lost() {
     let response = https.send(request).await.unwrap();
     running.line_with("number=20").await;
     // The open one is written once it is a second old.
-    while home.json(["show", "s1", "--json"]).await.len() < 21 {}
+    home.until_recorded("s1", 21).await;
     running.kill().await;
     drop(response);
 

@@ -66,6 +66,15 @@ impl Home {
         self.ok(arguments).await.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// Asks until the session has this many exchanges.
+    pub(crate) async fn until_recorded(&self, session: &str, count: usize) {
+        let asked = async {
+            while self.json(["show", session, "--json"]).await.len() < count {}
+            Ok(())
+        };
+        within("the recording", asked).await.unwrap();
+    }
+
     /// Writes the authority's certificate into a file.
     pub(crate) fn write_ca(&self, ca: &TestCa) -> PathBuf {
         let file = self.file("origin-ca.pem");

@@ -105,7 +105,7 @@ async fn proxy_goes_on_when_nobody_reads_its_lines() {
         let answer = client.http(&plain.authority()).await.unwrap().get("/").await.unwrap();
         assert_eq!(answer.status, 200);
         // Each is committed, and the lines of the first go nowhere, before the next begins.
-        while home.json(["show", "last", "--json"]).await.is_empty() {}
+        home.until_recorded("last", 1).await;
     }
     child.kill().await.unwrap();
 }
@@ -123,7 +123,7 @@ async fn reader_that_stops_reading_does_not_keep_the_proxy_from_ending() {
         client.get(&format!("/?{number}{long}")).await.unwrap();
     }
     drop(client);
-    while home.json(["show", "last", "--json"]).await.len() < 40 {}
+    home.until_recorded("last", 40).await;
     running.signal("TERM").await;
     let (status, stderr) = running.end_unread().await;
     assert!(status.success(), "{stderr}");
