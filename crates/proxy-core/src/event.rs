@@ -43,8 +43,8 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// What happened.
-#[derive(Clone, Debug)]
+/// What happened. Its `Debug` tells how long bodies are, not what is in them.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum EventKind {
     /// The request's head was read: the exchange begins.
@@ -94,6 +94,33 @@ pub enum EventKind {
     },
     /// The exchange is over.
     Ended(Box<Ending>),
+}
+
+impl fmt::Debug for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request { client, head, .. } => {
+                f.debug_struct("Request").field("client", client).field("head", head).finish_non_exhaustive()
+            }
+            Self::RequestBody(data) => write!(f, "RequestBody(<{} bytes>)", data.len()),
+            Self::RequestTrailers(trailers) => f.debug_tuple("RequestTrailers").field(trailers).finish(),
+            Self::RequestEnd => f.write_str("RequestEnd"),
+            Self::Upstream { upstream, reused } => {
+                f.debug_struct("Upstream").field("upstream", upstream).field("reused", reused).finish()
+            }
+            Self::Informational(head) => f.debug_tuple("Informational").field(head).finish(),
+            Self::Response { head, source } => {
+                f.debug_struct("Response").field("head", head).field("source", source).finish()
+            }
+            Self::ResponseBody(data) => write!(f, "ResponseBody(<{} bytes>)", data.len()),
+            Self::ResponseTrailers(trailers) => f.debug_tuple("ResponseTrailers").field(trailers).finish(),
+            Self::Message(message) => f.debug_tuple("Message").field(message).finish(),
+            Self::TunnelBytes { direction, bytes } => {
+                f.debug_struct("TunnelBytes").field("direction", direction).field("bytes", bytes).finish()
+            }
+            Self::Ended(ending) => f.debug_tuple("Ended").field(ending).finish(),
+        }
+    }
 }
 
 /// Who made a response.
@@ -253,8 +280,9 @@ pub enum Direction {
     ToClient,
 }
 
-/// One WebSocket message (RFC 6455), fragments joined, permessage-deflate (RFC 7692) decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One WebSocket message (RFC 6455), fragments joined, permessage-deflate (RFC 7692) decoded. Its `Debug` tells how
+/// long it is, not what is in it.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WebSocketMessage {
     /// Which way it went.
@@ -280,6 +308,18 @@ impl WebSocketMessage {
     }
 }
 
+impl fmt::Debug for WebSocketMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketMessage")
+            .field("direction", &self.direction)
+            .field("kind", &self.kind)
+            .field("length", &self.length)
+            .field("truncated", &self.truncated)
+            .field("compressed", &self.compressed)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The kind of a WebSocket message (RFC 6455 section 11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -294,4 +334,22 @@ pub enum MessageKind {
     Ping,
     /// A pong.
     Pong,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passed_is_not_shown_by_debug() {
+        let secret = Bytes::from_static(b"secret");
+        for kind in [
+            EventKind::RequestBody(secret.clone()),
+            EventKind::ResponseBody(secret.clone()),
+            EventKind::Message(WebSocketMessage::new(Direction::ToClient, MessageKind::Text, secret.clone())),
+        ] {
+            let shown = format!("{kind:?}");
+            assert!(shown.contains('6') && !shown.contains("secret"), "{shown}");
+        }
+    }
 }

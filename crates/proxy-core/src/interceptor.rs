@@ -1,5 +1,7 @@
 //! The joint between the engine and whoever changes traffic: decisions as data.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::{
@@ -9,8 +11,9 @@ use crate::{
     observer::BoxFuture,
 };
 
-/// What an interceptor decides about a request or a response. Either an answer or an abort, never both.
-#[derive(Clone, Debug)]
+/// What an interceptor decides about a request or a response. Either an answer or an abort, never both. Its `Debug`
+/// tells how long a body is, not what is in it.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Verdict {
     /// Go on, with the head as it now is.
@@ -26,8 +29,27 @@ pub enum Verdict {
     Abort(Failure),
 }
 
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Continue => f.write_str("Continue"),
+            Self::Respond { head, body } => f
+                .debug_struct("Respond")
+                .field("head", head)
+                .field("body", &format_args!("<{} bytes>", body.len()))
+                .finish(),
+            Self::Abort(failure) => f.debug_tuple("Abort").field(failure).finish(),
+        }
+    }
+}
+
 /// Changes traffic. Called once per head, in the order interceptors were added; the first that does not say
 /// [`Verdict::Continue`] ends the round.
+///
+/// Where a message ends is not theirs to change: `Content-Length` and `Transfer-Encoding` are put right for the body
+/// that passes, and a response that becomes one without content loses its body. An interim (1xx) status as an answer,
+/// or in place of a final one, is refused with a 502, and so is the exchange of an interceptor that panics. While one
+/// decides, a client that leaves ends the exchange, and the future is dropped.
 pub trait Interceptor: Send + Sync + 'static {
     /// Sees a request before upstream does, and may edit its head.
     fn request<'a>(&'a self, exchange: ExchangeId, head: &'a mut RequestHead) -> BoxFuture<'a, Verdict> {

@@ -9,7 +9,7 @@ use proxy_core::{
 use testkit::{H2Origin, Origin, RawOrigin, Step, full};
 use tokio::{net::TcpStream, sync::Notify};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Told};
 
 /// Never decides.
 struct Ponders;
@@ -24,19 +24,19 @@ impl Interceptor for Ponders {
     }
 }
 
-/// Asks the proxy something over HTTP/1.1 and resets the connection once `log` has heard of it.
-async fn ask_and_reset(lab: &Lab, url: &str) {
+/// Asks the proxy something over HTTP/1.1 and resets the connection once enough was told of it.
+async fn ask_and_reset(lab: &Lab, url: &str, enough: fn(&Told) -> bool) {
     use tokio::io::AsyncWriteExt;
     let mut tcp = TcpStream::connect(lab.addr).await.unwrap();
     tcp.write_all(format!("GET {url} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-    lab.log.until("the request", |told| !told.is_empty()).await;
+    lab.log.until("the request", |told| told.iter().any(enough)).await;
     tcp.set_zero_linger().unwrap();
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_while_an_interceptor_ponders() {
     let lab = Lab::with(|builder| builder.interceptor(Ponders)).await;
-    ask_and_reset(&lab, "http://a/").await;
+    ask_and_reset(&lab, "http://a/", |_| true).await;
     assert_eq!(lab.log.one().await.failure(), FailureKind::ClientLeft);
 }
 
@@ -72,7 +72,7 @@ async fn a_client_that_leaves_while_upstream_is_dialled() {
     let addr = socket.local_addr().unwrap();
     let _listener = socket.listen(0).unwrap();
     let _filler = TcpStream::connect(addr).await.unwrap();
-    ask_and_reset(&lab, &format!("http://{addr}/")).await;
+    ask_and_reset(&lab, &format!("http://{addr}/"), |_| true).await;
     assert_eq!(lab.log.one().await.failure(), FailureKind::ClientLeft);
 }
 
@@ -212,5 +212,47 @@ async fn a_long_talk_of_one_side_is_not_cut_as_idle() {
         all.extend_from_slice(&data.unwrap());
     }
     assert!(all.ends_with(b"last"));
+    driver.abort();
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_upstream_is_silent() {
+    let lab = Lab::new().await;
+    let origin = RawOrigin::plain(vec![vec![Step::ReadToEnd]]).await.unwrap();
+    ask_and_reset(&lab, &format!("http://{}/", origin.authority()), |told| !told.upstream.is_empty()).await;
+    assert_eq!(lab.log.one().await.failure(), FailureKind::ClientLeft);
+    origin.finished(1).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_shutdown_cuts_is_told_once_each() {
+    let mut lab = Lab::new().await;
+    let origin = Origin::https(&lab.origin_ca).await.unwrap();
+    let tls = lab.client(&["h2"]).tls(&origin.authority()).await.unwrap();
+    let (sender, connection) = h2::client::handshake(tls).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let mut streams = Vec::new();
+    let mut sender = sender.ready().await.unwrap();
+    for path in ["slow-headers", "bytes/100000000", "slow-headers"] {
+        let request = Request::get(format!("https://{}/{path}", origin.authority())).body(()).unwrap();
+        streams.push(sender.send_request(request, true).unwrap());
+        sender = sender.ready().await.unwrap();
+    }
+    let raw = RawOrigin::plain(vec![vec![Step::ReadToEnd]]).await.unwrap();
+    let mut tunnel = testkit::RawClient::over(lab.client(&[]).tunnel(&raw.authority()).await.unwrap());
+    tunnel.send(b"\x00").await.unwrap();
+    let mut socket = lab.client(&["http/1.1"]).raw_tls(&origin.authority()).await.unwrap();
+    socket
+        .send(
+            "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    socket.read_head().await.unwrap();
+    lab.log.until("five exchanges", |told| told.len() == 5).await;
+    let drained = lab.proxy.take().unwrap().shutdown(Duration::from_millis(50)).await;
+    assert_eq!(drained.cut_connections, 3);
+    assert!(lab.log.ended(5).await.iter().all(|told| told.failure() == FailureKind::Shutdown));
     driver.abort();
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what they expect")]
 
 mod bodies;
+mod chaos;
 mod curl;
 mod edited;
 mod endings;
