@@ -147,8 +147,17 @@ pub(crate) struct Upstreams {
     )]
     idle: Mutex<Vec<Box<Http1Connection>>>,
     shared: Mutex<Shared>,
-    /// Held while a connection is opened that others may share, so that a burst of requests opens one.
-    opening: tokio::sync::Mutex<()>,
+    /// Held while a connection is opened that others may share, so that a burst of requests opens one. Holds how
+    /// the last one failed, which those who waited for it are told as well: each of them trying again would make the
+    /// last wait for the time-outs of all.
+    opening: tokio::sync::Mutex<Option<FailedOpening>>,
+}
+
+/// A connection that could not be opened.
+struct FailedOpening {
+    to: Destination,
+    at: Instant,
+    failure: Failure,
 }
 
 /// HTTP/2 connections, which serve many exchanges at once, and the tasks that drive them.
@@ -180,11 +189,21 @@ impl Upstreams {
         if !to.may_be_http2() {
             return self.open(engine, to).await;
         }
-        let _turn = self.opening.lock().await;
-        match self.shared_connection(to) {
-            Some(leased) => Ok(leased),
-            None => self.open(engine, to).await,
+        let asked = Instant::now();
+        let mut last = self.opening.lock().await;
+        if let Some(leased) = self.shared_connection(to) {
+            return Ok(leased);
         }
+        if let Some(failed) = last.as_ref().filter(|failed| failed.at >= asked && failed.to == *to) {
+            return Err(failed.failure.clone());
+        }
+        let opened = self.open(engine, to).await;
+        *last = opened.as_ref().err().map(|failure| FailedOpening {
+            to: to.clone(),
+            at: Instant::now(),
+            failure: failure.clone(),
+        });
+        opened
     }
 
     /// Lends a new connection, whatever is there.

@@ -115,3 +115,26 @@ async fn a_posted_body_without_length_is_whole() {
     let answer = client.post("/echo", testkit::pattern(100_000)).await.unwrap();
     assert_eq!(answer.body, testkit::pattern_bytes(100_000));
 }
+
+#[tokio::test]
+async fn a_burst_of_streams_to_an_upstream_that_fails_fails_at_once() {
+    let mut timeouts = proxy_core::Timeouts::default();
+    timeouts.handshake = std::time::Duration::from_millis(200);
+    let lab = Lab::with(|builder| builder.timeouts(timeouts)).await;
+    // It accepts, and never says a word of TLS.
+    let origin = testkit::RawOrigin::plain(vec![vec![testkit::Step::ReadToEnd]]).await.unwrap();
+    let client = lab.client(&["h2"]).https(&origin.authority()).await.unwrap();
+    let sender = client.h2_sender().unwrap();
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (mut sender, uri) = (sender.clone(), format!("https://{}/", origin.authority()));
+        requests.spawn(async move {
+            let request = http::Request::get(uri).body(testkit::full("")).unwrap();
+            sender.send_request(request).await.unwrap().status().as_u16()
+        });
+    }
+    assert!(requests.join_all().await.iter().all(|status| *status == 504));
+    // One for the CONNECT, whose failure the first stream is told, and a few for the rest.
+    assert!(origin.connections() <= 5, "{}", origin.connections());
+    assert!(lab.log.ended(20).await.iter().all(|told| told.failure() == FailureKind::UpstreamTimeout));
+}
