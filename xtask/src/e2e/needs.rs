@@ -49,13 +49,12 @@ impl Needs {
         }
         let on_path = || BROWSERS.iter().find(|name| answers(name, "--version").is_some()).map(PathBuf::from);
         let chromium = chromium.map(Path::to_owned).or_else(on_path).and_then(|name| full_path(&name));
+        if chromium.is_none() {
+            missing.push("Chromium (Debian: chromium), or CHROMIUM naming one".to_owned());
+        }
         match chromium {
             Some(chromium) if missing.is_empty() => Ok(Self { chromium }),
-            Some(_) => Err(Missing(missing).into()),
-            None => {
-                missing.push("Chromium (Debian: chromium), or CHROMIUM naming one".to_owned());
-                Err(Missing(missing).into())
-            }
+            _ => Err(Missing(missing).into()),
         }
     }
 
