@@ -2,6 +2,7 @@
 
 mod browser;
 mod curl;
+mod exec;
 mod large;
 mod needs;
 mod record;
@@ -39,6 +40,7 @@ pub(crate) fn run(repo: &Repo, arguments: &Arguments) -> Result<()> {
 
     let stage = Stage::set(&binaries)?;
     curl::run(&stage)?;
+    exec::run(&stage)?;
     browser::browse(&stage, &needs, &judges)?;
     if arguments.large {
         large::run(&Stage::set(&binaries)?)?;

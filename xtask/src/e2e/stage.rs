@@ -20,6 +20,8 @@ pub(super) struct Stage {
     proxy: Service,
     /// The certificate of the proxy's CA.
     pub(super) ca: PathBuf,
+    /// The certificate of the authority behind the origin with TLS.
+    pub(super) origin_ca: PathBuf,
 }
 
 /// What a run left behind.
@@ -46,7 +48,7 @@ impl Stage {
         let proxy = Service::start(&mut run)?;
         let mut path = Command::new(binaries.join("wirescope"));
         let ca = process::output(path.args(["ca", "path", "--state-dir"]).arg(&state))?.trim().into();
-        Ok(Self { binaries: binaries.to_owned(), directory, secure, plain, proxy, ca })
+        Ok(Self { binaries: binaries.to_owned(), directory, secure, plain, proxy, ca, origin_ca })
     }
 
     /// The URL of `path` at the origin with TLS.
@@ -62,6 +64,14 @@ impl Stage {
     /// The URL of the proxy.
     pub(super) fn proxy(&self) -> Result<String> {
         Ok(format!("http://{}", address(self.proxy.first_line())?))
+    }
+
+    /// A further wirescope command, with a state directory and a store of its own.
+    pub(super) fn wirescope(&self, command: &str) -> Command {
+        let place = self.directory.path().join("apart");
+        let mut wirescope = Command::new(self.binaries.join("wirescope"));
+        wirescope.arg(command).arg("--state-dir").arg(place);
+        wirescope
     }
 
     /// The proxy's process.
