@@ -34,6 +34,7 @@ use crate::{
     leg::{BodyReader, Responder, ResponseReader, Writer, code},
     setup_page,
     upstreams::{Http1Connection, Lease, Leased},
+    wire::WireErrorKind,
 };
 
 /// How long a client may go on sending a body after it has its whole response; then its connection is closed.
@@ -220,7 +221,9 @@ impl Exchange<'_, '_> {
         match upstream.send(&out, None, to_come).await {
             Ok((writer, source)) => self.carry(Writer::Http2(writer), ResponseReader::Http2(source)).await.0,
             Err(SendError { error, may_retry }) => {
-                let failure = error.into_failure(Side::Upstream);
+                // Before anything is sent only the head can be at fault: one that HTTP/2 cannot express.
+                let unsendable = error.kind == WireErrorKind::Malformed && !may_retry;
+                let failure = error.into_failure(if unsendable { Side::Client } else { Side::Upstream });
                 if may_retry { Transfer::Stale(failure) } else { Transfer::Failed(failure) }
             }
         }

@@ -242,3 +242,20 @@ async fn a_body_until_close_that_breaks_off_does_not_end_properly() {
         (FailureKind::UpstreamReset, FailureKind::UpstreamClosed)
     );
 }
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_is_seen_by_upstream_as_broken_off() {
+    let lab = Lab::new().await;
+    let origin = RawOrigin::https(&lab.origin_ca, &["http/1.1"], vec![vec![Step::ReadToEnd]]).await.unwrap();
+    let mut client = lab.client(&["http/1.1"]).raw_tls(&origin.authority()).await.unwrap();
+    client
+        .send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        .await
+        .unwrap();
+    lab.log.until("the half", |told| told.iter().any(|told| told.request_body == "half")).await;
+    drop(client);
+    origin.finished(1).await.unwrap();
+    let received = origin.received(0);
+    assert!(received.ends_with(b"4\r\nhalf\r\n"), "{}", String::from_utf8_lossy(&received));
+    assert_eq!(lab.log.one().await.failure(), FailureKind::ClientLeft);
+}

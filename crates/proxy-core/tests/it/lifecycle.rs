@@ -153,3 +153,16 @@ async fn a_reused_connection_that_upstream_closed_is_replaced() {
     assert_eq!(origin.connections(), 2);
     assert_eq!(lab.log.ended(2).await[1].upstream.len(), 2);
 }
+
+#[tokio::test]
+async fn a_client_that_closes_its_half_of_tls_still_gets_its_response() {
+    let lab = Lab::new().await;
+    let origin = Origin::https(&lab.origin_ca).await.unwrap();
+    let mut client = lab.client(&["http/1.1"]).raw_tls(&origin.authority()).await.unwrap();
+    client.send("GET /slow-headers HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    client.half_close().await.unwrap();
+    origin.until(|counts| counts.requests == 1).await.unwrap();
+    origin.release();
+    assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 200"));
+    assert_eq!(lab.log.one().await.outcome(), &Outcome::Response);
+}
