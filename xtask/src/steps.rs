@@ -31,7 +31,8 @@ impl Steps {
         self.run(name, || process::run(command))
     }
 
-    /// Runs the tests, then tells how long each step took and repeats the runner's closing lines as they were.
+    /// Runs the tests, then tells how long each step took, repeats the runner's closing lines as they were, and
+    /// adds them up: the last binary's own line may well say that it holds no test.
     ///
     /// # Errors
     ///
@@ -59,15 +60,39 @@ impl Steps {
             println!("{:>8.1}s  {name}", took.as_secs_f64());
         }
         println!("==> results");
+        let mut all = Results::default();
         for line in closing {
             println!("{line}");
+            all.add(&line);
         }
+        println!("{} passed, {} failed, {} skipped", all.passed, all.failed, all.ignored);
         outcome
     }
 }
 
 fn is_closing(line: &str) -> bool {
     line.starts_with("test result:")
+}
+
+/// The runner's closing lines, added up.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Results {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Results {
+    fn add(&mut self, line: &str) {
+        let count = |what: &str| {
+            let words = line.split([' ', ';']).filter(|word| !word.is_empty()).collect::<Vec<_>>();
+            let at = words.iter().position(|word| *word == what)?;
+            words.get(at.checked_sub(1)?)?.parse::<u64>().ok()
+        };
+        self.passed += count("passed").unwrap_or(0);
+        self.failed += count("failed").unwrap_or(0);
+        self.ignored += count("ignored").unwrap_or(0);
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +105,16 @@ mod tests {
         let error = steps.run("fmt", || bail!("not formatted")).unwrap_err();
         assert_eq!(format!("{error:#}"), "step `fmt`: not formatted");
         assert_eq!(steps.done.len(), 1);
+    }
+
+    #[test]
+    fn results_are_added_up() {
+        let mut all = Results::default();
+        all.add(
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+        );
+        all.add("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
+        assert_eq!(all, Results { passed: 7, failed: 2, ignored: 1 });
     }
 
     #[test]
