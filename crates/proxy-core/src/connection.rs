@@ -326,12 +326,18 @@ async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummar
         return None;
     }
     let alpn = tls::upstream_alpn(&hello.alpn);
-    tunnel.upstream = match tunnel.upstream {
-        Reach::Dialled(tcp) => match upstreams::secure(engine, tcp, &name, &alpn).await {
+    // A client that was silent for long has had upstream's first word waited for, on the connection as it was.
+    let reached = match tunnel.upstream {
+        Reach::Dialled(tcp) => Ok(upstreams::plain(engine, tcp, false)),
+        Reach::Ready(opened) => Ok(*opened),
+        other => Err(other),
+    };
+    tunnel.upstream = match reached {
+        Ok(opened) => match upstreams::secure(engine, opened, &name, &alpn).await {
             Ok(opened) => Reach::Ready(Box::new(opened)),
             Err(failure) => Reach::Failed(failure),
         },
-        other => other,
+        Err(other) => other,
     };
     let chosen = match &tunnel.upstream {
         Reach::Ready(opened) => {

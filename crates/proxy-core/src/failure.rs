@@ -134,7 +134,7 @@ failure_kinds! {
     /// The client sent bytes that are no valid message.
     ClientMalformed, Client, "client_malformed", "client sent a malformed message";
     /// The client kept silent for too long.
-    ClientTimeout, Client, "client_timeout", "client did not send in time";
+    ClientTimeout, Client, "client_timeout", "client did not send or read in time";
     /// A limit of the proxy was reached.
     Limit, Proxy, "limit", "a limit of the proxy was reached";
     /// The request would have made the proxy dial itself.

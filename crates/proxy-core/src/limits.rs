@@ -16,7 +16,8 @@ pub struct Limits {
     /// Concurrent HTTP/2 streams a client may open on one connection; beyond it they are refused
     /// (REFUSED_STREAM, RFC 9113 section 5.1.2). Default 256.
     pub max_concurrent_streams: u32,
-    /// Bytes of body in flight per direction and stream. Default 64 KiB.
+    /// What HTTP/2 bodies are held in: a stream's window is 16 of these and its send buffer 4, in each direction, and
+    /// beyond them the sender waits. HTTP/1 holds two pieces of at most 64 KiB, whatever this says. Default 64 KiB.
     pub body_buffer_bytes: usize,
     /// Bytes of one WebSocket message kept for the record; the rest passes and is counted. Default 4 MiB.
     pub max_recorded_message_bytes: usize,
@@ -56,7 +57,8 @@ pub struct Timeouts {
     pub request_head: Duration,
     /// From the request's end to the response's head; answered with 504. Default 10 min (long polls).
     pub response_head: Duration,
-    /// Without any byte in either direction while a message is under way. Default 1 h.
+    /// Without any byte in either direction while a message or a tunnel is under way; and how long a peer may take
+    /// nothing of what is written to it. Default 1 h.
     pub idle_body: Duration,
     /// Between exchanges on a client connection. Default 5 min.
     pub keep_alive: Duration,
@@ -64,7 +66,8 @@ pub struct Timeouts {
     pub upstream_idle: Duration,
     /// How long a fresh tunnel may be silent before it counts as server-speaks-first. Default 2 s.
     pub peek: Duration,
-    /// How long an exchange goes on for a client that closed its sending half. Default 60 s.
+    /// How long an exchange goes on for a client that closed its sending half, and how long one side of a tunnel or an
+    /// upgraded stream may be silent once the other has ended. Default 60 s.
     pub half_closed: Duration,
     /// How long exchanges under way may go on after a shutdown began. Default 5 s.
     pub drain: Duration,

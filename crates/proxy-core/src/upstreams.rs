@@ -88,22 +88,23 @@ pub(crate) fn plain(engine: &Engine, tcp: Tcp, http2: bool) -> Opened {
     Opened { io, facts: Arc::new(facts), http2, dialled }
 }
 
-/// Goes on in TLS on a connection that was dialled.
+/// Goes on in TLS on a connection that is in cleartext yet.
 pub(crate) async fn secure(
     engine: &Engine,
-    tcp: Tcp,
+    opened: Opened,
     server_name: &str,
     alpn: &[Vec<u8>],
 ) -> Result<Opened, Failure> {
-    let mut facts = UpstreamFacts::new(engine.next_connection(), tcp.peer, tcp.local);
+    let Opened { io, facts, mut dialled, .. } = opened;
     let begun = Instant::now();
-    let io = Unstalled::new(tcp.stream, engine.timeouts.idle_body);
     let Connected { io, facts: tls } =
         engine.connector.connect(io, server_name, alpn, engine.timeouts.handshake).await?;
     let ssl = begun.elapsed();
+    dialled.connect = Some(dialled.connect.unwrap_or_default() + ssl);
+    dialled.ssl = Some(ssl);
     let http2 = tls.alpn.as_deref() == Some("h2");
+    let mut facts = UpstreamFacts::clone(&facts);
     facts.tls = Some(tls);
-    let dialled = Dialled { dns: Some(tcp.dns), connect: Some(tcp.connect + ssl), ssl: Some(ssl) };
     Ok(Opened { io, facts: Arc::new(facts), http2, dialled })
 }
 
@@ -111,7 +112,9 @@ async fn open(engine: &Engine, to: &Destination) -> Result<Opened, Failure> {
     let tcp = dial_tcp(engine, &to.host, to.port).await?;
     match &to.security {
         Security::Plain { http2 } => Ok(plain(engine, tcp, *http2)),
-        Security::Tls { server_name, alpn } => secure(engine, tcp, server_name, alpn).await,
+        Security::Tls { server_name, alpn } => {
+            secure(engine, plain(engine, tcp, false), server_name, alpn).await
+        }
     }
 }
 

@@ -209,3 +209,27 @@ async fn a_proxy_reached_over_tls_opens_tunnels_and_knows_what_is_in_them() {
     assert_eq!(told[0].url(), format!("https://{}/json", https.authority()));
     assert_eq!(told[1].url(), format!("http://{}/json", http.authority()));
 }
+
+#[tokio::test]
+async fn a_client_that_is_silent_at_first_is_decrypted_all_the_same() {
+    let mut timeouts = Timeouts::default();
+    timeouts.peek = Duration::from_millis(20);
+    for alpn in ["http/1.1", "h2"] {
+        let lab = Lab::with(|builder| builder.timeouts(timeouts.clone())).await;
+        let origin = Origin::https(&lab.origin_ca).await.unwrap();
+        let tunnel = lab.client(&[]).tunnel(&origin.authority()).await.unwrap();
+        // Longer than the proxy waits for a first word.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let config = testkit::client_config(&lab.ca_pem, &[alpn]).unwrap();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        let tls = tokio_rustls::TlsConnector::from(config).connect(name, tunnel).await.unwrap();
+        let mut client = testkit::HttpClient::over_tls(tls, &origin.authority()).await.unwrap();
+        assert_eq!(client.get("/json").await.unwrap().status, 200);
+        let told = lab.log.one().await;
+        assert_eq!(told.url(), format!("https://{}/json", origin.authority()));
+        let upstream = &told.upstream[0].0;
+        assert_eq!(upstream.tls.as_ref().unwrap().alpn.as_deref(), Some(alpn));
+        let timings = told.endings[0].timings;
+        assert!(timings.connect.unwrap() >= timings.ssl.unwrap());
+    }
+}
