@@ -21,7 +21,7 @@ use crate::{
     serve::{self, Connect},
     tls::{self, Refusal},
     tunnel,
-    upstreams::{self, Destination, Reach, Security, Upstreams, dial_tcp},
+    upstreams::{self, Reach, Security, dial_tcp},
     wire::BoxedIo,
 };
 
@@ -44,10 +44,14 @@ impl Layer {
         self.refusal.is_some() && self.facts.tls.as_ref().is_some_and(|tls| tls.alpn.is_some())
     }
 
-    /// Whether a client that sends nothing may have something to wait for.
+    /// Whether a client that sends nothing may have something to wait for: upstream, where that was reached.
     fn may_listen(&self) -> bool {
         let is_refused = self.refusal.as_ref().is_some_and(|refusal| refusal.get().is_some());
-        self.tunnel.is_some() && !is_refused && !self.speaks_http()
+        let reached = self
+            .tunnel
+            .as_ref()
+            .is_some_and(|tunnel| matches!(tunnel.upstream, Reach::Dialled(_) | Reach::Ready(_)));
+        reached && !is_refused && !self.speaks_http()
     }
 }
 
@@ -67,74 +71,6 @@ pub(crate) struct Tunnel {
 pub(crate) struct Opening {
     pub(crate) head: Arc<RequestHead>,
     pub(crate) head_bytes: u64,
-}
-
-/// What the exchanges of a client connection share.
-pub(crate) struct Client {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) facts: Arc<ClientFacts>,
-    pub(crate) upstreams: Upstreams,
-    route: Route,
-    draining: watch::Receiver<bool>,
-}
-
-/// Where a client connection's requests go.
-enum Route {
-    /// Each to its own authority.
-    ByAuthority,
-    /// All to where the tunnel leads.
-    Fixed(Destination),
-}
-
-impl Client {
-    pub(crate) fn new(
-        engine: &Arc<Engine>,
-        facts: &Arc<ClientFacts>,
-        tunnel: Option<Tunnel>,
-        draining: &watch::Receiver<bool>,
-    ) -> Self {
-        let (route, first) = match tunnel {
-            None => (Route::ByAuthority, Reach::Open),
-            Some(Tunnel { host, port, upstream, security, .. }) => {
-                (Route::Fixed(Destination { host, port, security }), upstream)
-            }
-        };
-        Self {
-            engine: engine.clone(),
-            facts: facts.clone(),
-            upstreams: Upstreams::new(first),
-            route,
-            draining: draining.clone(),
-        }
-    }
-
-    /// Whether the proxy is shutting down, so that connections close after the exchange they carry.
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.draining.borrow()
-    }
-
-    /// Whether all requests go to where one tunnel leads.
-    pub(crate) fn is_tunnelled(&self) -> bool {
-        matches!(self.route, Route::Fixed(_))
-    }
-
-    /// Where a request goes.
-    pub(crate) fn destination(&self, head: &RequestHead) -> Destination {
-        match &self.route {
-            Route::ByAuthority => by_authority(head),
-            Route::Fixed(to) => to.clone(),
-        }
-    }
-}
-
-/// Where a request outside any tunnel goes: to its own authority.
-fn by_authority(head: &RequestHead) -> Destination {
-    let host = head.host().to_owned();
-    let security = match head.scheme {
-        Scheme::Http => Security::Plain { http2: false },
-        Scheme::Https => Security::Tls { server_name: host.clone(), alpn: vec![b"http/1.1".to_vec()] },
-    };
-    Destination { host, port: head.port(), security }
 }
 
 /// Carries a client connection to its end. Dropping the future cuts it.
@@ -160,7 +96,7 @@ async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver
     let (detection, io) = match peeked {
         Ok(peeked) => peeked,
         Err(_) => {
-            note_refusal(engine, &facts, tunnel.as_ref(), refusal.as_ref());
+            note_leaving(engine, &facts, tunnel.as_ref(), refusal.as_ref());
             return None;
         }
     };
@@ -204,7 +140,7 @@ async fn nothing_came(
     if layer.may_listen() {
         return tunnel::raw(engine, layer, true, draining).await;
     }
-    note_refusal(engine, &layer.facts, layer.tunnel.as_ref(), layer.refusal.as_ref());
+    note_leaving(engine, &layer.facts, layer.tunnel.as_ref(), layer.refusal.as_ref());
     None
 }
 
@@ -375,14 +311,19 @@ async fn secured(engine: &Arc<Engine>, layer: Layer, alpn: Option<Vec<u8>>) -> O
     }
 }
 
-/// Records that a client refused our certificate, if that is why it left.
-fn note_refusal(
+/// Records why a client left that asked for nothing: it refused our certificate, or would have been told that upstream
+/// could not be reached. If there is no such reason, there was no exchange.
+fn note_leaving(
     engine: &Engine,
     facts: &Arc<ClientFacts>,
     tunnel: Option<&Tunnel>,
     refusal: Option<&Refusal>,
 ) {
-    if let Some(failure) = refusal.and_then(Refusal::get) {
+    let unreached = tunnel.and_then(|tunnel| match &tunnel.upstream {
+        Reach::Failed(failure) => Some(failure),
+        _ => None,
+    });
+    if let Some(failure) = refusal.and_then(Refusal::get).or(unreached) {
         note_failure(engine, facts, tunnel, failure.clone());
     }
 }

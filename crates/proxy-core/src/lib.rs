@@ -6,6 +6,7 @@
 
 mod ca;
 mod calendar;
+mod client;
 mod client_hello;
 mod connection;
 mod cut;

@@ -11,7 +11,8 @@ use tokio::{
 };
 
 use crate::{
-    connection::{Client, Layer, Opening, Tunnel, drained},
+    client::Client,
+    connection::{Layer, Opening, Tunnel, drained},
     cut::Cut,
     engine::Engine,
     event::{Outcome, ResponseSource},

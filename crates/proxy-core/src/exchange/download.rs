@@ -17,7 +17,7 @@ use super::{
     upload::Upload,
 };
 use crate::{
-    connection::Client,
+    client::Client,
     event::{Outcome, ResponseSource},
     failure::{Failure, FailureKind, Side},
     head::{Headers, RequestHead, ResponseHead},

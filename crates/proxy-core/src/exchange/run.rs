@@ -24,7 +24,7 @@ use super::{
     upload::{Upload, upload},
 };
 use crate::{
-    connection::Client,
+    client::Client,
     engine::SETUP_HOST,
     event::{Outcome, ResponseSource},
     failure::{Failure, FailureKind, Side},

@@ -90,3 +90,19 @@ async fn a_ca_file_that_is_none_is_refused_by_name() {
         Proxy::builder(CertificateAuthority::in_memory().unwrap()).upstream_ca_file(&file).err().unwrap();
     assert!(error.to_string().contains("not-a-ca.pem"), "{error}");
 }
+
+#[tokio::test]
+async fn a_failed_upstream_waits_to_be_asked() {
+    use std::time::Duration;
+    let mut timeouts = proxy_core::Timeouts::default();
+    timeouts.peek = Duration::from_millis(20);
+    let lab = Lab::with(|builder| builder.timeouts(timeouts)).await;
+    let stranger = TestCa::new().unwrap();
+    let origin = Origin::https(&stranger).await.unwrap();
+    // No ALPN, so that only the client's first word tells what it speaks; and that is late.
+    let mut client = lab.client(&[]).raw_tls(&origin.authority()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 502"));
+    assert_eq!(lab.log.one().await.failure(), FailureKind::CertificateUntrusted);
+}

@@ -233,3 +233,15 @@ async fn a_client_that_is_silent_at_first_is_decrypted_all_the_same() {
         assert!(timings.connect.unwrap() >= timings.ssl.unwrap());
     }
 }
+
+#[tokio::test]
+async fn an_upstream_that_failed_is_recorded_even_if_nothing_is_asked_of_it() {
+    // With an interceptor, which may answer without upstream, the CONNECT is not refused.
+    let edits = crate::edited::Edits::requests(|_| proxy_core::Verdict::Continue);
+    let lab = Lab::with(|builder| builder.interceptor(edits)).await;
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    drop(lab.client(&[]).tunnel(&free.to_string()).await.unwrap());
+    let told = lab.log.one().await;
+    assert_eq!(told.failure(), FailureKind::ConnectionRefused);
+    assert_eq!(told.request.unwrap().method, http::Method::CONNECT);
+}
