@@ -9,7 +9,7 @@ use crate::{
     engine::Engine,
     event::ClientFacts,
     head::{RequestHead, Scheme},
-    upstreams::{Destination, Reach, Security, Upstreams},
+    upstreams::{Destination, Security, Upstreams},
 };
 
 /// What the exchanges of a client connection share.
@@ -37,9 +37,10 @@ impl Client {
         draining: &watch::Receiver<bool>,
     ) -> Self {
         let (route, first) = match tunnel {
-            None => (Route::ByAuthority, Reach::Open),
+            None => (Route::ByAuthority, None),
             Some(Tunnel { host, port, upstream, security, .. }) => {
-                (Route::Fixed(Destination { host, port, security }), upstream)
+                let to = Destination { host, port, security };
+                (Route::Fixed(to.clone()), Some((to, upstream)))
             }
         };
         Self {
@@ -61,21 +62,26 @@ impl Client {
         matches!(self.route, Route::Fixed(_))
     }
 
-    /// Where a request goes.
-    pub(crate) fn destination(&self, head: &RequestHead) -> Destination {
+    /// Where a request goes: where its tunnel leads, unless an interceptor made another request of what was asked.
+    pub(crate) fn destination(&self, asked: &RequestHead, sent: &RequestHead) -> Destination {
+        let is_rerouted = (&asked.authority, asked.scheme) != (&sent.authority, sent.scheme);
         match &self.route {
-            Route::ByAuthority => by_authority(head),
-            Route::Fixed(to) => to.clone(),
+            Route::Fixed(to) if !is_rerouted => to.clone(),
+            Route::Fixed(to) => by_authority(sent, to.may_be_http2()),
+            Route::ByAuthority => by_authority(sent, false),
         }
     }
 }
 
-/// Where a request outside any tunnel goes: to its own authority.
-fn by_authority(head: &RequestHead) -> Destination {
+/// Where a request goes that goes to its own authority.
+fn by_authority(head: &RequestHead, http2: bool) -> Destination {
     let host = head.host().to_owned();
     let security = match head.scheme {
         Scheme::Http => Security::Plain { http2: false },
-        Scheme::Https => Security::Tls { server_name: host.clone(), alpn: vec![b"http/1.1".to_vec()] },
+        Scheme::Https => {
+            let alpn: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+            Security::Tls { server_name: host.clone(), alpn: alpn.iter().map(|name| name.to_vec()).collect() }
+        }
     };
     Destination { host, port: head.port(), security }
 }

@@ -52,6 +52,8 @@ impl fmt::Debug for Verdict {
 /// decides, a client that leaves ends the exchange, and the future is dropped.
 pub trait Interceptor: Send + Sync + 'static {
     /// Sees a request before upstream does, and may edit its head.
+    ///
+    /// Another `authority` or `scheme` sends it elsewhere, with `Host` put right, also out of a tunnel.
     fn request<'a>(&'a self, exchange: ExchangeId, head: &'a mut RequestHead) -> BoxFuture<'a, Verdict> {
         let _ = (exchange, head);
         Box::pin(std::future::ready(Verdict::Continue))

@@ -47,7 +47,7 @@ pub(crate) enum Security {
 
 impl Destination {
     /// Whether many exchanges may come to share a connection there.
-    fn may_be_http2(&self) -> bool {
+    pub(crate) fn may_be_http2(&self) -> bool {
         match &self.security {
             Security::Plain { http2 } => *http2,
             Security::Tls { alpn, .. } => alpn.iter().any(|name| name == b"h2"),
@@ -142,8 +142,8 @@ pub(crate) struct Leased {
 
 /// The upstream connections of one client connection. Dropping it closes them.
 pub(crate) struct Upstreams {
-    /// What was reached before the first request.
-    first: Mutex<Reach>,
+    /// What was reached before the first request, and where it leads.
+    first: Mutex<Option<(Destination, Reach)>>,
     #[expect(
         clippy::vec_box,
         reason = "it is lent boxed, and moving it in and out of its box is what costs"
@@ -172,7 +172,7 @@ struct Shared {
 
 impl Upstreams {
     /// Begins with what was reached before the first request.
-    pub(crate) fn new(first: Reach) -> Self {
+    pub(crate) fn new(first: Option<(Destination, Reach)>) -> Self {
         Self {
             first: Mutex::new(first),
             idle: Mutex::default(),
@@ -217,13 +217,17 @@ impl Upstreams {
 
     /// Lends what was reached before the first request, once, and new connections from then on.
     async fn open(&self, engine: &Engine, to: &Destination) -> Result<Leased, Failure> {
-        let first =
-            std::mem::replace(&mut *self.first.lock().unwrap_or_else(PoisonError::into_inner), Reach::Open);
+        let first = {
+            let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+            first.take_if(|(leads_to, _)| leads_to == to)
+        };
         let opened = match first {
-            Reach::Open => open(engine, to).await?,
-            Reach::Failed(failure) => return Err(failure),
-            Reach::Ready(opened) => *opened,
-            Reach::Dialled(tcp) => plain(engine, tcp, to.security == Security::Plain { http2: true }),
+            None | Some((_, Reach::Open)) => open(engine, to).await?,
+            Some((_, Reach::Failed(failure))) => return Err(failure),
+            Some((_, Reach::Ready(opened))) => *opened,
+            Some((_, Reach::Dialled(tcp))) => {
+                plain(engine, tcp, to.security == Security::Plain { http2: true })
+            }
         };
         self.adopt(engine, to, opened).await
     }

@@ -28,13 +28,17 @@ pub(super) enum Ruling<H> {
 pub(super) async fn request<'h>(
     interceptors: &[Box<dyn Interceptor>],
     exchange: ExchangeId,
-    head: &'h RequestHead,
+    asked: &'h RequestHead,
 ) -> Ruling<Cow<'h, RequestHead>> {
-    let mut head = Cow::Borrowed(head);
+    let mut head = Cow::Borrowed(asked);
     for interceptor in interceptors {
         if let Some(ruling) = ask(async { interceptor.request(exchange, head.to_mut()).await }).await {
             return ruling;
         }
+    }
+    if head.authority != asked.authority && head.headers.contains("host") {
+        let head = head.to_mut();
+        head.headers.set("host", head.authority.clone());
     }
     Ruling::Pass(head)
 }

@@ -156,7 +156,7 @@ impl Exchange<'_, '_> {
     /// nothing of the request is lost with it (RFC 9110 section 9.2.2, RFC 9113 section 8.7).
     async fn attempt(&mut self) -> Result<Ended, Failure> {
         let Client { engine, upstreams, .. } = self.cx;
-        let to = self.cx.destination(self.sent);
+        let to = self.cx.destination(self.asked, self.sent);
         let leased = self.unless_client_leaves(upstreams.lease(engine, &to)).await?;
         let replaceable = leased.reused && self.shape == Shape::Empty && self.sent.method.is_idempotent();
         match self.transfer(leased).await {

@@ -198,3 +198,35 @@ async fn an_interceptor_that_panics_ends_its_exchange_only() {
         assert_eq!((told[0].failure(), told[1].failure()), (FailureKind::Aborted, FailureKind::Aborted));
     }
 }
+
+#[tokio::test]
+async fn a_request_can_be_sent_elsewhere_out_of_its_tunnel() {
+    static ELSEWHERE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let edits = Edits::requests(|head| {
+        if head.target == "/json" {
+            head.authority = ELSEWHERE.get().unwrap().clone();
+        }
+        Verdict::Continue
+    });
+    let request = edits.request;
+    let ca = testkit::TestCa::new().unwrap();
+    let elsewhere = testkit::Origin::https(&ca).await.unwrap();
+    ELSEWHERE.set(elsewhere.authority()).unwrap();
+    for (round, alpn) in [&["http/1.1"][..], &["h2"]].into_iter().enumerate() {
+        let edits = Edits::requests(request);
+        let trust = proxy_core::UpstreamTrust::nobody().with_ca(ca.pem().as_bytes()).unwrap();
+        let lab = Lab::with(|builder| builder.interceptor(edits).upstream_trust(trust)).await;
+        let origin = testkit::Origin::https(&ca).await.unwrap();
+        let mut client = lab.client(alpn).https(&origin.authority()).await.unwrap();
+        for path in ["/json", "/", "/json"] {
+            assert_eq!(client.get(path).await.unwrap().status, 200, "{alpn:?} {path}");
+        }
+        assert_eq!((elsewhere.seen().len(), origin.seen().len()), (2 * (round + 1), 1), "{alpn:?}");
+        let seen = &elsewhere.seen()[2 * round];
+        let host = seen.headers.get("host").map(|host| host.to_str().unwrap().to_owned());
+        let authority = seen.uri.authority().map(|authority| authority.to_string());
+        assert_eq!(authority.or(host), Some(elsewhere.authority()), "{alpn:?}");
+        // The record has what the client asked for.
+        assert_eq!(lab.log.ended(3).await[0].url(), format!("https://{}/json", origin.authority()));
+    }
+}
