@@ -12,8 +12,9 @@ async fn exchanges_are_told_line_by_line_and_kept_at_the_end() {
     let client = home.client(&running, &["h2"]).await;
     let mut https = client.https(&origin.authority()).await.unwrap();
     https.get("/json?a=1").await.unwrap();
-    https.get("/status/404").await.unwrap();
+    // Ids are given as exchanges end, and streams end each on their own: the second waits for the first's.
     let line = running.line_with("/json?a=1").await;
+    https.get("/status/404").await.unwrap();
     let host = origin.authority();
     assert!(line.contains(&format!("e1  GET  200  {host}  /json?a=1  application/json  40 B  ")), "{line}");
     assert!(running.line_with("/status/404").await.contains("  404  "));
