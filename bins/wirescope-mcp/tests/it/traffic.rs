@@ -58,6 +58,8 @@ async fn bodies_come_decoded_by_slice() {
     let (agent, origin, proxy) = Agent::with_origin().await;
     let mut client = proxy.https(&origin.authority()).await.unwrap();
     let gzip = client.get("/gzip").await.unwrap();
+    // Ids are given as exchanges end, and streams end each on their own.
+    agent.settled(1).await;
     client.get("/bytes/10000").await.unwrap();
     assert_eq!(gzip.header("content-encoding"), Some("gzip"));
     agent.settled(2).await;
