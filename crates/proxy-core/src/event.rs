@@ -92,6 +92,8 @@ pub enum EventKind {
         /// How many since the last such event.
         bytes: u64,
     },
+    /// A rule applied to the exchange. Told in the order the rules did.
+    Rule(RuleHit),
     /// The exchange is over.
     Ended(Box<Ending>),
 }
@@ -118,8 +120,27 @@ impl fmt::Debug for EventKind {
             Self::TunnelBytes { direction, bytes } => {
                 f.debug_struct("TunnelBytes").field("direction", direction).field("bytes", bytes).finish()
             }
+            Self::Rule(hit) => f.debug_tuple("Rule").field(hit).finish(),
             Self::Ended(ending) => f.debug_tuple("Ended").field(ending).finish(),
         }
+    }
+}
+
+/// That a rule applied to an exchange, and what it did there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuleHit {
+    /// The rule's public id.
+    pub rule: String,
+    /// What it changed, one short line each, in order: `set request header x-env`, `answered 503`.
+    pub changes: Vec<String>,
+}
+
+impl RuleHit {
+    /// Makes a hit.
+    #[must_use]
+    pub fn new(rule: impl Into<String>, changes: Vec<String>) -> Self {
+        Self { rule: rule.into(), changes }
     }
 }
 
@@ -223,13 +244,44 @@ pub struct ClientFacts {
     pub tunnel: Option<String>,
     /// TLS between the client and the proxy, where there is any.
     pub tls: Option<TlsFacts>,
+    /// The kind of listener it came to.
+    pub listener: ListenerKind,
+    /// The name the client proved by proxy authentication or SOCKS, where that was asked for.
+    pub user: Option<String>,
+    /// The fingerprint of the client's HTTP/2 preface in Akamai's form: settings, window update, priorities and the
+    /// order of the first request's pseudo-fields, `1:65536;4:6291456|15663105|0|m,a,s,p`.
+    pub http2_fingerprint: Option<String>,
+}
+
+/// How clients reach the proxy through a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ListenerKind {
+    /// They are set up to use an HTTP proxy: absolute targets and CONNECT.
+    #[default]
+    Explicit,
+    /// They are set up to use a SOCKS proxy (RFC 1928, SOCKS 4a).
+    Socks,
+    /// They do not know: the system redirected their connections.
+    Transparent,
+    /// They take the proxy for the origin.
+    Reverse,
 }
 
 impl ClientFacts {
     /// Makes the facts of a connection in cleartext, outside any tunnel.
     #[must_use]
     pub fn new(connection: ConnectionId, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { connection, peer, local, tunnel: None, tls: None }
+        Self {
+            connection,
+            peer,
+            local,
+            tunnel: None,
+            tls: None,
+            listener: ListenerKind::Explicit,
+            user: None,
+            http2_fingerprint: None,
+        }
     }
 }
 
@@ -245,13 +297,15 @@ pub struct UpstreamFacts {
     pub local: SocketAddr,
     /// TLS with upstream, where there is any.
     pub tls: Option<TlsFacts>,
+    /// The parent proxy it goes through, as a URL without credentials; `peer` is that proxy's address then.
+    pub parent: Option<String>,
 }
 
 impl UpstreamFacts {
     /// Makes the facts of a connection in cleartext.
     #[must_use]
     pub fn new(connection: ConnectionId, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { connection, peer, local, tls: None }
+        Self { connection, peer, local, tls: None, parent: None }
     }
 }
 
@@ -269,6 +323,29 @@ pub struct TlsFacts {
     pub sni: Option<String>,
     /// The certificates the peer showed, leaf first, DER. Empty on the client side.
     pub certificates: Vec<Bytes>,
+    /// The fingerprint of the peer's hello.
+    pub fingerprint: Option<TlsFingerprint>,
+}
+
+/// The fingerprint of a TLS hello: of the client's ClientHello on the client side (JA3, JA4), of upstream's ServerHello
+/// on the upstream side (JA3S, JA4S).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsFingerprint {
+    /// JA3 or JA3S before hashing: decimal numbers, `771,4865-4866,0-23,29-23,0`.
+    pub ja3: String,
+    /// Its MD5, in lower-case hexadecimal digits.
+    pub ja3_hash: String,
+    /// JA4 or JA4S, `t13d1516h2_8daaf6152771_e5627efa2ab1`.
+    pub ja4: String,
+}
+
+impl TlsFingerprint {
+    /// Puts a fingerprint together.
+    #[must_use]
+    pub fn new(ja3: String, ja3_hash: String, ja4: String) -> Self {
+        Self { ja3, ja3_hash, ja4 }
+    }
 }
 
 /// Which way bytes went.

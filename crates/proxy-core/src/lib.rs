@@ -39,8 +39,9 @@ mod wire;
 pub use ca::CertificateAuthority;
 pub use error::{Error, ErrorKind};
 pub use event::{
-    ClientFacts, ConnectionId, Direction, Ending, Event, EventKind, ExchangeId, MessageKind, Outcome,
-    ResponseSource, Sizes, Timings, TlsFacts, UpstreamFacts, WebSocketMessage,
+    ClientFacts, ConnectionId, Direction, Ending, Event, EventKind, ExchangeId, ListenerKind, MessageKind,
+    Outcome, ResponseSource, RuleHit, Sizes, Timings, TlsFacts, TlsFingerprint, UpstreamFacts,
+    WebSocketMessage,
 };
 pub use failure::{Failure, FailureKind, Side};
 pub use head::{Header, Headers, RequestHead, ResponseHead, Scheme};

@@ -15,6 +15,7 @@ pub(super) fn of(connection: &CommonState, sni: Option<String>) -> TlsFacts {
         alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
         sni,
         certificates: certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
+        fingerprint: None,
     }
 }
 
