@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
 /// The side at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,17 +30,20 @@ impl Side {
 
 /// A failure of one exchange, recorded with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Failure {
     /// What failed.
     pub kind: FailureKind,
     /// What the failing step said, in one line.
     pub detail: String,
+    /// What the client is answered, where that is not what the kind says.
+    pub(crate) status: Option<StatusCode>,
 }
 
 impl Failure {
     /// Makes a failure.
     pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: detail.into(), status: None }
     }
 
     /// The side at fault.

@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use bytes::Bytes;
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -69,7 +70,11 @@ impl WireError {
             (WireErrorKind::Timeout, Side::Client) => FailureKind::ClientTimeout,
             (WireErrorKind::Timeout, Side::Upstream) => FailureKind::UpstreamTimeout,
         };
-        Failure::new(kind, self.detail)
+        let mut failure = Failure::new(kind, self.detail);
+        if (self.kind, side) == (WireErrorKind::Limit, Side::Client) {
+            failure.status = Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        }
+        failure
     }
 }
 

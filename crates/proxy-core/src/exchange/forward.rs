@@ -160,7 +160,8 @@ pub(crate) fn response(
     let has_body = may_have_body(request, head);
     let drops_body = shape != Shape::Empty && !has_body && !is_tunnel(request, head);
     let shape = if drops_body { Shape::Empty } else { shape };
-    if drops_body && head.status == StatusCode::NO_CONTENT {
+    if head.status == StatusCode::NO_CONTENT {
+        // RFC 9110 section 8.6, RFC 9112 section 6.1: neither may be there, and some recipients wait for what they say.
         out.headers.remove("content-length");
         out.headers.remove("transfer-encoding");
     }
@@ -196,6 +197,9 @@ pub(crate) fn response(
 pub(crate) fn informational(head: &ResponseHead) -> ResponseHead {
     let mut out = head.clone();
     strip_hop_by_hop(&mut out.headers, &[]);
+    // As for a 204.
+    out.headers.remove("content-length");
+    out.headers.remove("transfer-encoding");
     if out.reason.is_none() {
         out.reason = head.status.canonical_reason().map(|reason| Bytes::from_static(reason.as_bytes()));
     }

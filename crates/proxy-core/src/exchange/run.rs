@@ -310,6 +310,9 @@ async fn settled(
 
 /// The status of the error page for a failure.
 pub(crate) fn error_status(failure: &Failure) -> StatusCode {
+    if let Some(status) = failure.status {
+        return status;
+    }
     match failure.kind {
         FailureKind::ConnectTimeout | FailureKind::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         FailureKind::Loop => StatusCode::LOOP_DETECTED,

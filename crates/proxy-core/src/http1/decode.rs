@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
 use super::{
-    fields::{Folds, fields},
+    fields::{Blemishes, fields},
     framing::Framing,
     lines::{LineEnds, SectionScan},
 };
@@ -173,7 +173,7 @@ impl Decoder {
             return Ok(Step::NeedMore);
         };
         let section = Bytes::copy_from_slice(&buf[..end]);
-        let trailers = fields(&section, 0, LineEnds::Crlf, Folds::Refuse, scan.lines())?;
+        let trailers = fields(&section, 0, LineEnds::Crlf, Blemishes::Refuse, scan.lines())?;
         check_trailers(&trailers)?;
         buf.advance(end);
         self.state = State::Done;

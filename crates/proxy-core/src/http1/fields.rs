@@ -11,13 +11,14 @@ use super::{
 };
 use crate::head::{Header, Headers};
 
-/// What to make of a line that continues the one before it (obs-fold, RFC 9112 section 5.2).
+/// What to make of field lines that a sender must not send: lines that continue the one before them (obs-fold,
+/// RFC 9112 section 5.2), and whitespace before the colon (section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Folds {
-    /// It is an error.
+pub(super) enum Blemishes {
+    /// They are errors. For requests and trailers.
     Refuse,
-    /// The fold becomes one space.
-    Join,
+    /// A fold becomes one space, and the whitespace goes, as a proxy must see to. For heads of responses.
+    Mend,
 }
 
 /// Parses the field lines of `section` from `at` to its empty line. Names and values share its memory.
@@ -25,7 +26,7 @@ pub(super) fn fields(
     section: &Bytes,
     at: usize,
     ends: LineEnds,
-    folds: Folds,
+    blemishes: Blemishes,
     capacity: usize,
 ) -> Result<Headers, HeadError> {
     let mut fields: Vec<Header> = Vec::with_capacity(capacity);
@@ -35,25 +36,29 @@ pub(super) fn fields(
             return Err(HeadError::malformed("field line holds a bare CR or a NUL"));
         }
         if matches!(section[line.start], b' ' | b'\t') {
-            match (folds, fields.last_mut()) {
-                (Folds::Join, Some(field)) => field.value = joined(&field.value, &section[line]),
-                (Folds::Refuse, Some(_)) => {
+            match (blemishes, fields.last_mut()) {
+                (Blemishes::Mend, Some(field)) => field.value = joined(&field.value, &section[line]),
+                (Blemishes::Refuse, Some(_)) => {
                     return Err(HeadError::malformed("field value goes on in the next line (obs-fold)"));
                 }
                 (_, None) => return Err(HeadError::malformed("first field line begins with whitespace")),
             }
         } else {
-            fields.push(field(section, line)?);
+            fields.push(field(section, line, blemishes)?);
         }
     }
     Ok(fields.into_iter().collect())
 }
 
-fn field(section: &Bytes, line: Range<usize>) -> Result<Header, HeadError> {
+fn field(section: &Bytes, line: Range<usize>, blemishes: Blemishes) -> Result<Header, HeadError> {
     let Some(colon) = memchr(b':', &section[line.clone()]) else {
         return Err(HeadError::malformed("field line has no colon"));
     };
-    let name = line.start..line.start + colon;
+    let value_at = line.start + colon + 1;
+    let mut name = line.start..line.start + colon;
+    if blemishes == Blemishes::Mend {
+        name.end = name.start + trim_ows(&section[name.clone()]).len();
+    }
     if !is_token(&section[name.clone()]) {
         let text = match section[name.clone()].last() {
             None => "field name is empty",
@@ -62,8 +67,8 @@ fn field(section: &Bytes, line: Range<usize>) -> Result<Header, HeadError> {
         };
         return Err(HeadError::malformed(text));
     }
-    let value = section[name.end + 1..line.end].as_ref();
-    let start = name.end + 1 + leading_ows(value);
+    let value = section[value_at..line.end].as_ref();
+    let start = value_at + leading_ows(value);
     let end = start + trim_ows(value).len();
     Ok(Header { name: section.slice(name), value: section.slice(start..end) })
 }

@@ -40,7 +40,10 @@ impl Encoding {
             Self::None => {}
             Self::Length(length) => {
                 headers.remove("transfer-encoding");
-                if !says_once(headers, "content-length", |value| digits(value) == Some(length)) {
+                // Not `005` either: some recipients take that for octal.
+                let plain =
+                    |value: &[u8]| digits(value) == Some(length) && (value == b"0" || value[0] != b'0');
+                if !says_once(headers, "content-length", plain) {
                     headers.set("Content-Length", length.to_string());
                 }
             }

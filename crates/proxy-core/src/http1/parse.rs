@@ -6,7 +6,7 @@ use memchr::{memchr, memchr3, memrchr};
 
 use super::{
     error::HeadError,
-    fields::{Folds, fields, is_token},
+    fields::{Blemishes, fields, is_token},
     lines::{LineEnds, lines},
     target::resolve,
 };
@@ -26,7 +26,7 @@ pub(crate) struct Defaults {
 pub(super) fn request(head: &Bytes, default: &Defaults, capacity: usize) -> Result<RequestHead, HeadError> {
     let (line, fields_at) = start_line(head, LineEnds::Crlf)?;
     let (method, target, version) = request_line(line)?;
-    let headers = fields(head, fields_at, LineEnds::Crlf, Folds::Refuse, capacity)?;
+    let headers = fields(head, fields_at, LineEnds::Crlf, Blemishes::Refuse, capacity)?;
     let resolved = resolve(&method, target, version, &headers, default)?;
     Ok(RequestHead {
         method,
@@ -43,7 +43,7 @@ pub(super) fn response(head: &Bytes, capacity: usize) -> Result<ResponseHead, He
     let (line, fields_at) = start_line(head, LineEnds::CrlfOrLf)?;
     let (version, status, reason) = status_line(line)?;
     let reason = Some(head.slice_ref(reason));
-    let headers = fields(head, fields_at, LineEnds::CrlfOrLf, Folds::Join, capacity)?;
+    let headers = fields(head, fields_at, LineEnds::CrlfOrLf, Blemishes::Mend, capacity)?;
     Ok(ResponseHead { status, reason, version, headers })
 }
 

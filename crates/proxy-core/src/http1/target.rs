@@ -79,7 +79,9 @@ fn absolute(method: &Method, target: &str) -> Result<Resolved, HeadError> {
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let authority = match authority.split_once('@') {
-        Some((_user, authority)) => authority,
+        Some((user, authority)) if user.bytes().all(is_user_byte) => authority,
+        // A backslash is a slash to some, so that the host would be another one.
+        Some(_) => return Err(HeadError::malformed("invalid user information in the request target")),
         None => authority,
     };
     check_authority(authority)
@@ -132,6 +134,11 @@ pub(super) fn check_authority(authority: &str) -> Result<(), &'static str> {
     } else {
         Err("not a port")
     }
+}
+
+/// A character of user information (RFC 3986 section 3.2.1).
+fn is_user_byte(byte: u8) -> bool {
+    is_host_byte(byte) || matches!(byte, b',' | b':' | b'%')
 }
 
 fn is_host_byte(byte: u8) -> bool {

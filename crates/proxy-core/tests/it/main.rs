@@ -13,6 +13,7 @@ mod keep_alive;
 mod lab;
 mod lifecycle;
 mod memory;
+mod smuggling;
 mod stalls;
 mod trust;
 mod tunnels;

@@ -189,6 +189,7 @@ fn malformed_targets_are_refused() {
         ("GET http:///path", host),
         ("GET http://?q", host),
         ("GET http://user@/", host),
+        ("GET http://a\\@o/", "invalid user information in the request target"),
         ("GET http://:80/", host),
         ("GET http://a@b@c/", host),
         ("GET http://a\\b/", host),
