@@ -144,8 +144,10 @@ failure_kinds! {
     Limit, Proxy, "limit", "a limit of the proxy was reached";
     /// The request would have made the proxy dial itself.
     Loop, Proxy, "loop", "the request leads back to the proxy";
-    /// A rule or an interceptor ended it.
-    Aborted, Proxy, "aborted", "a rule ended the exchange";
+    /// A rule, or whoever resumed it at a breakpoint, ended it on purpose.
+    Rule, Proxy, "rule", "a rule ended the exchange";
+    /// An interceptor ended it.
+    Aborted, Proxy, "aborted", "an interceptor ended the exchange";
     /// The proxy was shut down while the exchange went on.
     Shutdown, Proxy, "shutdown", "the proxy was shut down";
     /// The proxy process ended without telling how the exchange ended.

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::{
+    body::{BodyWish, WholeBody},
     event::ExchangeId,
     failure::Failure,
     head::{RequestHead, ResponseHead},
@@ -43,8 +44,11 @@ impl fmt::Debug for Verdict {
     }
 }
 
-/// Changes traffic. Called once per head, in the order interceptors were added; the first that does not say
-/// [`Verdict::Continue`] ends the round.
+/// Changes traffic. Called in the order interceptors were added, on the way up and on the way down; the first verdict
+/// that is not [`Verdict::Continue`] ends the round.
+///
+/// For each message an interceptor sees the head, then says what it [wishes](BodyWish) of the body, and is called again
+/// with that if it wants it whole.
 ///
 /// Where a message ends is not theirs to change: `Content-Length` and `Transfer-Encoding` are put right for the body
 /// that passes, and a response that becomes one without content loses its body. An interim (1xx) status as an answer,
@@ -59,6 +63,23 @@ pub trait Interceptor: Send + Sync + 'static {
         Box::pin(std::future::ready(Verdict::Continue))
     }
 
+    /// Says what it wants of the request's body, once [`request`](Self::request) let the head pass.
+    fn request_body(&self, exchange: ExchangeId, head: &RequestHead) -> BodyWish {
+        let _ = (exchange, head);
+        BodyWish::Pass
+    }
+
+    /// Sees a request with the body it asked for [whole](BodyWish::Whole), and may edit both.
+    fn whole_request<'a>(
+        &'a self,
+        exchange: ExchangeId,
+        head: &'a mut RequestHead,
+        body: &'a mut WholeBody,
+    ) -> BoxFuture<'a, Verdict> {
+        let _ = (exchange, head, body);
+        Box::pin(std::future::ready(Verdict::Continue))
+    }
+
     /// Sees a final response before the client does, and may edit its head.
     fn response<'a>(
         &'a self,
@@ -67,6 +88,25 @@ pub trait Interceptor: Send + Sync + 'static {
         head: &'a mut ResponseHead,
     ) -> BoxFuture<'a, Verdict> {
         let _ = (exchange, request, head);
+        Box::pin(std::future::ready(Verdict::Continue))
+    }
+
+    /// Says what it wants of the response's body, once [`response`](Self::response) let the head pass. Not asked of
+    /// responses that have none by their nature: to HEAD, 204, 304, and what switches protocols.
+    fn response_body(&self, exchange: ExchangeId, request: &RequestHead, head: &ResponseHead) -> BodyWish {
+        let _ = (exchange, request, head);
+        BodyWish::Pass
+    }
+
+    /// Sees a response with the body it asked for [whole](BodyWish::Whole), and may edit both.
+    fn whole_response<'a>(
+        &'a self,
+        exchange: ExchangeId,
+        request: &'a RequestHead,
+        head: &'a mut ResponseHead,
+        body: &'a mut WholeBody,
+    ) -> BoxFuture<'a, Verdict> {
+        let _ = (exchange, request, head, body);
         Box::pin(std::future::ready(Verdict::Continue))
     }
 }

@@ -4,10 +4,12 @@
 //! change ([`Interceptor`]). What leaves: every exchange, relayed as it was received and told as a run of
 //! [`Event`]s that ends exactly once. What it does not know: storage, HAR, MCP, command lines.
 
+pub mod body;
 mod ca;
 mod calendar;
 mod client;
 mod client_hello;
+mod coding;
 mod connection;
 mod cut;
 mod detect;
@@ -36,6 +38,7 @@ mod upstreams;
 mod websocket;
 mod wire;
 
+pub use body::{BodyTransformer, BodyWish, Unread, WholeBody};
 pub use ca::CertificateAuthority;
 pub use error::{Error, ErrorKind};
 pub use event::{

@@ -69,6 +69,8 @@ pub struct Timeouts {
     /// How long an exchange goes on for a client that closed its sending half, and how long one side of a tunnel or an
     /// upgraded stream may be silent once the other has ended. Default 60 s.
     pub half_closed: Duration,
+    /// How long a body that is asked for whole may take until it is; then it passes as it comes. Default 30 s.
+    pub hold_body: Duration,
     /// How long exchanges under way may go on after a shutdown began. Default 5 s.
     pub drain: Duration,
 }
@@ -85,6 +87,7 @@ impl Default for Timeouts {
             upstream_idle: Duration::from_secs(60),
             peek: Duration::from_secs(2),
             half_closed: Duration::from_secs(60),
+            hold_body: Duration::from_secs(30),
             drain: Duration::from_secs(5),
         }
     }

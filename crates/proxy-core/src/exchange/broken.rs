@@ -1,5 +1,6 @@
 //! Why an exchange broke off.
 
+use super::flow::Stopped;
 use crate::{
     failure::{Failure, Side},
     leg::code,
@@ -29,5 +30,14 @@ impl Broken {
 impl From<Failure> for Broken {
     fn from(failure: Failure) -> Self {
         Self { failure, stale: false, code: code::CANCEL }
+    }
+}
+
+impl From<Stopped> for Broken {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Peer(side, error) => Self::by(side, error),
+            Stopped::Here(failure) => failure.into(),
+        }
     }
 }

@@ -8,8 +8,10 @@ use tokio::time::timeout;
 
 use super::{
     broken::Broken,
+    desk::{Cleared, Desk},
+    flow::{Passage, Stopped},
     forward::{self, Persistence},
-    intercept::{self, Ruling},
+    intercept::{self, Passing, Ruling},
     ledger::Ledger,
     local,
     patience::within,
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::{
     client::Client,
-    event::{Outcome, ResponseSource},
+    event::{Direction, Outcome, ResponseSource},
     failure::{Failure, FailureKind, Side},
     head::{Headers, RequestHead, ResponseHead},
     http2::SendError,
@@ -66,9 +68,23 @@ impl<'x> Download<'x> {
                 unsendable("it switched protocols, and nobody asked for it"),
             ));
         }
-        let exchange = ledger.exchange();
-        let head = match intercept::response(&cx.engine.interceptors, exchange, sent, &received).await {
-            Ruling::Pass(head) => head,
+        let by_upstream = |error| Broken::by(Side::Upstream, error);
+        let (mut body, shape) = source.body(sent, &received).map_err(by_upstream)?;
+        let desk = Desk {
+            cx,
+            ledger,
+            way: Direction::ToClient,
+            body: &mut body,
+            client,
+            shape,
+            has_content: forward::has_content(asked, &received),
+            version: asked.version,
+            fields: &received.headers,
+            flow: None,
+            transformers: Vec::new(),
+        };
+        let passing = match decide(sent, &received, desk).await {
+            Ruling::Pass(passing) => passing,
             Ruling::Answer(answer) => {
                 let Some(client) = client.take() else { return Err(answered_already().into()) };
                 let outcome = local::give(ledger, asked, client, answer, true).await;
@@ -82,50 +98,58 @@ impl<'x> Download<'x> {
                 return Err(failure.into());
             }
         };
-        self.pass(source, &received, &head, client).await
+        self.pass(body, &received, passing, client).await
     }
 
     /// Puts the head and carries what follows it. Where that ends is said by what was received, whatever was made
     /// of the head since.
     async fn pass<'u, 'c>(
         self,
-        source: ResponseReader<'u>,
+        mut body: BodyReader<'u>,
         received: &ResponseHead,
-        head: &ResponseHead,
+        passing: Passing<Arc<ResponseHead>>,
         client: &mut Option<Responder<'c>>,
     ) -> Result<Downloaded<'u, 'c>, Broken> {
-        let Self { ledger, asked, sent, .. } = self;
-        let by_upstream = |error| Broken::by(Side::Upstream, error);
-        let (mut body, shape) = source.body(sent, received).map_err(by_upstream)?;
-        let out = forward::response(asked, head, shape, self.persistence(received));
+        let Passing { head, body: Cleared { mut flow, received: length, shape } } = passing;
+        let out = forward::response(self.asked, &head, shape, self.persistence(received));
         let Some(responder) = client.take() else { return Err(answered_already().into()) };
         let mut writer = match responder.head(&out.head, out.encoding) {
             Ok(writer) => writer,
             Err(refused) => {
                 let (responder, error) = *refused;
                 *client = Some(responder);
-                return Err(by_upstream(error));
+                return Err(Broken::by(Side::Upstream, error));
             }
         };
-        if let Some(tap) = self.upgrade(head) {
+        if let Some(tap) = self.upgrade(&head) {
             writer.flush().await.map_err(|error| Broken::by(Side::Client, error))?;
             return Ok(Downloaded::Upgraded { from_upstream: body.into_raw(), to_client: writer, tap });
         }
         if out.drops_body || received.status == StatusCode::SWITCHING_PROTOCOLS {
             body = BodyReader::Spent;
+            flow = None;
         }
         let keep_upstream =
-            !matches!(body, BodyReader::Spent) && forward::upstream_keeps_alive(received, shape);
-        match carry_down(self.cx, ledger, body, &mut writer).await {
+            !matches!(body, BodyReader::Spent) && forward::upstream_keeps_alive(received, length);
+        let carried = match flow.as_deref_mut() {
+            None => carry_down(self.cx, self.ledger, &mut body, &mut writer).await,
+            Some(flow) => self.passage().carry(flow, &mut body, &mut writer).await,
+        };
+        match carried {
             Ok(()) => {
                 Ok(Downloaded::Whole { outcome: Outcome::Response, keep_client: !out.close, keep_upstream })
             }
-            Err((side, error)) => {
-                let broken = Broken::by(side, error);
+            Err(stopped) => {
+                let broken = Broken::from(stopped);
                 writer.reset(broken.code);
                 Err(broken)
             }
         }
+    }
+
+    fn passage(self) -> Passage<'x> {
+        let Self { cx, ledger, upload, .. } = self;
+        Passage { timeouts: &cx.engine.timeouts, ledger, way: Direction::ToClient, upload }
     }
 
     /// What the client is told of its connection's future.
@@ -226,6 +250,20 @@ impl<'x> Download<'x> {
     }
 }
 
+/// Asks whoever may change what upstream answered.
+async fn decide(
+    sent: &RequestHead,
+    received: &Arc<ResponseHead>,
+    desk: Desk<'_, '_, '_>,
+) -> Ruling<Passing<Arc<ResponseHead>>> {
+    let interceptors = &desk.cx.engine.interceptors;
+    if interceptors.is_empty() {
+        let body = Cleared::untouched(desk.shape);
+        return Ruling::Pass(Passing { head: received.clone(), body });
+    }
+    intercept::response(interceptors, sent, received, desk).await
+}
+
 fn answered_already() -> Failure {
     Failure::new(FailureKind::ClientLeft, "it was answered already")
 }
@@ -233,10 +271,10 @@ fn answered_already() -> Failure {
 async fn carry_down(
     cx: &Client,
     ledger: &Ledger,
-    mut body: BodyReader<'_>,
+    body: &mut BodyReader<'_>,
     client: &mut Writer<'_>,
-) -> Result<(), (Side, WireError)> {
-    let to_client = |error| (Side::Client, error);
+) -> Result<(), Stopped> {
+    let to_client = |error| Stopped::Peer(Side::Client, error);
     let timeouts = &cx.engine.timeouts;
     let mut trailers: Option<Headers> = None;
     // As on the way up: what is there already leaves together.
@@ -250,10 +288,10 @@ async fn carry_down(
             Some(piece) => piece,
             None => tokio::select! {
                 piece = within(timeouts, ledger, body.piece()) => piece,
-                error = client.gone() => return Err((Side::Client, error)),
+                error = client.gone() => return Err(to_client(error)),
             },
         };
-        match piece.map_err(|error| (Side::Upstream, error))? {
+        match piece.map_err(|error| Stopped::Peer(Side::Upstream, error))? {
             Some(Piece::Data(data)) => {
                 ledger.response_piece(&data);
                 ahead = body.piece().now_or_never();

@@ -214,6 +214,11 @@ fn may_have_body(request: &RequestHead, head: &ResponseHead) -> bool {
         && head.status != StatusCode::NOT_MODIFIED
 }
 
+/// Whether a body follows this response, or could.
+pub(super) fn has_content(request: &RequestHead, head: &ResponseHead) -> bool {
+    may_have_body(request, head) && !is_tunnel(request, head)
+}
+
 /// Whether what follows this response is no body but a tunnel.
 fn is_tunnel(request: &RequestHead, head: &ResponseHead) -> bool {
     head.status == StatusCode::SWITCHING_PROTOCOLS

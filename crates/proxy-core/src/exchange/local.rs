@@ -44,7 +44,7 @@ pub(crate) async fn answer(
     client: Responder<'_>,
     answer: Answer,
 ) -> Ended {
-    let waits = request.headers.has_token("expect", "100-continue");
+    let waits = request.headers.has_token("expect", "100-continue") && !ledger.is_request_done();
     let keep = forward::client_keeps_alive(request) && !answer.head.headers.has_token("connection", "close");
     let outcome = give(ledger, request, client, answer, !keep || waits).await;
     let swallowed = !waits && timeout(SWALLOW_FOR, swallow(ledger, body)).await.is_ok_and(|done| done);

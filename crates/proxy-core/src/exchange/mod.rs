@@ -2,14 +2,18 @@
 //!
 //! Start in [`run`](mod@run): it is the whole story. `forward` decides, purely, what the other side gets to see;
 //! `upload` and `download` are the two halves that go on at the same time; `ledger` keeps the account and tells the
-//! observers; `relay` carries what was upgraded.
+//! observers; `relay` carries what was upgraded. Where somebody changes traffic, `desk` is where a message lies while it is
+//! looked at, and `flow` what its body goes through.
 
 mod broken;
+mod desk;
 mod download;
+mod flow;
 pub(crate) mod forward;
 mod intercept;
 pub(crate) mod ledger;
 pub(crate) mod local;
+pub(crate) mod pace;
 mod patience;
 pub(crate) mod relay;
 pub(crate) mod run;

@@ -14,9 +14,11 @@ use tokio::time::timeout;
 
 use super::{
     broken::Broken,
+    desk::{Cleared, Desk},
     download::{Download, Downloaded},
+    flow::Passage,
     forward::{self, Leg, Shape},
-    intercept::{self, Ruling},
+    intercept::{self, Passing, Ruling},
     ledger::Ledger,
     local::{self, Answer},
     patience::client_gone,
@@ -26,7 +28,7 @@ use super::{
 use crate::{
     client::Client,
     engine::SETUP_HOST,
-    event::{Outcome, ResponseSource},
+    event::{Direction, Outcome, ResponseSource},
     failure::{Failure, FailureKind, Side},
     head::RequestHead,
     http1::{Encoding, TargetForm},
@@ -77,14 +79,23 @@ pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
     let Arrived { head, head_bytes, mut body, shape, client } = arrived;
     let ledger = cx.engine.ledger(&cx.facts, &head, head_bytes);
     let mut client = Some(client);
-    let ruling = tokio::select! {
-        biased;
-        ruling = decide(cx, &ledger, &head) => ruling,
-        broken = client_gone(&cx.engine.timeouts, &mut body, &mut client) => Ruling::Abort(broken.failure),
+    let desk = Desk {
+        cx,
+        ledger: &ledger,
+        way: Direction::ToUpstream,
+        body: &mut body,
+        client: &mut client,
+        shape,
+        has_content: true,
+        version: head.version,
+        fields: &head.headers,
+        flow: None,
+        transformers: Vec::new(),
     };
+    let ruling = decide(&head, desk).await;
     let ended = match (ruling, client) {
-        (Ruling::Pass(sent), client) => {
-            Exchange { cx, ledger: &ledger, asked: &head, sent: &sent, body, shape, client }.forward().await
+        (Ruling::Pass(Passing { head: sent, body: cleared }), client) => {
+            Exchange { cx, ledger: &ledger, asked: &head, sent: &sent, body, cleared, client }.forward().await
         }
         (Ruling::Answer(answer), Some(client)) => {
             local::answer(&ledger, &head, &mut body, client, answer).await
@@ -104,12 +115,20 @@ pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
 }
 
 /// Asks whoever may answer before upstream does: the set-up page, then the interceptors in their order.
-async fn decide<'h>(cx: &Client, ledger: &Ledger, head: &'h RequestHead) -> Ruling<Cow<'h, RequestHead>> {
+async fn decide<'h>(
+    head: &'h RequestHead,
+    desk: Desk<'_, '_, '_>,
+) -> Ruling<Passing<Cow<'h, RequestHead>>> {
+    let Client { engine, .. } = desk.cx;
     if head.host().eq_ignore_ascii_case(SETUP_HOST) {
-        let (page, body) = setup_page::respond(&cx.engine.ca, cx.engine.local, &head.method, &head.target);
+        let (page, body) = setup_page::respond(&engine.ca, engine.local, &head.method, &head.target);
         return Ruling::Answer(Answer { head: page, body, source: ResponseSource::Proxy });
     }
-    intercept::request(&cx.engine.interceptors, ledger.exchange(), head).await
+    if engine.interceptors.is_empty() {
+        let body = Cleared::untouched(desk.shape);
+        return Ruling::Pass(Passing { head: Cow::Borrowed(head), body });
+    }
+    intercept::request(&engine.interceptors, head, desk).await
 }
 
 /// An exchange on its way to upstream and back.
@@ -121,7 +140,7 @@ struct Exchange<'x, 'c> {
     /// The request as it is now.
     sent: &'x RequestHead,
     body: BodyReader<'c>,
-    shape: Shape,
+    cleared: Cleared,
     /// Taken when the final head is put: from then on an error page is too late.
     client: Option<Responder<'c>>,
 }
@@ -158,7 +177,8 @@ impl Exchange<'_, '_> {
         let Client { engine, upstreams, .. } = self.cx;
         let to = self.cx.destination(self.asked, self.sent);
         let leased = self.unless_client_leaves(upstreams.lease(engine, &to)).await?;
-        let replaceable = leased.reused && self.shape == Shape::Empty && self.sent.method.is_idempotent();
+        let is_empty = self.cleared.received == Shape::Empty && self.cleared.shape == Shape::Empty;
+        let replaceable = leased.reused && is_empty && self.sent.method.is_idempotent();
         match self.transfer(leased).await {
             Transfer::Over(ended) => return Ok(ended),
             Transfer::Stale(_) if replaceable => {}
@@ -199,7 +219,7 @@ impl Exchange<'_, '_> {
     }
 
     async fn over_http1(&mut self, mut connection: Box<Http1Connection>) -> Transfer {
-        let (out, encoding) = forward::request(self.sent, self.shape, Leg::Http1);
+        let (out, encoding) = forward::request(self.sent, self.cleared.shape, Leg::Http1);
         let form = if out.method == Method::CONNECT { TargetForm::Authority } else { TargetForm::Origin };
         if let Err(error) = connection.writer.put_request(&out, form) {
             return Transfer::Failed(error.into_failure(Side::Client));
@@ -216,7 +236,7 @@ impl Exchange<'_, '_> {
     }
 
     async fn over_http2(&mut self, upstream: &http2::Upstream) -> Transfer {
-        let (out, encoding) = forward::request(self.sent, self.shape, Leg::Http2);
+        let (out, encoding) = forward::request(self.sent, self.cleared.shape, Leg::Http2);
         let to_come = if encoding == Encoding::None { BodyToCome::No } else { BodyToCome::Yes };
         match upstream.send(&out, None, to_come).await {
             Ok((writer, source)) => self.carry(Writer::Http2(writer), ResponseReader::Http2(source)).await.0,
@@ -236,11 +256,12 @@ impl Exchange<'_, '_> {
         mut to_upstream: Writer<'u>,
         source: ResponseReader<'u>,
     ) -> (Transfer, bool) {
-        let Self { cx, ledger, asked, sent, body, client, .. } = self;
+        let Self { cx, ledger, asked, sent, body, client, cleared, .. } = self;
         let timeouts = &cx.engine.timeouts;
         let state = Upload::default();
         let got = {
-            let mut up = pin!(upload(timeouts, ledger, &state, body, &mut to_upstream));
+            let passage = Passage { timeouts, ledger, way: Direction::ToUpstream, upload: &state };
+            let mut up = pin!(upload(passage, cleared.flow.as_deref_mut(), body, &mut to_upstream));
             let down = Download { cx, ledger, asked, sent, upload: &state };
             let mut down = pin!(down.run(source, client));
             let got = tokio::select! {
@@ -251,11 +272,11 @@ impl Exchange<'_, '_> {
             match got {
                 Ok(whole @ Downloaded::Whole { .. }) => {
                     // However it ends, the client's connection is closed if the request is not whole by then.
-                    let _ = timeout(LINGER, settled(ledger, &state, up)).await;
+                    let _ = timeout(LINGER, settled(&state, up)).await;
                     Ok(whole)
                 }
                 // What follows the request's body is another protocol, so that has to be whole first.
-                Ok(upgraded @ Downloaded::Upgraded { .. }) => match settled(ledger, &state, up).await {
+                Ok(upgraded @ Downloaded::Upgraded { .. }) => match settled(&state, up).await {
                     None => Ok(upgraded),
                     Some(broken) => Err(broken),
                 },
@@ -264,7 +285,7 @@ impl Exchange<'_, '_> {
         };
         match got {
             Ok(Downloaded::Whole { outcome, keep_client, keep_upstream }) => {
-                let done = ledger.is_request_done() && !state.is_refused();
+                let done = state.is_sent();
                 if !done {
                     to_upstream.reset(code::CANCEL);
                 }
@@ -291,12 +312,8 @@ impl Exchange<'_, '_> {
 /// Lets a client go on that has its response before it sent its whole request, until it has, or upstream takes no
 /// more of it. One that was told not to send (RFC 9110 section 10.1.1) will not, and is not waited for. Gives what
 /// broke it off.
-async fn settled(
-    ledger: &Ledger,
-    state: &Upload,
-    mut up: Pin<&mut impl Future<Output = Broken>>,
-) -> Option<Broken> {
-    let is_settled = || ledger.is_request_done() || state.is_refused() || state.is_withheld();
+async fn settled(state: &Upload, mut up: Pin<&mut impl Future<Output = Broken>>) -> Option<Broken> {
+    let is_settled = || state.is_sent() || state.is_refused() || state.is_withheld();
     if is_settled() {
         return None;
     }

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 
 use super::{
     broken::Broken,
+    flow::{Flow, Passage, Stopped},
     ledger::Ledger,
     patience::{client_left, within},
 };
@@ -22,12 +23,23 @@ pub(super) struct Upload {
     begun: AtomicBool,
     refused: AtomicBool,
     withheld: AtomicBool,
+    sent: AtomicBool,
 }
 
 impl Upload {
     /// Whether a piece of it came.
     pub(super) fn has_begun(&self) -> bool {
         self.begun.load(Relaxed)
+    }
+
+    /// Notes that a piece of it came, or that the client was told to send it.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Relaxed);
+    }
+
+    /// Whether all of it was sent to upstream.
+    pub(super) fn is_sent(&self) -> bool {
+        self.sent.load(Relaxed)
     }
 
     /// Whether upstream takes no more of it.
@@ -46,21 +58,31 @@ impl Upload {
     }
 }
 
-/// Carries the request's body to upstream, then watches the client. Resolves only when the client failed.
+/// Carries the request's body to upstream, then watches the client. Resolves only when the client failed, or what the
+/// body goes through broke it off.
 ///
 /// An upstream that takes no more may still answer, so that is not this half's failure.
 pub(super) async fn upload(
-    timeouts: &Timeouts,
-    ledger: &Ledger,
-    state: &Upload,
+    passage: Passage<'_>,
+    flow: Option<&mut Flow>,
     body: &mut BodyReader<'_>,
     upstream: &mut Writer<'_>,
 ) -> Broken {
-    match carry_up(timeouts, ledger, state, body, upstream).await {
-        Ok(()) => {}
-        Err((Side::Client, error)) => return Broken::by(Side::Client, error),
+    let Passage { timeouts, ledger, upload: state, .. } = passage;
+    let carried = match flow {
+        None => carry_up(timeouts, ledger, state, body, upstream)
+            .await
+            .map_err(|(side, error)| Stopped::Peer(side, error)),
+        Some(flow) => passage.carry(flow, body, upstream).await,
+    };
+    match carried {
+        Ok(()) => state.sent.store(true, Relaxed),
+        Err(Stopped::Here(failure)) => return Broken::from(failure),
+        Err(Stopped::Peer(Side::Client, error)) => return Broken::by(Side::Client, error),
         // One that takes nothing for so long will hardly answer.
-        Err((side, error)) if error.kind == WireErrorKind::Timeout => return Broken::by(side, error),
+        Err(Stopped::Peer(side, error)) if error.kind == WireErrorKind::Timeout => {
+            return Broken::by(side, error);
+        }
         Err(_) => state.refused.store(true, Relaxed),
     }
     client_left(timeouts, body).await
@@ -88,7 +110,7 @@ async fn carry_up(
         };
         match piece.map_err(|error| (Side::Client, error))? {
             Some(Piece::Data(data)) => {
-                state.begun.store(true, Relaxed);
+                state.begin();
                 ledger.request_piece(&data);
                 ahead = body.piece().now_or_never();
                 if matches!(ahead, Some(Ok(None))) {

@@ -13,6 +13,7 @@ mod keep_alive;
 mod lab;
 mod lifecycle;
 mod memory;
+mod rewritten;
 mod smuggling;
 mod stalls;
 mod trust;
