@@ -25,7 +25,7 @@ fn whole_seconds(duration: Duration) -> i64 {
 
 /// The date of a number of days since 1970-01-01 (Hinnant, "chrono-compatible low-level date algorithms",
 /// `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);

@@ -29,6 +29,7 @@ pub mod limits;
 pub mod observer;
 mod peek;
 mod proxy;
+pub mod rules;
 mod serve;
 mod setup_page;
 mod tls;
