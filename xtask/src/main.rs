@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod e2e;
+mod fuzz;
 mod process;
 mod repo;
 mod service;
@@ -41,6 +42,8 @@ enum Command {
     },
     /// Sends real clients (curl, Chromium) through the built binaries and validates the HAR they leave.
     E2e(e2e::Arguments),
+    /// Fuzzes the parsers with coverage guidance (needs a nightly compiler and cargo-fuzz).
+    Fuzz(fuzz::Arguments),
     /// Measures requests per second and CPU seconds per 1,000 requests through the proxy, against going direct.
     Bench(bench::Arguments),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(&repo),
         Command::Codegen { check } => codegen::run(&repo, check),
         Command::E2e(arguments) => e2e::run(&repo, &arguments),
+        Command::Fuzz(arguments) => fuzz::run(&repo, &arguments),
         Command::Bench(arguments) => bench::run(&repo, &arguments),
     });
     match outcome {

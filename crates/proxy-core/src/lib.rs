@@ -19,6 +19,9 @@ pub mod error;
 pub mod event;
 mod exchange;
 pub mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod head;
 mod hosts;
 mod http1;
