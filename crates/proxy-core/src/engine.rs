@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     ca::CertificateAuthority,
+    changes::Changes,
     dial::LoopGuard,
     event::{ClientFacts, ConnectionId, ExchangeId},
     exchange::ledger::{Ledger, Observers},
@@ -34,6 +35,7 @@ pub(crate) struct Engine {
     pub(crate) timeouts: Timeouts,
     pub(crate) client_settings: http2::Settings,
     pub(crate) upstream_settings: http2::Settings,
+    pub(crate) changes: Changes,
     pub(crate) interceptors: Vec<Box<dyn Interceptor>>,
     pub(crate) observers: Observers,
     pub(crate) passthrough: Vec<HostPattern>,

@@ -5,8 +5,10 @@
 //! [`Event`]s that ends exactly once. What it does not know: storage, HAR, MCP, command lines.
 
 pub mod body;
+pub mod breakpoints;
 mod ca;
 mod calendar;
+mod changes;
 mod client;
 mod client_hello;
 mod coding;
@@ -43,6 +45,7 @@ mod websocket;
 mod wire;
 
 pub use body::{BodyTransformer, BodyWish, Unread, WholeBody};
+pub use breakpoints::{BreakpointLimits, Breakpoints, PauseId, Paused, Resume};
 pub use ca::CertificateAuthority;
 pub use error::{Error, ErrorKind};
 pub use event::{
@@ -57,4 +60,5 @@ pub use interceptor::{Interceptor, Verdict};
 pub use limits::{Limits, Timeouts};
 pub use observer::{BoxFuture, Observer};
 pub use proxy::{Drained, Proxy, ProxyBuilder, ProxyHandle};
+pub use rules::Rules;
 pub use tls::UpstreamTrust;

@@ -21,6 +21,9 @@ pub struct Limits {
     pub body_buffer_bytes: usize,
     /// Bytes of one WebSocket message kept for the record; the rest passes and is counted. Default 4 MiB.
     pub max_recorded_message_bytes: usize,
+    /// Bytes of a body that rules may hold to look at it or to change it, as received and decoded; a larger one passes
+    /// untouched, and the record says so. Default 8 MiB.
+    pub max_held_body_bytes: usize,
     /// Leaf certificates kept in memory; beyond it the least used is forgotten and minted again. Default 1,000.
     pub max_cached_leafs: usize,
     /// Interim (1xx) responses to one request; beyond it the exchange fails with 502. Default 100.
@@ -38,6 +41,7 @@ impl Default for Limits {
             max_concurrent_streams: 256,
             body_buffer_bytes: 64 * 1024,
             max_recorded_message_bytes: 4 * 1024 * 1024,
+            max_held_body_bytes: 8 * 1024 * 1024,
             max_cached_leafs: 1_000,
             max_informational: 100,
             max_tunnel_depth: 4,

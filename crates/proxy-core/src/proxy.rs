@@ -11,6 +11,7 @@ use tokio::{
 
 use crate::{
     ca::{CertificateAuthority, Leafs},
+    changes::Changes,
     connection::{self, Layer},
     cut::{Cut, Socket},
     dial::LoopGuard,
@@ -36,6 +37,7 @@ pub struct ProxyBuilder {
     ca: CertificateAuthority,
     trust: UpstreamTrust,
     interceptors: Vec<Box<dyn Interceptor>>,
+    pub(crate) changes: Changes,
     observers: Observers,
     passthrough: Vec<HostPattern>,
     limits: Limits,
@@ -113,6 +115,7 @@ impl ProxyBuilder {
             limits: self.limits,
             timeouts: self.timeouts,
             interceptors: self.interceptors,
+            changes: self.changes,
             observers: self.observers,
             passthrough: self.passthrough,
             guard: LoopGuard::new([local]),
@@ -152,6 +155,7 @@ impl Proxy {
             ca,
             trust: UpstreamTrust::system(),
             interceptors: Vec::new(),
+            changes: Changes::default(),
             observers: Observers::default(),
             passthrough: Vec::new(),
             limits: Limits::default(),
