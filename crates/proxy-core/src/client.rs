@@ -1,14 +1,20 @@
 //! What the exchanges of a client connection share, and where they go.
 
-use std::sync::Arc;
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
 
+use http::Method;
 use tokio::sync::watch;
 
 use crate::{
     connection::Tunnel,
     engine::Engine,
-    event::ClientFacts,
+    event::{ClientFacts, ListenerKind},
+    failure::{Failure, FailureKind},
     head::{RequestHead, Scheme},
+    listener::{HostField, Reverse, take_credentials},
     upstreams::{Destination, Security, Upstreams},
 };
 
@@ -17,6 +23,8 @@ pub(crate) struct Client {
     pub(crate) engine: Arc<Engine>,
     pub(crate) facts: Arc<ClientFacts>,
     pub(crate) upstreams: Upstreams,
+    /// The facts with the user who proved to be this client, once one did.
+    admitted: OnceLock<Arc<ClientFacts>>,
     route: Route,
     draining: watch::Receiver<bool>,
 }
@@ -26,7 +34,7 @@ enum Route {
     /// Each to its own authority.
     ByAuthority,
     /// All to where the tunnel leads.
-    Fixed(Destination),
+    Fixed(Destination, Option<Arc<Reverse>>),
 }
 
 impl Client {
@@ -38,15 +46,16 @@ impl Client {
     ) -> Self {
         let (route, first) = match tunnel {
             None => (Route::ByAuthority, None),
-            Some(Tunnel { host, port, upstream, security, .. }) => {
+            Some(Tunnel { host, port, upstream, security, reverse, .. }) => {
                 let to = Destination { host, port, security };
-                (Route::Fixed(to.clone()), Some((to, upstream)))
+                (Route::Fixed(to.clone(), reverse), Some((to, upstream)))
             }
         };
         Self {
             engine: engine.clone(),
             facts: facts.clone(),
             upstreams: Upstreams::new(first),
+            admitted: OnceLock::new(),
             route,
             draining: draining.clone(),
         }
@@ -59,18 +68,78 @@ impl Client {
 
     /// Whether all requests go to where one tunnel leads.
     pub(crate) fn is_tunnelled(&self) -> bool {
-        matches!(self.route, Route::Fixed(_))
+        matches!(self.route, Route::Fixed(..))
     }
 
     /// Where a request goes: where its tunnel leads, unless an interceptor made another request of what was asked.
     pub(crate) fn destination(&self, asked: &RequestHead, sent: &RequestHead) -> Destination {
-        let is_rerouted = (&asked.authority, asked.scheme) != (&sent.authority, sent.scheme);
         match &self.route {
-            Route::Fixed(to) if !is_rerouted => to.clone(),
-            Route::Fixed(to) => by_authority(sent, to.may_be_http2()),
+            Route::Fixed(to, _) if !is_rerouted(asked, sent) => to.clone(),
+            Route::Fixed(to, _) => by_authority(sent, to.may_be_http2()),
             Route::ByAuthority => by_authority(sent, false),
         }
     }
+
+    /// The head as upstream is to see it. Behind a reverse listener it names the scheme that is spoken there, and the
+    /// origin's own authority where that was asked for.
+    pub(crate) fn outward<'h>(&self, asked: &RequestHead, sent: &'h RequestHead) -> Cow<'h, RequestHead> {
+        let Route::Fixed(_, Some(reverse)) = &self.route else { return Cow::Borrowed(sent) };
+        if is_rerouted(asked, sent) {
+            return Cow::Borrowed(sent);
+        }
+        let mut out = sent.clone();
+        out.scheme = reverse.origin.scheme();
+        if reverse.host == HostField::Origin {
+            out.authority = reverse.origin.authority();
+        }
+        Cow::Owned(out)
+    }
+
+    /// Asks a request outside any tunnel for credentials, where clients have to have some, and refuses what the
+    /// listener is not for. Credentials are taken out of the head in any case. Gives the connection with the user's
+    /// name.
+    pub(crate) fn admit(&self, head: &mut RequestHead) -> Result<Arc<ClientFacts>, Failure> {
+        let credentials = take_credentials(head);
+        self.check_listener(head)?;
+        let clients = &self.engine.clients;
+        let is_asked = !self.is_tunnelled() && self.facts.listener == ListenerKind::Explicit;
+        if !is_asked || !clients.asks_credentials() {
+            return Ok(self.facts.clone());
+        }
+        let user = clients.authenticate(credentials.as_deref())?;
+        let first = self.admitted.get_or_init(|| with_user(&self.facts, user));
+        // Another user may have been the first on this connection.
+        if first.user.as_deref() == Some(user) { Ok(first.clone()) } else { Ok(with_user(&self.facts, user)) }
+    }
+}
+
+impl Client {
+    /// Refuses requests that a listener's clients do not make: any HTTP before a SOCKS request, and a CONNECT where
+    /// nobody is set up to use a proxy.
+    fn check_listener(&self, head: &RequestHead) -> Result<(), Failure> {
+        let refuse = |detail| Err(Failure::new(FailureKind::ClientMalformed, detail));
+        match self.facts.listener {
+            _ if self.is_tunnelled() => Ok(()),
+            ListenerKind::Socks => {
+                refuse("HTTP came where SOCKS is listened for; set the proxy as socks5://")
+            }
+            ListenerKind::Transparent if head.method == Method::CONNECT => {
+                refuse("CONNECT came where redirected connections are listened for")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn with_user(facts: &ClientFacts, user: &str) -> Arc<ClientFacts> {
+    let mut facts = facts.clone();
+    facts.user = Some(user.to_owned());
+    Arc::new(facts)
+}
+
+/// Whether an interceptor sent a request elsewhere.
+fn is_rerouted(asked: &RequestHead, sent: &RequestHead) -> bool {
+    (&asked.authority, asked.scheme) != (&sent.authority, sent.scheme)
 }
 
 /// Where a request goes that goes to its own authority.

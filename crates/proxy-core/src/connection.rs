@@ -1,11 +1,12 @@
 //! The life of a client connection: what is found on it, layer by layer, until HTTP or raw bytes remain.
 //!
 //! ```text
-//! accept -> detect -> [CONNECT -> detect] -> [TLS accept -> detect] -> serve
+//! accept -> detect -> [CONNECT / SOCKS -> detect] -> [TLS accept -> detect] -> serve
 //! ```
 
 use std::sync::Arc;
 
+use http::{Method, Version};
 use tokio::sync::watch;
 
 use crate::{
@@ -13,12 +14,14 @@ use crate::{
     cut::Cut,
     detect::Detection,
     engine::{Engine, SETUP_HOST},
-    event::{ClientFacts, Outcome},
+    event::{ClientFacts, ListenerKind, Outcome},
     exchange::run::error_status,
     failure::{Failure, FailureKind},
-    head::{RequestHead, Scheme, split_authority},
+    head::{Headers, RequestHead, Scheme, split_authority},
+    listener::{self, Reverse},
     peek::{Patience, Rewind, peek},
     serve::{self, Connect},
+    socks,
     tls::{self, Refusal},
     tunnel,
     upstreams::{self, Reach, Security, dial_tcp},
@@ -44,6 +47,11 @@ impl Layer {
         self.refusal.is_some() && self.facts.tls.as_ref().is_some_and(|tls| tls.alpn.is_some())
     }
 
+    /// What opened the tunnel it is in.
+    fn opening(&self) -> Option<&Opening> {
+        self.tunnel.as_ref().map(|tunnel| &tunnel.opening)
+    }
+
     /// Whether a client that sends nothing may have something to wait for: upstream, where that was reached.
     fn may_listen(&self) -> bool {
         let is_refused = self.refusal.as_ref().is_some_and(|refusal| refusal.get().is_some());
@@ -55,22 +63,41 @@ impl Layer {
     }
 }
 
-/// What a CONNECT opened.
+/// What a CONNECT or SOCKS opened, or where a listener leads everything.
 pub(crate) struct Tunnel {
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// The CONNECT itself, for the record when the tunnel is not decrypted.
+    /// What opened it, for the record when the tunnel is not decrypted.
     pub(crate) opening: Opening,
     pub(crate) upstream: Reach,
     /// How upstream is spoken to; known once the client's first bytes were seen.
     pub(crate) security: Security,
+    /// Whether it is the client's TLS that is decrypted in it.
+    pub(crate) secured: bool,
+    /// What a reverse listener does with it: the origin says how upstream is spoken to, not the client.
+    pub(crate) reverse: Option<Arc<Reverse>>,
 }
 
-/// The CONNECT that opened a tunnel.
+/// The request that opened a tunnel: a CONNECT as it came, or what stands for one in the record.
 #[derive(Clone)]
 pub(crate) struct Opening {
     pub(crate) head: Arc<RequestHead>,
     pub(crate) head_bytes: u64,
+}
+
+impl Opening {
+    /// A CONNECT that nobody sent: a SOCKS request, or what a listener knows by itself.
+    pub(crate) fn made_up(authority: String, head_bytes: u64) -> Self {
+        let head = RequestHead {
+            method: Method::CONNECT,
+            scheme: Scheme::Http,
+            target: authority.clone(),
+            authority,
+            version: Version::HTTP_11,
+            headers: Headers::new(),
+        };
+        Self { head: Arc::new(head), head_bytes }
+    }
 }
 
 /// Carries a client connection to its end. Dropping the future cuts it.
@@ -86,7 +113,11 @@ pub(crate) async fn run(engine: Arc<Engine>, mut layer: Layer, mut draining: wat
 /// Finds out what a layer is, and goes on with it; gives the layer below when there is one.
 async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) -> Option<Layer> {
     // A client with something to wait for from upstream may be silent; outside a tunnel it has to speak first.
-    let silence = if layer.may_listen() { engine.timeouts.peek } else { engine.timeouts.keep_alive };
+    let silence = match layer.facts.listener {
+        _ if layer.may_listen() => engine.timeouts.peek,
+        ListenerKind::Socks if layer.tunnel.is_none() => engine.timeouts.handshake,
+        _ => engine.timeouts.keep_alive,
+    };
     let Layer { io, facts, tunnel, depth, refusal, cut } = layer;
     let patience = Patience { silence, decision: engine.timeouts.handshake };
     let peeked = tokio::select! {
@@ -101,33 +132,65 @@ async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver
         }
     };
     let seen = Seen::of(io.buffered());
-    let layer = Layer { io: Box::new(io), facts, tunnel, depth, refusal, cut };
+    let mut layer = Layer { io: Box::new(io), facts, tunnel, depth, refusal, cut };
+    match &mut layer.tunnel {
+        Some(tunnel) => tunnel.hear(&detection),
+        None => return at_the_door(engine, layer, detection, seen, draining).await,
+    }
     match detection {
         Detection::Http1 => http1(engine, layer, draining).await,
         Detection::Http2 => {
             serve::http2(engine, layer, draining).await;
             None
         }
-        Detection::Tls(hello) if layer.tunnel.as_ref().is_some_and(|tunnel| !tunnel.is_secured()) => {
+        Detection::Tls(hello) if layer.tunnel.as_ref().is_some_and(|tunnel| !tunnel.secured) => {
             in_tunnel(engine, layer, &hello).await
-        }
-        Detection::Tls(_) if layer.tunnel.is_none() && layer.facts.tls.is_none() => {
-            to_proxy(engine, layer).await
         }
         Detection::Unknown if seen == Seen::Nothing => nothing_came(engine, layer, draining).await,
         // Never relayed undecrypted: a hello that comes too slowly or too large would slip past interception.
         Detection::Unknown if seen == Seen::Tls => {
             let failure = Failure::new(FailureKind::ClientTls, "no whole and valid ClientHello came");
-            note_failure(engine, &layer.facts, layer.tunnel.as_ref(), failure);
+            note_failure(engine, &layer.facts, layer.opening(), failure);
             None
         }
-        Detection::Silent | Detection::Unknown | Detection::Tls(_) if layer.tunnel.is_some() => {
+        Detection::Silent | Detection::Unknown | Detection::Tls(_) => {
             let silent = matches!(detection, Detection::Silent);
             tunnel::raw(engine, layer, silent, draining).await
         }
-        // Outside a tunnel only HTTP makes sense; its parser says what is wrong.
-        Detection::Unknown | Detection::Tls(_) => http1(engine, layer, draining).await,
+    }
+}
+
+/// Goes on with a connection that leads nowhere yet, as its listener has it.
+async fn at_the_door(
+    engine: &Arc<Engine>,
+    layer: Layer,
+    detection: Detection,
+    seen: Seen,
+    draining: &mut watch::Receiver<bool>,
+) -> Option<Layer> {
+    let kind = layer.facts.listener;
+    let is_tls = layer.facts.tls.is_some();
+    let may_be_socks = matches!(kind, ListenerKind::Explicit | ListenerKind::Socks);
+    match detection {
         Detection::Silent => None,
+        Detection::Unknown if seen == Seen::Nothing => nothing_came(engine, layer, draining).await,
+        Detection::Unknown if seen == Seen::Tls => {
+            let failure = Failure::new(FailureKind::ClientTls, "no whole and valid ClientHello came");
+            note_failure(engine, &layer.facts, None, failure);
+            None
+        }
+        Detection::Unknown if seen == Seen::Socks && may_be_socks => socks::serve(engine, layer).await,
+        Detection::Tls(hello) if kind == ListenerKind::Transparent && !is_tls => {
+            let layer = listener::by_name(engine, layer, &hello).await?;
+            in_tunnel(engine, layer, &hello).await
+        }
+        Detection::Tls(_) if !is_tls => to_proxy(engine, layer).await,
+        Detection::Http2 => {
+            serve::http2(engine, layer, draining).await;
+            None
+        }
+        // Outside a tunnel only HTTP makes sense; its parser says what is wrong.
+        Detection::Http1 | Detection::Unknown | Detection::Tls(_) => http1(engine, layer, draining).await,
     }
 }
 
@@ -150,6 +213,8 @@ enum Seen {
     Nothing,
     /// The beginning of a TLS handshake record (RFC 8446 section 5.1).
     Tls,
+    /// The version of SOCKS.
+    Socks,
     Other,
 }
 
@@ -158,14 +223,48 @@ impl Seen {
         match bytes {
             [] => Self::Nothing,
             [22] | [22, 3, ..] => Self::Tls,
+            _ if socks::is_socks(bytes) => Self::Socks,
             _ => Self::Other,
         }
     }
 }
 
 impl Tunnel {
+    /// A tunnel of which no byte was seen yet.
+    pub(crate) fn new(opening: Opening, host: &str, port: u16, upstream: Reach) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            opening,
+            upstream,
+            security: Security::Plain { http2: false },
+            secured: false,
+            reverse: None,
+        }
+    }
+
+    /// Learns what the client speaks in it. Where TLS is spoken to upstream whatever the client does, that decides
+    /// what is offered there.
+    fn hear(&mut self, detection: &Detection) {
+        let is_https = self.reverse.as_ref().is_some_and(|reverse| reverse.origin.scheme() == Scheme::Https);
+        if !is_https || self.secured {
+            return;
+        }
+        let alpn: &[&[u8]] = match detection {
+            Detection::Http1 => &[b"http/1.1"],
+            Detection::Http2 => &[b"h2", b"http/1.1"],
+            Detection::Unknown | Detection::Silent => &[],
+            Detection::Tls(_) => return,
+        };
+        let alpn = alpn.iter().map(|name| name.to_vec()).collect();
+        self.security = Security::Tls { server_name: self.host.clone(), alpn };
+    }
+
     /// Notes that HTTP/2 is spoken; in cleartext that is by prior knowledge.
     pub(crate) fn speak_http2(&mut self) {
+        if self.secured {
+            return;
+        }
         if let Security::Plain { http2 } = &mut self.security {
             *http2 = true;
         }
@@ -176,13 +275,9 @@ impl Tunnel {
         }
     }
 
-    fn is_secured(&self) -> bool {
-        matches!(self.security, Security::Tls { .. })
-    }
-
     /// The scheme of what is in it.
     pub(crate) fn scheme(&self) -> Scheme {
-        if self.is_secured() { Scheme::Https } else { Scheme::Http }
+        if self.secured { Scheme::Https } else { Scheme::Http }
     }
 }
 
@@ -194,59 +289,63 @@ pub(crate) async fn drained(draining: &mut watch::Receiver<bool>) {
 
 /// Serves HTTP/1, and follows the CONNECT that may come.
 async fn http1(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) -> Option<Layer> {
-    let (facts, depth, cut) = (layer.facts.clone(), layer.depth, layer.cut.clone());
+    let (depth, cut) = (layer.depth, layer.cut.clone());
     let connect = serve::http1(engine, layer, draining).await?;
-    let (facts, tunnel, io) = self::connect(engine, &facts, depth, connect).await?;
+    let (facts, tunnel, io) = self::connect(engine, depth, connect).await?;
     Some(Layer { io, facts, tunnel: Some(tunnel), depth: depth + 1, refusal: None, cut })
+}
+
+/// Reaches what a tunnel is to lead to, before anybody is told that it stands.
+pub(crate) async fn reach(
+    engine: &Engine,
+    host: &str,
+    port: Option<u16>,
+    depth: usize,
+) -> Result<Reach, Failure> {
+    if host.eq_ignore_ascii_case(SETUP_HOST) {
+        return Ok(Reach::Open);
+    }
+    if depth >= engine.limits.max_tunnel_depth {
+        return Err(Failure::new(FailureKind::Loop, format!("{depth} tunnels inside each other")));
+    }
+    let Some(port) = port else {
+        return Err(Failure::new(FailureKind::ClientMalformed, "CONNECT names no port"));
+    };
+    match dial_tcp(engine, host, port).await {
+        Ok(tcp) => Ok(Reach::Dialled(tcp)),
+        // A rule may answer without upstream.
+        Err(failure) if engine.interceptors.is_empty() => Err(failure),
+        Err(failure) => Ok(Reach::Failed(failure)),
+    }
 }
 
 /// Opens the tunnel a CONNECT asks for: dials first, so that a failure is the CONNECT's own answer.
 async fn connect(
     engine: &Arc<Engine>,
-    facts: &Arc<ClientFacts>,
     depth: usize,
     connect: Connect,
 ) -> Option<(Arc<ClientFacts>, Tunnel, BoxedIo)> {
-    let Connect { opening, reader, mut writer } = connect;
+    let Connect { facts, opening, reader, mut writer } = connect;
     let head = &opening.head;
     let (host, port) = split_authority(&head.authority);
-    let is_setup = host.eq_ignore_ascii_case(SETUP_HOST);
-    let dialled = match port {
-        _ if is_setup => Ok(Reach::Open),
-        _ if depth >= engine.limits.max_tunnel_depth => {
-            Err(Failure::new(FailureKind::Loop, format!("{depth} tunnels inside each other")))
-        }
-        None => Err(Failure::new(FailureKind::ClientMalformed, "CONNECT names no port")),
-        Some(port) => match dial_tcp(engine, host, port).await {
-            Ok(tcp) => Ok(Reach::Dialled(tcp)),
-            // A rule may answer without upstream.
-            Err(failure) if engine.interceptors.is_empty() => Err(failure),
-            Err(failure) => Ok(Reach::Failed(failure)),
-        },
-    };
+    let dialled = reach(engine, host, port, depth).await;
     let upstream = match dialled {
         Ok(upstream) => upstream,
         Err(failure) => {
-            tunnel::refuse(engine, facts, &opening, &mut writer, failure).await;
+            tunnel::refuse(engine, &facts, &opening, &mut writer, failure).await;
             return None;
         }
     };
     if tunnel::confirm(&mut writer).await.is_err() {
         let gone = Failure::new(FailureKind::ClientLeft, "it closed before its CONNECT was answered");
-        engine.ledger(facts, head, opening.head_bytes).end(Outcome::Failed(gone));
+        engine.ledger(&facts, head, opening.head_bytes).end(Outcome::Failed(gone));
         return None;
     }
     let (read, buffered) = reader.into_parts();
     let io = read.unsplit(writer.into_inner());
-    let mut facts = ClientFacts::clone(facts);
+    let mut facts = ClientFacts::clone(&facts);
     facts.tunnel = Some(head.authority.clone());
-    let tunnel = Tunnel {
-        host: host.to_owned(),
-        port: port.unwrap_or(443),
-        upstream,
-        security: Security::Plain { http2: false },
-        opening,
-    };
+    let tunnel = Tunnel::new(opening.clone(), host, port.unwrap_or(443), upstream);
     Some((Arc::new(facts), tunnel, Box::new(Rewind::new(io, buffered))))
 }
 
@@ -255,26 +354,27 @@ async fn connect(
 async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummary) -> Option<Layer> {
     let Layer { io, facts, tunnel, depth, refusal, cut } = layer;
     let mut tunnel = tunnel?;
-    let name = hello.sni.clone().unwrap_or_else(|| tunnel.host.clone());
-    if engine.passes_through(&tunnel.host) || engine.passes_through(&name) {
+    let origin = tunnel.reverse.as_ref().map(|reverse| &reverse.origin);
+    // A reverse listener's client names the proxy; the origin has a name of its own.
+    let name = match (origin, &hello.sni) {
+        (None, Some(name)) => name.clone(),
+        _ => tunnel.host.clone(),
+    };
+    let is_plain_upstream = origin.is_some_and(|origin| origin.scheme() == Scheme::Http);
+    if !is_plain_upstream && (engine.passes_through(&tunnel.host) || engine.passes_through(&name)) {
         tunnel::pass_through(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, hello)
             .await;
         return None;
     }
+    tunnel.secured = true;
+    if is_plain_upstream {
+        let chosen =
+            [&b"http/1.1"[..], b"h2"].into_iter().find(|name| hello.alpn.iter().any(|it| it == name));
+        let chosen = chosen.map(<[u8]>::to_vec);
+        return secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, chosen).await;
+    }
     let alpn = tls::upstream_alpn(&hello.alpn);
-    // A client that was silent for long has had upstream's first word waited for, on the connection as it was.
-    let reached = match tunnel.upstream {
-        Reach::Dialled(tcp) => Ok(upstreams::plain(engine, tcp, false)),
-        Reach::Ready(opened) => Ok(*opened),
-        other => Err(other),
-    };
-    tunnel.upstream = match reached {
-        Ok(opened) => match upstreams::secure(engine, opened, &name, &alpn).await {
-            Ok(opened) => Reach::Ready(Box::new(opened)),
-            Err(failure) => Reach::Failed(failure),
-        },
-        Err(other) => other,
-    };
+    tunnel.upstream = secure_upstream(engine, tunnel.upstream, &name, &alpn).await;
     let chosen = match &tunnel.upstream {
         Reach::Ready(opened) => {
             opened.facts.tls.as_ref().and_then(|tls| tls.alpn.clone()).map(String::into_bytes)
@@ -287,6 +387,20 @@ async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummar
     secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, chosen).await
 }
 
+/// Goes on in TLS with what was reached, unless that is done already.
+pub(crate) async fn secure_upstream(engine: &Engine, upstream: Reach, name: &str, alpn: &[Vec<u8>]) -> Reach {
+    // A client that was silent for long has had upstream's first word waited for, on the connection as it was.
+    let opened = match upstream {
+        Reach::Dialled(tcp) => upstreams::plain(engine, tcp, false),
+        Reach::Ready(opened) if opened.facts.tls.is_none() => *opened,
+        other => return other,
+    };
+    match upstreams::secure(engine, opened, name, alpn).await {
+        Ok(opened) => Reach::Ready(Box::new(opened)),
+        Err(failure) => Reach::Failed(failure),
+    }
+}
+
 /// TLS to the proxy itself.
 async fn to_proxy(engine: &Arc<Engine>, layer: Layer) -> Option<Layer> {
     secured(engine, layer, Some(b"http/1.1".to_vec())).await
@@ -295,8 +409,11 @@ async fn to_proxy(engine: &Arc<Engine>, layer: Layer) -> Option<Layer> {
 /// Does the handshake with the client.
 async fn secured(engine: &Arc<Engine>, layer: Layer, alpn: Option<Vec<u8>>) -> Option<Layer> {
     let Layer { io, facts, tunnel, depth, cut, .. } = layer;
-    let own = facts.local.ip().to_string();
-    let fallback = tunnel.as_ref().map_or(own.as_str(), |tunnel| tunnel.host.as_str());
+    let own = facts.local.ip().to_canonical().to_string();
+    let fallback = match &tunnel {
+        Some(tunnel) if tunnel.reverse.is_none() => tunnel.host.as_str(),
+        _ => own.as_str(),
+    };
     match engine.acceptor.accept(io, fallback, alpn, engine.timeouts.handshake).await {
         Ok(accepted) => {
             let mut facts = ClientFacts::clone(&facts);
@@ -305,7 +422,7 @@ async fn secured(engine: &Arc<Engine>, layer: Layer, alpn: Option<Vec<u8>>) -> O
             Some(Layer { io: accepted.io, facts: Arc::new(facts), tunnel, depth, refusal, cut })
         }
         Err(failure) => {
-            note_failure(engine, &facts, tunnel.as_ref(), failure);
+            note_failure(engine, &facts, tunnel.as_ref().map(|tunnel| &tunnel.opening), failure);
             None
         }
     }
@@ -324,14 +441,19 @@ fn note_leaving(
         _ => None,
     });
     if let Some(failure) = refusal.and_then(Refusal::get).or(unreached) {
-        note_failure(engine, facts, tunnel, failure.clone());
+        note_failure(engine, facts, tunnel.map(|tunnel| &tunnel.opening), failure.clone());
     }
 }
 
-fn note_failure(engine: &Engine, facts: &Arc<ClientFacts>, tunnel: Option<&Tunnel>, failure: Failure) {
-    tracing::debug!(client = %facts.peer, %failure, status = %error_status(&failure), "TLS with the client failed");
-    if let Some(tunnel) = tunnel {
-        let Opening { head, head_bytes } = &tunnel.opening;
+/// Records a connection that fails before anything was asked on it, if it is known what it was for.
+pub(crate) fn note_failure(
+    engine: &Engine,
+    facts: &Arc<ClientFacts>,
+    opening: Option<&Opening>,
+    failure: Failure,
+) {
+    tracing::debug!(client = %facts.peer, %failure, status = %error_status(&failure), "a client's connection failed");
+    if let Some(Opening { head, head_bytes }) = opening {
         engine.ledger(facts, head, *head_bytes).end(Outcome::Failed(failure));
     }
 }

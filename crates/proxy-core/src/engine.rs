@@ -6,7 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
+
+use tokio::net::TcpStream;
 
 use crate::{
     ca::CertificateAuthority,
@@ -14,12 +17,14 @@ use crate::{
     dial::LoopGuard,
     event::{ClientFacts, ConnectionId, ExchangeId},
     exchange::ledger::{Ledger, Observers},
+    failure::Failure,
     head::RequestHead,
     hosts::HostPattern,
     http1::HeadLimits,
     http2,
     interceptor::Interceptor,
     limits::{Limits, Timeouts},
+    listener::{Clients, Listener},
     setup_page, tls,
 };
 
@@ -40,6 +45,7 @@ pub(crate) struct Engine {
     pub(crate) observers: Observers,
     pub(crate) passthrough: Vec<HostPattern>,
     pub(crate) guard: LoopGuard,
+    pub(crate) clients: Clients,
     pub(crate) local: SocketAddr,
     pub(crate) ids: Ids,
 }
@@ -60,6 +66,27 @@ impl Engine {
         HeadLimits { max_bytes: self.limits.max_head_bytes, max_headers: self.limits.max_header_count }
     }
 
+    /// What is known of a connection that was just accepted.
+    pub(crate) fn client_facts(
+        &self,
+        tcp: &TcpStream,
+        peer: SocketAddr,
+        listener: &Listener,
+    ) -> Arc<ClientFacts> {
+        let local = tcp.local_addr().unwrap_or(listener.address());
+        let mut facts = ClientFacts::new(self.next_connection(), peer, local);
+        facts.listener = listener.kind();
+        Arc::new(facts)
+    }
+
+    /// Logs the refusals that no record tells of.
+    pub(crate) fn tell_untold(&self) {
+        let untold = self.clients.refusals.untold();
+        if untold > 0 {
+            tracing::warn!(untold, "refused clients more often than was recorded");
+        }
+    }
+
     /// Begins the account of an exchange.
     pub(crate) fn ledger(
         &self,
@@ -69,6 +96,28 @@ impl Engine {
     ) -> Ledger {
         let exchange = ExchangeId(self.ids.exchanges.fetch_add(1, Relaxed) + 1);
         Ledger::begin(&self.observers, exchange, client, head, head_bytes)
+    }
+
+    /// Begins the account of an exchange that is refused before it is one, as the client may not use the proxy. A flood
+    /// of them is not told in full: `failure` then says how many were not.
+    pub(crate) fn refusal_ledger(
+        &self,
+        client: &Arc<ClientFacts>,
+        head: &Arc<RequestHead>,
+        head_bytes: u64,
+        failure: &mut Failure,
+    ) -> Ledger {
+        let exchange = ExchangeId(self.ids.exchanges.fetch_add(1, Relaxed) + 1);
+        tracing::debug!(client = %client.peer, %failure, "refused a client");
+        match self.clients.refusals.count(Instant::now()) {
+            Some(untold) => {
+                if untold > 0 {
+                    failure.detail += &format!(" ({untold} refusals before this one were not recorded)");
+                }
+                Ledger::begin(&self.observers, exchange, client, head, head_bytes)
+            }
+            None => Ledger::begin(&Observers::default(), exchange, client, head, head_bytes),
+        }
     }
 
     /// Whether a host is to be passed through undecrypted.

@@ -4,6 +4,8 @@
 
 use std::{error::Error as StdError, net::SocketAddr, path::PathBuf};
 
+use crate::event::ListenerKind;
+
 /// Why the proxy, its CA or its trust could not be set up.
 ///
 /// `Display` is a fragment that fits after "failed to" and covers this level only; the cause, where there is
@@ -42,6 +44,21 @@ pub enum ErrorKind {
     Bind {
         /// The address asked for.
         addr: SocketAddr,
+    },
+    /// Nothing says where to listen.
+    #[error("listen: no listener was named (name an address, or a listener)")]
+    NoListener,
+    /// The address can be reached by other machines, and nothing says who may use the proxy there.
+    #[error(
+        "listen on {addr}, which other machines reach, before it is said who may use the proxy there ({}, or listen on \
+         127.0.0.1)",
+        way_out(*listener)
+    )]
+    OpenToAll {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// The kind of listener.
+        listener: ListenerKind,
     },
     /// The CA directory cannot be made or used.
     #[error("use {path:?} as the CA directory (name a directory that this user can write)")]
@@ -140,5 +157,15 @@ pub enum ErrorKind {
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
         Self::new(kind)
+    }
+}
+
+/// How clients of a listener can be told apart.
+fn way_out(listener: ListenerKind) -> &'static str {
+    match listener {
+        ListenerKind::Explicit | ListenerKind::Socks => {
+            "ask for proxy credentials, or allow ranges of client addresses"
+        }
+        ListenerKind::Transparent | ListenerKind::Reverse => "allow ranges of client addresses",
     }
 }

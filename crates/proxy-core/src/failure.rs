@@ -140,6 +140,10 @@ failure_kinds! {
     ClientMalformed, Client, "client_malformed", "client sent a malformed message";
     /// The client kept silent for too long.
     ClientTimeout, Client, "client_timeout", "client did not send or read in time";
+    /// The client did not prove that it may use the proxy.
+    ClientUnauthenticated, Client, "client_unauthenticated", "client did not authenticate to the proxy";
+    /// The client's address is not let in.
+    ClientNotAllowed, Client, "client_not_allowed", "client address is not allowed to use the proxy";
     /// A limit of the proxy was reached.
     Limit, Proxy, "limit", "a limit of the proxy was reached";
     /// The request would have made the proxy dial itself.

@@ -31,12 +31,14 @@ mod http2;
 pub mod interceptor;
 mod leg;
 pub mod limits;
+mod listener;
 pub mod observer;
 mod peek;
 mod proxy;
 pub mod rules;
 mod serve;
 mod setup_page;
+mod socks;
 mod tls;
 mod tunnel;
 mod unstalled;
@@ -58,6 +60,10 @@ pub use head::{Header, Headers, RequestHead, ResponseHead, Scheme};
 pub use hosts::{HostPattern, ParseHostPatternError};
 pub use interceptor::{Interceptor, Verdict};
 pub use limits::{Limits, Timeouts};
+pub use listener::{
+    AddressRange, HostField, Listener, OriginUrl, ParseAddressRangeError, ParseListenerError,
+    ParseOriginUrlError, ParseProxyCredentialsError, ProxyCredentials,
+};
 pub use observer::{BoxFuture, Observer};
 pub use proxy::{Drained, Proxy, ProxyBuilder, ProxyHandle};
 pub use rules::Rules;

@@ -1,12 +1,11 @@
 //! The proxy: built, bound, served, drained.
 
-use std::{future::Future, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
-    net::{TcpListener, TcpStream, ToSocketAddrs},
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    sync::{Semaphore, oneshot, watch},
     task::{JoinHandle, JoinSet},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use crate::{
@@ -17,19 +16,17 @@ use crate::{
     dial::LoopGuard,
     engine::{Engine, Ids},
     error::{Error, ErrorKind},
-    event::ClientFacts,
+    event::ListenerKind,
     exchange::ledger::Observers,
     hosts::HostPattern,
     http2,
     interceptor::Interceptor,
     limits::{Limits, Timeouts},
+    listener::{Accepted, Doors, Listener, Mode, Plan, Strangers, enter, original_destination},
     observer::Observer,
     tls::{Acceptor, Connector, UpstreamTrust},
     unstalled::Unstalled,
 };
-
-/// How long the accept loop rests when the system has no more descriptors, so that it does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Collects what a proxy is made of. See [`Proxy::builder`].
 #[must_use = "a builder does nothing until it is bound"]
@@ -42,6 +39,8 @@ pub struct ProxyBuilder {
     passthrough: Vec<HostPattern>,
     limits: Limits,
     timeouts: Timeouts,
+    /// Where to listen, and whom to let in.
+    pub(crate) plan: Plan,
 }
 
 impl ProxyBuilder {
@@ -96,15 +95,11 @@ impl ProxyBuilder {
         self
     }
 
-    /// Listens. Nothing is accepted before the proxy is served.
-    ///
-    /// # Errors
-    /// When the address cannot be listened on, or the trust cannot be set up.
-    pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Proxy, Error> {
-        let listener = listen(address).await?;
-        let unknown =
-            |error: io::Error| Error::new(ErrorKind::Bind { addr: ([0, 0, 0, 0], 0).into() }).because(error);
-        let local = listener.local_addr().map_err(unknown)?;
+    /// Makes the proxy whose listeners are open.
+    pub(crate) fn build(self, doors: Doors) -> Result<Proxy, Error> {
+        let listeners: Arc<[Listener]> = doors.listeners().into();
+        let main = listeners.iter().find(|listener| listener.kind() == ListenerKind::Explicit);
+        let local = main.or(listeners.first()).map(Listener::address).ok_or(ErrorKind::NoListener)?;
         let leafs = Leafs::new(self.ca.clone(), self.limits.max_cached_leafs)?;
         let engine = Engine {
             acceptor: Acceptor::new(leafs)?,
@@ -118,34 +113,20 @@ impl ProxyBuilder {
             changes: self.changes,
             observers: self.observers,
             passthrough: self.passthrough,
-            guard: LoopGuard::new([local]),
+            guard: LoopGuard::new(listeners.iter().map(Listener::address)),
+            clients: self.plan.clients()?,
             local,
             ids: Ids::default(),
         };
-        Ok(Proxy { engine: Arc::new(engine), listener, local })
+        Ok(Proxy { engine: Arc::new(engine), doors, listeners })
     }
-}
-
-async fn listen(address: impl ToSocketAddrs) -> Result<TcpListener, Error> {
-    let unresolved: SocketAddr = ([0, 0, 0, 0], 0).into();
-    let addresses = tokio::net::lookup_host(address)
-        .await
-        .map_err(|error| Error::new(ErrorKind::Bind { addr: unresolved }).because(error))?;
-    let mut failed = Error::new(ErrorKind::Bind { addr: unresolved });
-    for addr in addresses {
-        match TcpListener::bind(addr).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failed = Error::new(ErrorKind::Bind { addr }).because(error),
-        }
-    }
-    Err(failed)
 }
 
 /// An intercepting proxy that listens.
 pub struct Proxy {
     engine: Arc<Engine>,
-    listener: TcpListener,
-    local: SocketAddr,
+    doors: Doors,
+    listeners: Arc<[Listener]>,
 }
 
 impl Proxy {
@@ -160,13 +141,26 @@ impl Proxy {
             passthrough: Vec::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            plan: Plan::default(),
         }
     }
 
-    /// Where it listens.
+    /// Where it listens: at the first listener.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.listeners[0].address()
+    }
+
+    /// Where it listens, listener by listener.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// Its listeners, with the addresses the system gave them.
+    #[must_use]
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
     }
 
     /// Serves until `shutdown` resolves, then stops accepting, lets the exchanges under way go on for
@@ -183,7 +177,7 @@ impl Proxy {
     /// Serves on a task of its own.
     #[must_use = "dropping the handle cuts every connection"]
     pub fn spawn(self) -> ProxyHandle {
-        let local = self.local;
+        let listeners = self.listeners.clone();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             self.serve(async {
@@ -195,11 +189,12 @@ impl Proxy {
             })
             .await
         });
-        ProxyHandle { local, stop: Some(stop), task }
+        ProxyHandle { listeners, stop: Some(stop), task }
     }
 
     async fn serve(self, shutdown: impl Future<Output = Duration>) -> Drained {
-        let Self { engine, listener, .. } = self;
+        let Self { engine, mut doors, .. } = self;
+        let mut strangers = Strangers::default();
         let room = Arc::new(Semaphore::new(engine.limits.max_connections));
         let (drain, draining) = watch::channel(false);
         let mut connections = JoinSet::new();
@@ -207,18 +202,22 @@ impl Proxy {
         let deadline = loop {
             tokio::select! {
                 deadline = &mut shutdown => break deadline,
-                accepted = accept(&listener, &room) => {
-                    let (tcp, peer, permit) = accepted;
-                    connections.spawn(client(engine.clone(), tcp, peer, permit, draining.clone()));
+                accepted = doors.accept(&room) => {
+                    if engine.clients.lets_in(accepted.peer.ip()) {
+                        connections.spawn(client(engine.clone(), accepted, draining.clone()));
+                    } else if let Some(turning_away) = strangers.turn_away(&engine, accepted) {
+                        connections.spawn(turning_away);
+                    }
                 }
                 Some(_) = connections.join_next() => {}
             }
         };
-        drop(listener);
+        drop(doors);
         drain.send_replace(true);
         let rest = async { while connections.join_next().await.is_some() {} };
         let cut = if timeout(deadline, rest).await.is_ok() { 0 } else { connections.len() };
         connections.shutdown().await;
+        engine.tell_untold();
         Drained { cut_connections: cut }
     }
 }
@@ -231,64 +230,48 @@ pub struct Drained {
     pub cut_connections: usize,
 }
 
-/// Waits for room, then for a connection.
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed; without a permit the connection would only go uncounted.
-    let permit = room.clone().acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((tcp, peer)) => return (tcp, peer, permit),
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept connections");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Whether the error is about a connection that is gone already, not about the listener.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
-    )
-}
-
-async fn client(
-    engine: Arc<Engine>,
-    tcp: TcpStream,
-    peer: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
-    draining: watch::Receiver<bool>,
-) {
+async fn client(engine: Arc<Engine>, accepted: Accepted, draining: watch::Receiver<bool>) {
+    let Accepted { tcp, peer, listener, permit } = accepted;
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "cannot switch off Nagle's algorithm for a client");
     }
-    let local = tcp.local_addr().unwrap_or(engine.local);
-    let facts = Arc::new(ClientFacts::new(engine.next_connection(), peer, local));
+    let facts = engine.client_facts(&tcp, peer, &listener);
+    let original = match listener.mode() {
+        Mode::Transparent => original_destination(&tcp, listener.address()),
+        _ => None,
+    };
     let cut = Cut::default();
     let io = Box::new(Unstalled::new(Socket::new(tcp, cut.clone()), engine.timeouts.idle_body));
     let layer = Layer { io, facts, tunnel: None, depth: 0, refusal: None, cut };
+    let layer = enter(&engine, listener.mode(), original, layer).await;
     connection::run(engine, layer, draining).await;
     drop(permit);
 }
 
 /// A proxy being served. Dropping it cuts every connection at once.
 pub struct ProxyHandle {
-    local: SocketAddr,
+    listeners: Arc<[Listener]>,
     stop: Option<oneshot::Sender<Duration>>,
     task: JoinHandle<Drained>,
 }
 
 impl ProxyHandle {
-    /// Where it listens.
+    /// Where it listens: at the first listener.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.listeners[0].address()
+    }
+
+    /// Where it listens, listener by listener.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// Its listeners, with the addresses the system gave them.
+    #[must_use]
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
     }
 
     /// Stops accepting, lets the exchanges under way go on for `drain`, and cuts what is left then. Dropping the

@@ -15,7 +15,7 @@ use crate::{
     connection::{Layer, Opening, Tunnel, drained},
     cut::Cut,
     engine::Engine,
-    event::{Outcome, ResponseSource},
+    event::{ClientFacts, Outcome, ResponseSource},
     exchange::{
         forward::Shape,
         local::{self, Answer},
@@ -26,6 +26,7 @@ use crate::{
     http1::{self, Defaults, HeadError, request_framing},
     http2::{Downstream, DownstreamError, Incoming},
     leg::{BodyReader, Http1Reader, Http1Writer, Responder},
+    listener::take_credentials,
     setup_page,
     wire::WireError,
 };
@@ -38,6 +39,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// A CONNECT that was read, and the connection it came on.
 pub(crate) struct Connect {
+    pub(crate) facts: Arc<ClientFacts>,
     pub(crate) opening: Opening,
     pub(crate) reader: Http1Reader,
     pub(crate) writer: Http1Writer,
@@ -56,7 +58,7 @@ struct Http1 {
 /// What to do after a request.
 enum Next {
     Request,
-    Connect(Opening),
+    Connect(Arc<ClientFacts>, Opening),
     Close,
     Cut,
 }
@@ -84,9 +86,9 @@ pub(crate) async fn http1(
     loop {
         match connection.one(draining).await {
             Next::Request => {}
-            Next::Connect(opening) => {
+            Next::Connect(facts, opening) => {
                 let Http1 { reader, writer, .. } = connection;
-                return Some(Connect { opening, reader, writer });
+                return Some(Connect { facts, opening, reader, writer });
             }
             Next::Close => break,
             Next::Cut => return None,
@@ -97,28 +99,37 @@ pub(crate) async fn http1(
 }
 
 impl Http1 {
-    /// Reads one request and runs its exchange.
-    async fn one(&mut self, draining: &mut watch::Receiver<bool>) -> Next {
+    /// Waits for a request and reads its head.
+    async fn head(&mut self, draining: &mut watch::Receiver<bool>) -> Result<RequestHead, Next> {
         let timeouts = &self.cx.engine.timeouts;
         let readable = tokio::select! {
             biased;
-            () = drained(draining) => return Next::Close,
+            () = drained(draining) => return Err(Next::Close),
             readable = timeout(timeouts.keep_alive, self.reader.readable()) => readable,
         };
         if !matches!(readable, Ok(Ok(true))) {
-            return Next::Close;
+            return Err(Next::Close);
         }
-        let head = match timeout(timeouts.request_head, self.reader.request(&self.defaults)).await {
-            Ok(Ok(Some(head))) => head,
-            Ok(Ok(None)) => return Next::Close,
-            Ok(Err(error)) => return self.refuse(error).await,
+        match timeout(timeouts.request_head, self.reader.request(&self.defaults)).await {
+            Ok(Ok(Some(head))) => Ok(head),
+            Ok(Ok(None)) => Err(Next::Close),
+            Ok(Err(error)) => Err(self.refuse(error).await),
             Err(_) => {
                 let detail = format!("no whole request head within {:?}", timeouts.request_head);
                 let failure = Failure::new(FailureKind::ClientTimeout, detail);
-                return self.refuse_with(unreadable(), 0, failure, StatusCode::REQUEST_TIMEOUT).await;
+                Err(self.refuse_with(unreadable(), 0, failure, StatusCode::REQUEST_TIMEOUT).await)
             }
+        }
+    }
+
+    /// Reads one request and runs its exchange.
+    async fn one(&mut self, draining: &mut watch::Receiver<bool>) -> Next {
+        let mut head = match self.head(draining).await {
+            Ok(head) => head,
+            Err(next) => return next,
         };
         let head_bytes = self.reader.last_head_bytes();
+        let admitted = self.cx.admit(&mut head);
         let framing = match request_framing(&head) {
             Ok(framing) => framing,
             Err(error) => {
@@ -127,19 +138,28 @@ impl Http1 {
                 return self.refuse_with(head, head_bytes, failure, status).await;
             }
         };
-        if head.method == Method::CONNECT && !self.in_tunnel {
-            return Next::Connect(Opening { head: Arc::new(head), head_bytes });
+        let (facts, refusal) = match admitted {
+            Ok(facts) => (facts, None),
+            Err(failure) => (self.cx.facts.clone(), Some(failure)),
+        };
+        if head.method == Method::CONNECT && !self.in_tunnel && refusal.is_none() {
+            return Next::Connect(facts, Opening { head: Arc::new(head), head_bytes });
         }
         let shape = Shape::of_http1(&framing);
         let max_trailer_bytes = self.cx.engine.limits.max_head_bytes;
         let arrived = Arrived {
+            facts,
             head: Arc::new(head),
             head_bytes,
             body: BodyReader::http1(&mut self.reader, framing, max_trailer_bytes),
             shape,
             client: Responder::Http1(&mut self.writer),
         };
-        match run(&self.cx, arrived).await {
+        let afterwards = match refusal {
+            Some(failure) => turn_down(&self.cx, arrived, failure).await,
+            None => run(&self.cx, arrived).await,
+        };
+        match afterwards {
             Afterwards::KeepAlive => Next::Request,
             Afterwards::Cut if !self.writer.shows_cut() => {
                 // Under TLS the missing farewell tells it.
@@ -198,8 +218,17 @@ impl Http1 {
     }
 }
 
+/// Answers a request whose client may not use the proxy, or not so, and records that.
+async fn turn_down(cx: &Client, arrived: Arrived<'_>, mut failure: Failure) -> Afterwards {
+    let Arrived { facts, head, head_bytes, mut body, client, .. } = arrived;
+    let ledger = cx.engine.refusal_ledger(&facts, &head, head_bytes, &mut failure);
+    let Ended { outcome, afterwards } = local::refuse(&ledger, &head, &mut body, client, failure).await;
+    ledger.end(outcome);
+    afterwards
+}
+
 /// What stands in the record for a request that could not be read.
-fn unreadable() -> RequestHead {
+pub(crate) fn unreadable() -> RequestHead {
     RequestHead {
         method: Method::from_bytes(b"INVALID").unwrap_or_default(),
         scheme: Scheme::Http,
@@ -230,7 +259,8 @@ pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut wat
                 Some(Ok(incoming)) => {
                     exchanges.spawn(stream(cx.clone(), incoming, in_tunnel));
                 }
-                Some(Err(DownstreamError::Refused(refused))) => {
+                Some(Err(DownstreamError::Refused(mut refused))) => {
+                    let _ = take_credentials(&mut refused.head);
                     let ledger = engine.ledger(&facts, &Arc::new(refused.head), refused.head_bytes);
                     ledger.end(Outcome::Failed(refused.error.into_failure(Side::Client)));
                 }
@@ -261,9 +291,19 @@ pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut wat
 
 /// Runs the exchange of one HTTP/2 stream.
 async fn stream(cx: Arc<Client>, incoming: Incoming, in_tunnel: bool) {
-    let Incoming { head, head_bytes, protocol, body, responder } = incoming;
+    let Incoming { mut head, head_bytes, protocol, body, responder } = incoming;
+    let admitted = cx.admit(&mut head);
     let head = Arc::new(head);
     let client = Responder::Http2(responder);
+    let facts = match admitted {
+        Ok(facts) => facts,
+        Err(failure) => {
+            let (facts, body) = (cx.facts.clone(), BodyReader::Http2(body));
+            let arrived = Arrived { facts, head, head_bytes, body, shape: Shape::Unknown, client };
+            turn_down(&cx, arrived, failure).await;
+            return;
+        }
+    };
     if head.method == Method::CONNECT && (protocol.is_some() || !in_tunnel) {
         return not_yet(&cx, &head, head_bytes, client).await;
     }
@@ -277,7 +317,7 @@ async fn stream(cx: Arc<Client>, incoming: Incoming, in_tunnel: bool) {
             return ledger.end(outcome);
         }
     };
-    let arrived = Arrived { head, head_bytes, body: BodyReader::Http2(body), shape, client };
+    let arrived = Arrived { facts, head, head_bytes, body: BodyReader::Http2(body), shape, client };
     run(&cx, arrived).await;
 }
 

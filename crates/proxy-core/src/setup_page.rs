@@ -18,6 +18,9 @@ pub(crate) const HOST: &str = "wirescope.test";
 /// The response header that carries a failure's code.
 const ERROR_HEADER: &str = "X-Wirescope-Error";
 
+/// What a client is asked for that has to prove itself (RFC 7617 section 2).
+const CHALLENGE: &str = "Basic realm=\"wirescope\", charset=\"UTF-8\"";
+
 /// The pages load nothing and run nothing, whatever a peer manages to get into them.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -97,6 +100,9 @@ pub(crate) fn error_page(
         text(status, &format!("wirescope: {title}\n{host}: {failure}\n{advice}"))
     };
     head.headers.push(ERROR_HEADER, failure.kind.code());
+    if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        head.headers.push("Proxy-Authenticate", CHALLENGE);
+    }
     (head, body)
 }
 
@@ -128,6 +134,9 @@ fn error_html(
 /// What the reader can do about a failure.
 fn advice(kind: FailureKind) -> Option<&'static str> {
     Some(match kind {
+        FailureKind::ClientUnauthenticated => {
+            "Give your client the user name and password of the proxy, as in http://USER:PASSWORD@HOST:PORT."
+        }
         FailureKind::Dns => "Check the name, and whether this machine resolves it.",
         FailureKind::ConnectionRefused => "Check the port, and whether the service runs.",
         FailureKind::Unreachable | FailureKind::ConnectTimeout => {

@@ -7,7 +7,7 @@ use tokio::{io::split, sync::watch, time::timeout};
 
 use crate::{
     client_hello::ClientHelloSummary,
-    connection::{Layer, Opening, drained},
+    connection::{Layer, Opening, drained, secure_upstream},
     cut::Cut,
     engine::Engine,
     event::{ClientFacts, Outcome, ResponseSource, TlsFacts, UpstreamFacts},
@@ -22,7 +22,7 @@ use crate::{
     leg::{BodyReader, Http1Reader, Http1Writer, Responder, Writer},
     limits::Timeouts,
     peek::Rewind,
-    upstreams::{self, Opened, Reach},
+    upstreams::{self, Opened, Reach, Security},
     wire::{BoxedIo, WireError},
 };
 
@@ -80,7 +80,10 @@ pub(crate) async fn raw(
     let Layer { io, facts, tunnel, depth, refusal, cut } = layer;
     let mut tunnel = tunnel?;
     let (mut reader, mut writer) = halves(engine, io);
-    let reach = std::mem::replace(&mut tunnel.upstream, Reach::Open);
+    let mut reach = std::mem::replace(&mut tunnel.upstream, Reach::Open);
+    if let Security::Tls { server_name, alpn } = &tunnel.security {
+        reach = secure_upstream(engine, reach, server_name, alpn).await;
+    }
     let opened = match ready(engine, reach) {
         Ok(opened) => opened,
         Err(failure) => {

@@ -110,6 +110,11 @@ pub(crate) async fn secure(
 
 async fn open(engine: &Engine, to: &Destination) -> Result<Opened, Failure> {
     let tcp = dial_tcp(engine, &to.host, to.port).await?;
+    go_on(engine, tcp, to).await
+}
+
+/// Goes on with a connection that was dialled as its destination has it.
+async fn go_on(engine: &Engine, tcp: Tcp, to: &Destination) -> Result<Opened, Failure> {
     match &to.security {
         Security::Plain { http2 } => Ok(plain(engine, tcp, *http2)),
         Security::Tls { server_name, alpn } => {
@@ -225,9 +230,7 @@ impl Upstreams {
             None | Some((_, Reach::Open)) => open(engine, to).await?,
             Some((_, Reach::Failed(failure))) => return Err(failure),
             Some((_, Reach::Ready(opened))) => *opened,
-            Some((_, Reach::Dialled(tcp))) => {
-                plain(engine, tcp, to.security == Security::Plain { http2: true })
-            }
+            Some((_, Reach::Dialled(tcp))) => go_on(engine, tcp, to).await?,
         };
         self.adopt(engine, to, opened).await
     }

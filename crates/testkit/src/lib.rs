@@ -22,6 +22,7 @@ mod origin;
 mod proxy_client;
 mod raw_client;
 mod raw_origin;
+mod socks_client;
 mod tasks;
 mod websocket;
 
@@ -35,4 +36,5 @@ pub use origin::{Counts, Origin, OriginBuilder, Seen};
 pub use proxy_client::ProxyClient;
 pub use raw_client::RawClient;
 pub use raw_origin::{RawOrigin, Step};
+pub use socks_client::SocksClient;
 pub use websocket::DeflateSocket;

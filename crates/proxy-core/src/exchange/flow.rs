@@ -8,13 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::{
-    forward::Shape,
-    ledger::Ledger,
-    pace::Pace,
-    patience::within,
-    upload::Upload,
-};
+use super::{forward::Shape, ledger::Ledger, pace::Pace, patience::within, upload::Upload};
 use crate::{
     body::BodyTransformer,
     coding::{Decoder, Undecodable},
@@ -57,9 +51,15 @@ pub(super) enum Stage {
     Transform(Box<dyn BodyTransformer>),
     Decode(Decoder),
     /// Lets so many bytes pass, then breaks the message off.
-    Truncate { left: u64, why: Failure },
+    Truncate {
+        left: u64,
+        why: Failure,
+    },
     /// Flips a bit in every so many bytes.
-    Corrupt { every: u64, until_next: u64 },
+    Corrupt {
+        every: u64,
+        until_next: u64,
+    },
 }
 
 /// Why a body did not pass whole.
@@ -272,11 +272,7 @@ impl Passage<'_> {
     }
 
     /// The next piece; a client that wants no more of a response ends it.
-    async fn next(
-        &self,
-        from: &mut BodyReader<'_>,
-        to: &mut Writer<'_>,
-    ) -> Result<Option<Piece>, Stopped> {
+    async fn next(&self, from: &mut BodyReader<'_>, to: &mut Writer<'_>) -> Result<Option<Piece>, Stopped> {
         self.ledger.ready().await;
         let piece = within(self.timeouts, self.ledger, from.piece());
         match self.way {

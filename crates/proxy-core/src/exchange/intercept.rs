@@ -98,7 +98,8 @@ pub(super) async fn response(
 ) -> Ruling<Passing<Arc<ResponseHead>>> {
     let mut head = received.clone();
     for interceptor in interceptors {
-        if let Err(ruling) = one_response(&**interceptor, request, Arc::make_mut(&mut head), &mut desk).await {
+        if let Err(ruling) = one_response(&**interceptor, request, Arc::make_mut(&mut head), &mut desk).await
+        {
             return ruling.of();
         }
     }

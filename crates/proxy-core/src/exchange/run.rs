@@ -28,7 +28,7 @@ use super::{
 use crate::{
     client::Client,
     engine::SETUP_HOST,
-    event::{Direction, Outcome, ResponseSource},
+    event::{ClientFacts, Direction, Outcome, ResponseSource},
     failure::{Failure, FailureKind, Side},
     head::RequestHead,
     http1::{Encoding, TargetForm},
@@ -44,6 +44,8 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// A request whose head was read.
 pub(crate) struct Arrived<'c> {
+    /// The client connection, with the user who proved to be the one asking.
+    pub(crate) facts: Arc<ClientFacts>,
     pub(crate) head: Arc<RequestHead>,
     pub(crate) head_bytes: u64,
     pub(crate) body: BodyReader<'c>,
@@ -76,8 +78,8 @@ impl Ended {
 
 /// Runs one exchange from its request's head to its ending. Dropping the future ends it as cut short.
 pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
-    let Arrived { head, head_bytes, mut body, shape, client } = arrived;
-    let ledger = cx.engine.ledger(&cx.facts, &head, head_bytes);
+    let Arrived { facts, head, head_bytes, mut body, shape, client } = arrived;
+    let ledger = cx.engine.ledger(&facts, &head, head_bytes);
     let mut client = Some(client);
     let desk = Desk {
         cx,
@@ -115,10 +117,7 @@ pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
 }
 
 /// Asks whoever may answer before upstream does: the set-up page, then the interceptors in their order.
-async fn decide<'h>(
-    head: &'h RequestHead,
-    desk: Desk<'_, '_, '_>,
-) -> Ruling<Passing<Cow<'h, RequestHead>>> {
+async fn decide<'h>(head: &'h RequestHead, desk: Desk<'_, '_, '_>) -> Ruling<Passing<Cow<'h, RequestHead>>> {
     let Client { engine, .. } = desk.cx;
     if head.host().eq_ignore_ascii_case(SETUP_HOST) {
         let (page, body) = setup_page::respond(&engine.ca, engine.local, &head.method, &head.target);
@@ -219,7 +218,8 @@ impl Exchange<'_, '_> {
     }
 
     async fn over_http1(&mut self, mut connection: Box<Http1Connection>) -> Transfer {
-        let (out, encoding) = forward::request(self.sent, self.cleared.shape, Leg::Http1);
+        let sent = self.cx.outward(self.asked, self.sent);
+        let (out, encoding) = forward::request(&sent, self.cleared.shape, Leg::Http1);
         let form = if out.method == Method::CONNECT { TargetForm::Authority } else { TargetForm::Origin };
         if let Err(error) = connection.writer.put_request(&out, form) {
             return Transfer::Failed(error.into_failure(Side::Client));
@@ -236,7 +236,8 @@ impl Exchange<'_, '_> {
     }
 
     async fn over_http2(&mut self, upstream: &http2::Upstream) -> Transfer {
-        let (out, encoding) = forward::request(self.sent, self.cleared.shape, Leg::Http2);
+        let sent = self.cx.outward(self.asked, self.sent);
+        let (out, encoding) = forward::request(&sent, self.cleared.shape, Leg::Http2);
         let to_come = if encoding == Encoding::None { BodyToCome::No } else { BodyToCome::Yes };
         match upstream.send(&out, None, to_come).await {
             Ok((writer, source)) => self.carry(Writer::Http2(writer), ResponseReader::Http2(source)).await.0,
@@ -335,6 +336,8 @@ pub(crate) fn error_status(failure: &Failure) -> StatusCode {
         FailureKind::Loop => StatusCode::LOOP_DETECTED,
         FailureKind::ClientMalformed => StatusCode::BAD_REQUEST,
         FailureKind::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
+        FailureKind::ClientUnauthenticated => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        FailureKind::ClientNotAllowed => StatusCode::FORBIDDEN,
         _ => StatusCode::BAD_GATEWAY,
     }
 }

@@ -27,6 +27,7 @@ pub(crate) use framing::{Encoding, Framing, request_framing, response_framing};
 pub(crate) use hop::{keeps_alive, put_host_right, strip_hop_by_hop};
 pub(crate) use parse::Defaults;
 pub(crate) use reader::{HeadLimits, Reader};
+pub(crate) use target::check_authority;
 pub(crate) use writer::Writer;
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ fn check_connect(target: &str) -> Result<(), HeadError> {
 ///
 /// Narrower than the RFC where the wider form cannot be dialled and only serves to confuse: percent-encoding,
 /// commas and IPvFuture are refused.
-pub(super) fn check_authority(authority: &str) -> Result<(), &'static str> {
+pub(crate) fn check_authority(authority: &str) -> Result<(), &'static str> {
     let (host_ok, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let Some((address, tail)) = rest.split_once(']') else {

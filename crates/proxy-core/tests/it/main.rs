@@ -1,6 +1,7 @@
 //! The engine over real sockets: real clients, real origins, and peers that misbehave.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what they expect")]
 
+mod admission;
 mod bodies;
 mod chaos;
 mod curl;
@@ -12,9 +13,11 @@ mod http2;
 mod keep_alive;
 mod lab;
 mod lifecycle;
+mod listeners;
 mod memory;
 mod rewritten;
 mod smuggling;
+mod socks;
 mod stalls;
 mod trust;
 mod tunnels;

@@ -358,7 +358,8 @@ async fn heads_without_content_are_not_asked_about() {
 async fn pieces_change_in_passing_one_by_one() {
     for alpn in VERSIONS {
         let wish: Wish = || BodyWish::Pieces(Box::new(|data: Bytes| Bytes::from(data.to_ascii_uppercase())));
-        let lab = Lab::with(|builder| builder.interceptor(Bodies::new((wish, nothing), (wish, nothing)))).await;
+        let lab =
+            Lab::with(|builder| builder.interceptor(Bodies::new((wish, nothing), (wish, nothing)))).await;
         let origin = Origin::https(&lab.origin_ca).await.unwrap();
         let mut client = lab.client(alpn).https(&origin.authority()).await.unwrap();
         let request = client.request(Method::GET, "/sse?events=3", full("")).unwrap();

@@ -1,0 +1,68 @@
+//! Connections that lead somewhere before a word was said: to a reverse listener's origin, or to where the system
+//! redirected them from.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use crate::{
+    client_hello::ClientHelloSummary,
+    connection::{Layer, Opening, Tunnel, note_failure, reach},
+    engine::Engine,
+    failure::{Failure, FailureKind},
+    listener::Mode,
+    upstreams::Reach,
+};
+
+/// Opens what a connection leads to, where its listener or the system says it. A failure to reach that is told to the
+/// first request.
+pub(crate) async fn enter(
+    engine: &Engine,
+    mode: &Mode,
+    original: Option<SocketAddr>,
+    mut layer: Layer,
+) -> Layer {
+    match (mode, original) {
+        (Mode::Reverse(reverse), _) => {
+            let origin = &reverse.origin;
+            let opening = Opening::made_up(origin.authority_with_port(), 0);
+            let mut tunnel = open(engine, opening, origin.host(), origin.port()).await;
+            tunnel.reverse = Some(reverse.clone());
+            layer.tunnel = Some(tunnel);
+        }
+        (Mode::Transparent, Some(original)) if !engine.guard.is_own(original) => {
+            let opening = Opening::made_up(original.to_string(), 0);
+            let host = original.ip().to_string();
+            layer.tunnel = Some(open(engine, opening, &host, original.port()).await);
+        }
+        _ => {}
+    }
+    layer
+}
+
+async fn open(engine: &Engine, opening: Opening, host: &str, port: u16) -> Tunnel {
+    let upstream = reach(engine, host, Some(port), 0).await.unwrap_or_else(Reach::Failed);
+    Tunnel::new(opening, host, port, upstream)
+}
+
+/// The port of TLS whose original destination is not known.
+const HTTPS: u16 = 443;
+
+/// Opens what a redirected TLS connection leads to by the name it asks for. Without one nobody knows; that is
+/// recorded.
+pub(crate) async fn by_name(
+    engine: &Arc<Engine>,
+    mut layer: Layer,
+    hello: &ClientHelloSummary,
+) -> Option<Layer> {
+    let Some(name) = &hello.sni else {
+        let opening = Opening::made_up(layer.facts.local.to_string(), 0);
+        let failure = Failure::new(
+            FailureKind::ClientMalformed,
+            "neither the system nor a server name tells where the connection was to go",
+        );
+        note_failure(engine, &layer.facts, Some(&opening), failure);
+        return None;
+    };
+    let opening = Opening::made_up(format!("{name}:{HTTPS}"), 0);
+    layer.tunnel = Some(open(engine, opening, name, HTTPS).await);
+    Some(layer)
+}

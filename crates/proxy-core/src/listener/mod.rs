@@ -1,0 +1,27 @@
+//! How clients reach the proxy: the listeners of one proxy, who is let in by them, and where a connection leads that
+//! no CONNECT opened (docs/design/013-listeners.md).
+
+mod address;
+mod build;
+mod clients;
+mod doors;
+mod entrance;
+mod meter;
+mod origin;
+mod original;
+mod range;
+mod strangers;
+
+pub use address::{Listener, ParseListenerError};
+pub use clients::{ParseProxyCredentialsError, ProxyCredentials};
+pub use origin::{HostField, OriginUrl, ParseOriginUrlError};
+pub use range::{AddressRange, ParseAddressRangeError};
+
+pub(crate) use address::Mode;
+pub(crate) use build::Plan;
+pub(crate) use clients::{Clients, take_credentials};
+pub(crate) use doors::{Accepted, Doors};
+pub(crate) use entrance::{by_name, enter};
+pub(crate) use origin::Reverse;
+pub(crate) use original::original_destination;
+pub(crate) use strangers::{LINGER, Strangers, linger};
