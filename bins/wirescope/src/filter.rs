@@ -2,13 +2,16 @@
 
 use std::str::FromStr;
 
-use capture_store::{Query, Seq, SessionId, StatusFilter};
+use capture_store::{Condition, Query, Seq, SessionId, StatusFilter};
 use clap::Args;
 
 /// Flags that choose exchanges. All given must hold.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Filters")]
 pub(crate) struct FilterArguments {
+    /// Only those a filter finds, like 'host:*.example.com status:>=400 -path:/health since:10m' (docs/filter.md).
+    #[arg(long, short = 'f', value_name = "FILTER", value_parser = condition)]
+    filter: Option<Condition>,
     /// Only this method; may be repeated.
     #[arg(long, value_name = "METHOD")]
     method: Vec<String>,
@@ -50,10 +53,16 @@ impl FilterArguments {
         query.content_type_contains.clone_from(&self.content_type);
         query.text.clone_from(&self.text);
         query.failed = self.failed;
+        query.condition.clone_from(&self.filter);
         query.after = self.after;
         query.before = self.before;
         query
     }
+}
+
+/// Reads a filter; where it is wrong the error says the column.
+pub(crate) fn condition(text: &str) -> Result<Condition, String> {
+    capture_store::parse(text).map_err(|error| format!("column {}: {}", error.column, error.message))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use capture_store::{Store, StoreConfig};
+use capture_store::{ErrorKind, Store, StoreConfig};
 use client_setup::StateDir;
 use proxy_core::CertificateAuthority;
 
@@ -95,9 +95,14 @@ impl Place {
         if !self.store.exists() {
             return Ok(None);
         }
-        let mut config = StoreConfig::default();
-        config.read_only = true;
-        Ok(Some(Store::open(&self.store, config)?))
+        match Store::open(&self.store, StoreConfig::read_only()) {
+            // Written by an older version: opening it to write brings it up to date.
+            Err(error) if matches!(error.kind(), ErrorKind::OlderSchema { .. }) => {
+                self.store()?;
+                Ok(Some(Store::open(&self.store, StoreConfig::read_only())?))
+            }
+            opened => Ok(Some(opened?)),
+        }
     }
 
     /// Opens the store to read.

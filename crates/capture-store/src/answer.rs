@@ -1,13 +1,19 @@
 //! Answers to typed questions: what SQL can tell comes from an index or a scan of summaries; what lies in blobs and
 //! bodies is looked through exchange by exchange.
 
+use std::cell::Cell;
+
 use crate::{
-    db::{Content, DbError, Filter, Tx},
+    condition::{Subject, TextField, holds},
+    db::{DbError, Filter, Tx},
     error::{Error, ErrorKind},
+    filter::{Candidate, complete_with},
     id::{Seq, SessionId},
-    matching::Matcher,
+    matching::{Examined, Matcher},
+    plan::{Bodies, Plan, Probe},
     query::{Order, Page, Query, Tail},
     record::ExchangeSummary,
+    scan::{Next, Scan},
     search::{Search, SearchHit, SearchPage},
     store::Store,
 };
@@ -20,8 +26,8 @@ const MAX_LIMIT: usize = 10_000;
 const DEFAULT_HITS: usize = 20;
 /// Hits given at most.
 const MAX_HITS: usize = 1_000;
-/// Exchanges read at once while looking through them; each comes with up to 64 KiB of bodies.
-const SCAN_PAGE: usize = 64;
+/// Recorded values that a completion proposes at most.
+const MAX_PROPOSED: usize = 30;
 /// Exchanges that a filter is counted over; beyond it the total is not counted unless the page is the whole answer.
 const MAX_COUNTED: u64 = 200_000;
 
@@ -29,21 +35,21 @@ const MAX_COUNTED: u64 = 200_000;
 pub(crate) fn query(store: &Store, query: &Query) -> Result<Page, Error> {
     check_session(store, query.session)?;
     let limit = limit(query);
-    let filter = Filter::new(query);
-    if let Some(text) = text(query) {
-        return query_text(store, query, text, limit);
+    let plan = Plan::new(query);
+    if plan.rest.is_some() {
+        return query_by_looking(store, query, &plan, limit);
     }
-    let page_filter = filter.clone().between(query.after, query.before);
+    let page_filter = plan.filter.clone().between(query.after, query.before);
     let (mut items, total) = store.read(|tx| {
         let items = tx.summaries(&page_filter, query.order, query.offset, limit + 1)?;
         let whole =
             items.len() <= limit && query.offset == 0 && query.after.is_none() && query.before.is_none();
-        let total = if whole { Some(items.len() as u64) } else { total(tx, query, &filter)? };
+        let total = if whole { Some(items.len() as u64) } else { total(tx, query, &plan.filter)? };
         Ok((items, total))
     })?;
     let more = items.len() > limit;
     items.truncate(limit);
-    Ok(Page { items, total, more })
+    Ok(Page { items, total, more, skipped_bodies: 0 })
 }
 
 /// How many match, where that is known without looking at very many.
@@ -61,13 +67,18 @@ fn total(tx: &Tx<'_>, query: &Query, filter: &Filter) -> Result<Option<u64>, DbE
     }
 }
 
-/// Answers a query that looks for a text.
-fn query_text(store: &Store, query: &Query, text: &str, limit: usize) -> Result<Page, Error> {
-    let matcher = Matcher::new(text, false).first_place_only();
+/// Answers a query of which the database does not tell all.
+fn query_by_looking(store: &Store, query: &Query, plan: &Plan, limit: usize) -> Result<Page, Error> {
     let mut skip = query.offset;
-    let mut page = Page { items: Vec::new(), total: None, more: false };
-    Scan::new(query, &matcher).run(store, |summary, content| {
-        if !matcher.examine(store, &summary, content)?.found() {
+    let mut page = Page { items: Vec::new(), total: None, more: false, skipped_bodies: 0 };
+    let scan = Scan::of_plan(store, query, plan);
+    scan.run(&|summary| fits(store, plan, &summary).map(|fit| (summary, fit)), |_, looked| {
+        let (summary, fit) = match looked {
+            Some((summary, fit)) => (summary, fit),
+            None => return Ok(Next::GoOn),
+        };
+        page.skipped_bodies += fit.skipped_bodies;
+        if !fit.holds {
             return Ok(Next::GoOn);
         }
         if skip > 0 {
@@ -86,14 +97,35 @@ fn query_text(store: &Store, query: &Query, text: &str, limit: usize) -> Result<
     Ok(page)
 }
 
+/// Whether an exchange is as asked.
+#[derive(Clone, Copy, Debug)]
+struct Fit {
+    holds: bool,
+    skipped_bodies: u64,
+}
+
+fn fits(store: &Store, plan: &Plan, summary: &ExchangeSummary) -> Result<Fit, Error> {
+    let Some(rest) = &plan.rest else { return Ok(Fit { holds: true, skipped_bodies: 0 }) };
+    let subject = Subject::new(store, summary);
+    match holds(rest, &subject) {
+        Ok(holds) => Ok(Fit { holds, skipped_bodies: subject.skipped_bodies() }),
+        // It went a moment ago.
+        Err(error) if matches!(error.kind(), ErrorKind::UnknownExchange(_)) => {
+            Ok(Fit { holds: false, skipped_bodies: 0 })
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// What came after a cursor.
 pub(crate) fn tail(store: &Store, cursor: Seq, query: &Query) -> Result<Tail, Error> {
     check_session(store, query.session)?;
     let limit = limit(query);
-    if let Some(text) = text(query) {
-        return tail_text(store, cursor, query, text, limit);
+    let plan = Plan::new(query);
+    if plan.rest.is_some() {
+        return tail_by_looking(store, cursor, query, limit);
     }
-    let filter = Filter::new(query);
+    let filter = plan.filter;
     store.read(|tx| {
         let newest = tx.newest_seq()?;
         let after = filter.clone().between(Some(cursor), None);
@@ -108,11 +140,10 @@ pub(crate) fn tail(store: &Store, cursor: Seq, query: &Query) -> Result<Tail, Er
     })
 }
 
-/// What came after a cursor and holds a text.
-fn tail_text(store: &Store, cursor: Seq, query: &Query, text: &str, limit: usize) -> Result<Tail, Error> {
+/// What came after a cursor and is as asked, where the database does not tell.
+fn tail_by_looking(store: &Store, cursor: Seq, query: &Query, limit: usize) -> Result<Tail, Error> {
     // What comes while this looks is left to the next call.
     let newest = store.newest()?.max(cursor);
-    let matcher = Matcher::new(text, false).first_place_only();
     let mut tail = Tail { items: Vec::new(), next: newest, remaining: 0, evicted: 0 };
     let bounded = Query {
         after: Some(cursor),
@@ -120,8 +151,10 @@ fn tail_text(store: &Store, cursor: Seq, query: &Query, text: &str, limit: usize
         order: Order::Ascending,
         ..query.clone()
     };
-    Scan::new(&bounded, &matcher).run(store, |summary, content| {
-        if matcher.examine(store, &summary, content)?.found() {
+    let plan = Plan::new(&bounded);
+    let scan = Scan::of_plan(store, &bounded, &plan);
+    scan.run(&|summary| fits(store, &plan, &summary).map(|fit| (summary, fit)), |_, looked| {
+        if let Some((summary, Fit { holds: true, .. })) = looked {
             if tail.items.len() < limit {
                 tail.items.push(summary);
             } else {
@@ -142,19 +175,38 @@ pub(crate) fn search(store: &Store, search: &Search) -> Result<SearchPage, Error
     check_session(store, search.filter.session)?;
     let limit = if search.limit == 0 { DEFAULT_HITS } else { search.limit.min(MAX_HITS) };
     let max_scan = if search.max_scan == 0 { u64::MAX } else { search.max_scan };
+    let mut page = SearchPage { hits: Vec::new(), scanned: 0, skipped_bodies: 0, next: None };
     let mut matcher = Matcher::new(&search.text, search.case_sensitive).context(search.context_chars);
+    let bodies = if search.skip_bodies { Bodies::Impossible } else { Bodies::Possible };
     if search.skip_bodies {
         matcher = matcher.without_bodies();
     }
-    let mut page = SearchPage { hits: Vec::new(), scanned: 0, skipped_bodies: 0, next: None };
-    let end = Scan::new(&search.filter, &matcher).run(store, |summary, content| {
+    // The search's own text narrows down more than a text of its filter.
+    let filter = Query { text: None, ..search.filter.clone() };
+    let plan = Plan::new(&filter);
+    let probe = Probe::search(&search.text, search.case_sensitive, bodies);
+    let scan = Scan { probe: probe.as_ref(), ..Scan::of_plan(store, &filter, &plan) };
+    let look = |summary: ExchangeSummary| {
+        let fit = fits(store, &plan, &summary)?;
+        if !fit.holds {
+            return Ok((summary, Examined { skipped_bodies: fit.skipped_bodies, ..Examined::default() }));
+        }
+        let content = store.read(|tx| tx.content(summary.seq, matcher.wants_bodies()))?;
+        let examined = if content.detail.is_empty() {
+            Examined::default()
+        } else {
+            matcher.examine(store, &summary, content)?
+        };
+        Ok((summary, examined))
+    };
+    let end = scan.run(&look, |seq, looked| {
         if page.hits.len() == limit || page.scanned == max_scan {
             return Ok(Next::Stop);
         }
-        let examined = matcher.examine(store, &summary, content)?;
         page.scanned += 1;
+        page.next = Some(seq);
+        let Some((summary, examined)) = looked else { return Ok(Next::GoOn) };
         page.skipped_bodies += examined.skipped_bodies;
-        page.next = Some(summary.seq);
         if examined.found() {
             page.hits.push(SearchHit { exchange: summary, places: examined.places });
         }
@@ -166,61 +218,18 @@ pub(crate) fn search(store: &Store, search: &Search) -> Result<SearchPage, Error
     Ok(page)
 }
 
-/// Whether a scan goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    GoOn,
-    Stop,
-}
-
-/// A walk over the exchanges that pass a filter, in pages, so that no transaction stays open over a body.
-struct Scan<'q> {
-    query: &'q Query,
-    filter: Filter,
-    bodies: bool,
-}
-
-impl<'q> Scan<'q> {
-    fn new(query: &'q Query, matcher: &Matcher) -> Self {
-        Self { query, filter: Filter::new(query), bodies: matcher.wants_bodies() }
-    }
-
-    /// Visits each exchange until the visitor stops; says whether all were seen.
-    fn run(
-        &self,
-        store: &Store,
-        mut visit: impl FnMut(ExchangeSummary, Content) -> Result<Next, Error>,
-    ) -> Result<Next, Error> {
-        let (mut after, mut before) = (self.query.after, self.query.before);
-        loop {
-            let filter = self.filter.clone().between(after, before);
-            let page = store.read(|tx| self.page(tx, &filter))?;
-            let last = page.len() < SCAN_PAGE;
-            match self.query.order {
-                Order::Ascending => after = page.last().map(|(item, _)| item.seq).or(after),
-                Order::Descending => before = page.last().map(|(item, _)| item.seq).or(before),
-            }
-            for (summary, content) in page {
-                if visit(summary, content)? == Next::Stop {
-                    return Ok(Next::Stop);
-                }
-            }
-            if last {
-                return Ok(Next::GoOn);
-            }
-        }
-    }
-}
-
-impl Scan<'_> {
-    fn page(&self, tx: &Tx<'_>, filter: &Filter) -> Result<Vec<(ExchangeSummary, Content)>, DbError> {
-        let summaries = tx.summaries(filter, self.query.order, 0, SCAN_PAGE)?;
-        let contents = summaries.into_iter().map(|summary| {
-            let content = tx.content(summary.seq, self.bodies)?;
-            Ok((summary, content))
-        });
-        contents.collect()
-    }
+/// Proposes what may be written in a filter.
+pub(crate) fn complete(store: &Store, filter: &str, cursor: usize) -> Result<Vec<Candidate>, Error> {
+    let failed = Cell::new(None);
+    let known = |field: TextField, begin: &str| {
+        let read = store.read(|tx| tx.values_beginning(field, begin, MAX_PROPOSED));
+        read.unwrap_or_else(|error| {
+            failed.set(Some(error));
+            Vec::new()
+        })
+    };
+    let candidates = complete_with(filter, cursor, &known);
+    failed.into_inner().map_or(Ok(candidates), Err)
 }
 
 fn check_session(store: &Store, session: Option<SessionId>) -> Result<(), Error> {
@@ -234,8 +243,4 @@ fn check_session(store: &Store, session: Option<SessionId>) -> Result<(), Error>
 
 fn limit(query: &Query) -> usize {
     if query.limit == 0 { DEFAULT_LIMIT } else { query.limit.min(MAX_LIMIT) }
-}
-
-fn text(query: &Query) -> Option<&str> {
-    query.text.as_deref().filter(|text| !text.is_empty())
 }

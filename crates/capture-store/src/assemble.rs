@@ -13,6 +13,7 @@ use proxy_core::{
 use ring::digest;
 
 use crate::{
+    decode,
     detail::{BodyState, DetailRef, PeerRef},
     id::{Seq, SessionId},
     record::{BodySide, ExchangeKind, ExchangeState, ExchangeSummary, StoredMessage},
@@ -186,6 +187,17 @@ impl Assembly {
     /// The upstream connection, for its certificates.
     pub(crate) fn upstream(&self) -> Option<&Arc<UpstreamFacts>> {
         self.upstream.as_ref()
+    }
+
+    /// Whether a body that is kept in memory is the text itself, with nothing to be taken off.
+    pub(crate) fn is_plain(&self, side: BodySide) -> bool {
+        let (headers, body) = match side {
+            BodySide::Request => (Some(&self.request.headers), &self.bodies.request),
+            BodySide::Response => {
+                (self.response.as_ref().map(|(head, _)| &head.headers), &self.bodies.response)
+            }
+        };
+        headers.is_none_or(|headers| decode::is_plain(headers, &body.inline))
     }
 
     /// What lists show of it.

@@ -4,8 +4,9 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use bytes::Bytes;
 use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
+use proxy_core::Headers;
 
-use crate::record::Decoded;
+use crate::{charset, record::Decoded};
 
 type Reader = Box<dyn Read + Send>;
 
@@ -56,6 +57,14 @@ fn codings(content_encoding: Option<&str>) -> impl Iterator<Item = String> + '_ 
         .split(',')
         .map(|coding| coding.trim().to_ascii_lowercase())
         .filter(|coding| !coding.is_empty() && coding != "identity")
+}
+
+/// Whether a body that begins with `start`, under these fields, is UTF-8 or bytes as it is: nothing is to be taken off.
+pub(crate) fn is_plain(headers: &Headers, start: &[u8]) -> bool {
+    let text = |value: &Bytes| String::from_utf8_lossy(value).into_owned();
+    let coded = headers.get_all("content-encoding").any(|value| codings(Some(&text(value))).next().is_some());
+    let content_type = headers.get("content-type").map(text);
+    !coded && !charset::names_foreign(content_type.as_deref()) && charset::foreign(None, start).is_none()
 }
 
 fn decoder(reader: Reader, coding: &str) -> Reader {

@@ -31,6 +31,18 @@ pub enum ErrorKind {
         /// The newest version this crate knows.
         known: u32,
     },
+    /// The store was written by an older version, and was opened for reading only.
+    #[error(
+        "read the store at {path}: its schema is version {found}, {known} is wanted; open it for writing once, which migrates it"
+    )]
+    OlderSchema {
+        /// The store.
+        path: String,
+        /// Its schema version.
+        found: u32,
+        /// The version that is read.
+        known: u32,
+    },
     /// There is no such session.
     #[error("find session {0}; list the sessions to see which there are")]
     UnknownSession(crate::SessionId),

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     assemble::{INLINE_BYTES, ROW_BYTES, content_hash, disk_bytes},
-    db::{BodyContent, Connection, DbError, ExchangeRow, NewSession, SessionDelta, Tx},
+    db::{BodyContent, Connection, DbError, ExchangeRow, NewSession, SessionDelta, Spans, Tx},
+    decode,
     detail::{BodyState, DetailRef, PeerRef},
     error::{Error, ErrorKind},
     files::{BodyFiles, BodyWriter},
@@ -176,11 +177,14 @@ impl Parts {
         let tx = self.db.begin()?;
         let mut delta = SessionDelta { exchanges: signed(waiting.len() as u64), ..SessionDelta::default() };
         let mut unused = Vec::new();
+        let mut spans = Spans::default();
         for (seq, imported) in &waiting {
             let bytes = write_exchange(&tx, *seq, imported, &mut self.files, &mut unused)?;
             delta.bytes += signed(bytes);
             self.bytes += bytes;
+            spans.note(*seq, imported.exchange.summary.started_at);
         }
+        spans.write(&tx)?;
         tx.add_to_session(self.session, &delta)?;
         tx.commit()?;
         for file in unused {
@@ -251,7 +255,8 @@ fn write_exchange(
         [(BodySide::Request, &imported.request_body), (BodySide::Response, &imported.response_body)]
     {
         if let Some(body) = body.as_ref().filter(|body| !body.is_empty()) {
-            write_body(tx, seq, side, body, (files, unused))?;
+            let plain = is_plain(exchange, side, body);
+            write_body(tx, (seq, side), body, plain, (files, unused))?;
         }
     }
     for message in &imported.messages {
@@ -260,16 +265,27 @@ fn write_exchange(
     Ok(bytes)
 }
 
+/// Whether a body is stored as the text it is.
+fn is_plain(exchange: &Exchange, side: BodySide, body: &[u8]) -> bool {
+    let (headers, recorded) = match side {
+        BodySide::Request => (Some(&exchange.request.headers), exchange.request_body),
+        BodySide::Response => (exchange.response.as_ref().map(|head| &head.headers), exchange.response_body),
+    };
+    // Decoded when it was imported, it has no coding; of its character encoding nobody knows.
+    !recorded.identity && headers.is_none_or(|headers| decode::is_plain(headers, body))
+}
+
 fn write_body(
     tx: &Tx<'_>,
-    seq: Seq,
-    side: BodySide,
+    (seq, side): (Seq, BodySide),
     body: &[u8],
+    plain: bool,
     (files, unused): (&mut BodyWriter, &mut Vec<u64>),
 ) -> Result<(), Error> {
     let hash = content_hash(body);
     if body.len() <= INLINE_BYTES {
-        return Ok(tx.put_body(seq, side, BodyContent::Inline(body), Some(&hash))?);
+        let content = BodyContent::Inline { data: body, plain };
+        return Ok(tx.put_body(seq, side, content, Some(&hash))?);
     }
     let length = body.len() as u64;
     let own = tx.reserve_files(1)?;

@@ -53,16 +53,21 @@
 
 mod answer;
 mod assemble;
+mod charset;
+mod condition;
 mod db;
 mod decode;
 mod detail;
 mod error;
 mod files;
+mod filter;
 mod id;
 mod import;
 mod lock;
 mod matching;
+mod needle;
 mod opening;
+mod plan;
 mod query;
 mod queue;
 mod readers;
@@ -70,12 +75,17 @@ mod record;
 mod recorder;
 mod recovery;
 mod retrieve;
+mod scan;
 mod search;
 mod session;
 mod store;
 mod writer;
 
+pub use condition::{
+    Condition, Cost, Network, NumberField, Pattern, PatternError, PeerSide, StateFilter, TextField,
+};
 pub use error::{Error, ErrorKind};
+pub use filter::{Candidate, FilterError, complete, parse, parse_at};
 pub use id::{ParseIdError, Seq, SessionId};
 pub use import::{ImportSession, ImportedExchange};
 pub use query::{Order, Page, Query, StatusFilter, Tail};

@@ -3,15 +3,17 @@
 use std::{
     borrow::Cow,
     io::{self, Read},
+    ops::Range,
 };
 
-use memchr::memmem::Finder;
 use proxy_core::Headers;
 
 use crate::{
+    charset,
     db::Content,
     detail::Detail,
     error::Error,
+    needle::Needle,
     record::{Body, BodySide, ExchangeSummary},
     retrieve::open_body,
     search::Place,
@@ -37,9 +39,7 @@ const MAX_CHAR_BYTES: usize = 4;
 
 /// What is looked for, and how much is told of it.
 pub(crate) struct Matcher {
-    finder: Finder<'static>,
-    length: usize,
-    case_sensitive: bool,
+    needle: Needle,
     bodies: bool,
     max_places: usize,
     context: usize,
@@ -61,11 +61,8 @@ impl Examined {
 
 impl Matcher {
     pub(crate) fn new(text: &str, case_sensitive: bool) -> Self {
-        let needle = if case_sensitive { text.to_owned() } else { text.to_ascii_lowercase() };
         Self {
-            finder: Finder::new(needle.as_bytes()).into_owned(),
-            length: needle.len(),
-            case_sensitive,
+            needle: Needle::new(text, case_sensitive),
             bodies: true,
             max_places: MAX_PLACES,
             context: DEFAULT_CONTEXT,
@@ -104,7 +101,7 @@ impl Matcher {
         content: Content,
     ) -> Result<Examined, Error> {
         let mut examined = Examined::default();
-        if self.length == 0 {
+        if self.needle.is_empty() {
             return Ok(examined);
         }
         self.examine_bytes("url", summary.url.as_bytes(), 1, &mut examined.places);
@@ -116,7 +113,12 @@ impl Matcher {
             {
                 if !self.is_enough(&examined) {
                     let body = open_body(store.files(), summary, &detail, side, row);
-                    self.examine_body(side, body, &mut examined);
+                    match body {
+                        Ok(Some(body)) => self.examine_body(side, body, &mut examined),
+                        Ok(None) => {}
+                        // Its file is damaged, or went with the exchange a moment ago.
+                        Err(_) => examined.skipped_bodies += 1,
+                    }
                 }
             }
             self.examine_messages(store, summary, &mut examined)?;
@@ -165,22 +167,22 @@ impl Matcher {
 
     /// Looks through bytes in memory.
     fn examine_bytes(&self, field: &str, bytes: &[u8], max: usize, places: &mut Vec<Place>) {
-        let folded =
-            if self.case_sensitive { Cow::Borrowed(bytes) } else { bytes.to_ascii_lowercase().into() };
-        let found = self.finder.find_iter(&folded).take(max);
-        places.extend(found.map(|at| self.place(bytes, at, 0).named(field)));
+        let folded: Cow<'_, [u8]> =
+            if self.needle.folds() { bytes.to_ascii_lowercase().into() } else { Cow::Borrowed(bytes) };
+        let mut from = 0;
+        for _ in 0..max {
+            let Some(found) = self.needle.find(&folded[from..]) else { return };
+            let found = from + found.start..from + found.end;
+            from = found.end;
+            places.push(self.place(bytes, found, 0).named(field));
+        }
     }
 
-    fn examine_body(&self, side: BodySide, body: io::Result<Option<Body>>, examined: &mut Examined) {
+    /// Looks through a body.
+    pub(crate) fn examine_body(&self, side: BodySide, body: Body, examined: &mut Examined) {
         let field = match side {
             BodySide::Request => "request.body",
             BodySide::Response => "response.body",
-        };
-        let body = match body {
-            Ok(Some(body)) => body,
-            Ok(None) => return,
-            // Its file is damaged, or went with the exchange a moment ago.
-            Err(_) => return examined.skipped_bodies += 1,
         };
         let recorded = body.recorded();
         let cut = !recorded.identity && recorded.stored_bytes < recorded.wire_bytes;
@@ -192,7 +194,9 @@ impl Matcher {
 
     /// Looks through a decoded body; says whether it could be read to where the looking stopped.
     fn examine_decoded(&self, body: Body, found: &mut Vec<Found>) -> bool {
-        let mut reader = body.into_decoded_reader().take(MAX_BODY_BYTES);
+        let content_type = body.content_type().map(str::to_owned);
+        let text = charset::to_utf8(body.into_decoded_reader(), content_type.as_deref());
+        let mut reader = text.take(MAX_BODY_BYTES);
         let read = self.examine_reader(&mut reader, self.max_places, found);
         read.is_ok() && reader.limit() > 0
     }
@@ -223,26 +227,26 @@ impl Matcher {
     }
 
     /// Finds the text in what a reader gives, up to `max` times. Holds a chunk and the context of a place in memory.
-    fn examine_reader(&self, reader: &mut dyn Read, max: usize, found: &mut Vec<Found>) -> io::Result<()> {
+    fn examine_reader(&self, reader: &mut dyn Read, max: usize, places: &mut Vec<Found>) -> io::Result<()> {
         let around = self.context * MAX_CHAR_BYTES;
         let mut window = Window::default();
         let mut ended = false;
         while !ended {
-            ended = window.fill(reader, self.case_sensitive)? == 0;
+            ended = window.fill(reader, self.needle.folds())? == 0;
             loop {
-                let Some(at) = self.finder.find(&window.folded[window.searched..]) else {
-                    let last_start = (window.raw.len() + 1).saturating_sub(self.length);
+                let Some(found) = self.needle.find(&window.folded[window.searched..]) else {
+                    let last_start = (window.raw.len() + 1).saturating_sub(self.needle.longest());
                     window.searched = window.searched.max(last_start);
                     break;
                 };
-                window.searched += at;
-                let told = window.searched + self.length;
+                let told = window.searched + found.end;
+                window.searched += found.start;
                 if !ended && told + around > window.raw.len() {
                     // The place is told once what follows it is there.
                     break;
                 }
-                found.push(self.place(&window.raw, window.searched, window.base));
-                if found.len() == max {
+                places.push(self.place(&window.raw, window.searched..told, window.base));
+                if places.len() == max {
                     return Ok(());
                 }
                 window.searched = told;
@@ -253,8 +257,8 @@ impl Matcher {
     }
 
     /// Tells a place in bytes that begin at `base` of their field.
-    fn place(&self, bytes: &[u8], at: usize, base: u64) -> Found {
-        let end = at + self.length;
+    fn place(&self, bytes: &[u8], found: Range<usize>, base: u64) -> Found {
+        let Range { start: at, end } = found;
         let around = self.context * MAX_CHAR_BYTES;
         let before = String::from_utf8_lossy(&bytes[at.saturating_sub(around)..at]);
         let after = String::from_utf8_lossy(&bytes[end..bytes.len().min(end + around)]);
@@ -294,7 +298,7 @@ struct Window {
 
 impl Window {
     /// Reads a chunk more and says how long it was; 0 at the end.
-    fn fill(&mut self, reader: &mut dyn Read, case_sensitive: bool) -> io::Result<usize> {
+    fn fill(&mut self, reader: &mut dyn Read, fold: bool) -> io::Result<usize> {
         let length = self.raw.len();
         // Most bodies are small; the window grows with those that are not.
         self.chunk = (self.chunk * 2).clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES);
@@ -307,7 +311,7 @@ impl Window {
         };
         self.raw.truncate(length + *count.as_ref().unwrap_or(&0));
         self.folded.extend_from_slice(&self.raw[length..]);
-        if !case_sensitive {
+        if fold {
             self.folded[length..].make_ascii_lowercase();
         }
         count

@@ -36,9 +36,13 @@ pub(crate) fn check_readable(directory: &Path) -> Result<(), Error> {
     std::fs::metadata(&path)
         .map_err(|error| Error::with_source(ErrorKind::Directory(directory.to_owned()), error))?;
     let db = Connection::open(&path, Mode::Read)?;
-    let (found, _) = check_version(directory, &db)?;
+    let (found, known) = check_version(directory, &db)?;
     if found == 0 {
         return Err(Error::new(ErrorKind::Directory(directory.to_owned())));
+    }
+    if found < known {
+        let path = directory.display().to_string();
+        return Err(Error::new(ErrorKind::OlderSchema { path, found, known }));
     }
     Ok(())
 }

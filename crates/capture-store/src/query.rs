@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::{
+    condition::{Condition, NumberField, Pattern, StateFilter, TextField},
     id::{Seq, SessionId},
     record::{ExchangeKind, ExchangeSummary},
 };
@@ -33,6 +34,8 @@ pub struct Query {
     pub kind: Option<ExchangeKind>,
     /// Only those that failed.
     pub failed: bool,
+    /// Only those this holds for; a filter's text becomes one by [`parse`](crate::parse).
+    pub condition: Option<Condition>,
     /// Only after this seq (exclusive).
     pub after: Option<Seq>,
     /// Only before this seq (exclusive).
@@ -43,6 +46,42 @@ pub struct Query {
     pub offset: u64,
     /// How many at most; 0 means the default of 50, and no more than 10,000 are given.
     pub limit: usize,
+}
+
+impl Query {
+    /// All that it asks for beside session, cursors, order and limits, as one condition.
+    pub(crate) fn conditions(&self) -> Vec<Condition> {
+        let wanted = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let contains = |field| move |text: String| Condition::Text(field, Pattern::contains(&text));
+        let mut parts = Vec::new();
+        if !self.methods.is_empty() {
+            let is = |method: &String| Condition::Text(TextField::Method, Pattern::equals(method));
+            parts.push(Condition::Any(self.methods.iter().map(is).collect()));
+        }
+        parts.extend(wanted(&self.host_contains).map(contains(TextField::Host)));
+        parts.extend(wanted(&self.url_contains).map(contains(TextField::Url)));
+        parts.extend(self.status.map(|status| {
+            let (first, last) = match status {
+                StatusFilter::Exactly(status) => (status, status),
+                StatusFilter::Between(first, last) => (first, last),
+            };
+            Condition::Number(NumberField::Status, first.into(), last.into())
+        }));
+        parts.extend(wanted(&self.content_type_contains).map(contains(TextField::ResponseType)));
+        if self.from.is_some() || self.to.is_some() {
+            parts.push(Condition::Began(self.from, self.to));
+        }
+        parts.extend(self.kind.map(Condition::Kind));
+        if self.failed {
+            parts.push(Condition::State(StateFilter::Failed));
+        }
+        parts.extend(wanted(&self.text).map(|text| Condition::Anywhere(Pattern::contains(&text))));
+        parts.extend(self.condition.clone());
+        match Condition::All(parts).simplified() {
+            Condition::All(parts) => parts,
+            one => vec![one],
+        }
+    }
 }
 
 /// A status or a span of them.
@@ -75,6 +114,9 @@ pub struct Page {
     pub total: Option<u64>,
     /// Whether more match beyond this page.
     pub more: bool,
+    /// Bodies that could not be looked through (undecodable, cut) although that was asked for, so that a missing
+    /// exchange proves nothing there.
+    pub skipped_bodies: u64,
 }
 
 /// What came after a cursor.

@@ -11,6 +11,7 @@ use crate::{
     db::{Connection, DbError, Mode, Tx},
     error::{Error, ErrorKind},
     files::BodyFiles,
+    filter::Candidate,
     id::{Seq, SessionId},
     import::ImportSession,
     lock::{self, Lock},
@@ -254,6 +255,15 @@ impl Store {
     /// As for [`query`](Self::query).
     pub fn search(&self, search: &Search) -> Result<SearchPage, Error> {
         answer::search(self, search)
+    }
+
+    /// Proposes what may be written at `cursor` (in bytes) of a filter: fields, their values, and of hosts, methods,
+    /// content types and failures those that were recorded.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn complete(&self, filter: &str, cursor: usize) -> Result<Vec<Candidate>, Error> {
+        answer::complete(self, filter, cursor)
     }
 
     /// Begins to import a session named `name`.

@@ -1,10 +1,11 @@
 //! `search`: a text in URLs, header fields and decoded bodies.
 
 use anyhow::Result;
-use capture_store::{Search, SearchPage};
+use capture_store::{Condition, Search, SearchPage};
 use clap::Args;
 
 use crate::{
+    filter::condition,
     ids::SessionName,
     json,
     output::{Out, note},
@@ -22,6 +23,9 @@ pub(crate) struct Arguments {
     /// Only in this session, like s3 or `last`; in all otherwise.
     #[arg(long, value_name = "SESSION")]
     session: Option<SessionName>,
+    /// Only in exchanges that a filter finds, like 'host:*.example.com type:json since:1h' (docs/filter.md).
+    #[arg(long, short = 'f', value_name = "FILTER", value_parser = condition)]
+    filter: Option<Condition>,
     /// At most this many exchanges.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
@@ -41,6 +45,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     let store = place.store_to_read()?;
     let session = arguments.session.map(|name| name.resolve(&store)).transpose()?;
     let mut search = Search::new(arguments.text.clone(), session);
+    search.filter.condition.clone_from(&arguments.filter);
     search.case_sensitive = arguments.case_sensitive;
     search.skip_bodies = arguments.no_bodies;
     search.limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::OpenFlags;
 
-use super::{DbError, schema, uint};
+use super::{DbError, functions, schema, uint};
 
 /// The page size; 16 KiB pages took twice the rows of 4 KiB ones at 2 KB each.
 const PAGE_BYTES: u32 = 16 * 1024;
@@ -37,6 +37,7 @@ impl Connection {
             rusqlite::Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_WAIT)?;
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        functions::add(&connection)?;
         connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")?;
         match mode {
             Mode::Read => connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?,

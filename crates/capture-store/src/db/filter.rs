@@ -1,118 +1,320 @@
-//! A query's filters as a `WHERE` clause. Values are bound, never pasted; substrings are found with `instr`, which
-//! knows no wildcards, so nothing needs escaping.
+//! Conditions as a `WHERE` clause. Values are bound, never pasted; texts are compared by a function of ours
+//! (`functions`), so that the database and `condition::holds` cannot mean different things.
 
-use rusqlite::{ParamsFromIter, params_from_iter, types::Value};
+use std::time::SystemTime;
+
+use rusqlite::types::Value;
 
 use super::{
     codes::{self, nanos, state},
     int,
 };
 use crate::{
-    id::Seq,
-    query::{Query, StatusFilter},
+    condition::{Condition, NumberField, StateFilter, TextField},
+    id::{Seq, SessionId},
 };
 
 /// Conditions that must all hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Filter {
-    conditions: Vec<String>,
+    pub(super) session: Option<SessionId>,
+    conditions: Vec<Clause>,
+    pub(super) drivers: Vec<Driver>,
+    /// Seqs, both included.
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) from: Option<SystemTime>,
+    pub(super) to: Option<SystemTime>,
+    /// Whether something cannot be told by the indexes that drive.
+    pub(super) unindexed: bool,
+}
+
+/// A condition on a column that has an index with few different values.
+#[derive(Clone, Debug)]
+pub(super) struct Driver {
+    pub(super) column: Column,
+    /// What a value of the column must be.
+    pub(super) condition: Condition,
+}
+
+/// A column with an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    Host,
+    Method,
+    Status,
+    ResponseType,
+    Failure,
+}
+
+/// A part of a `WHERE` clause.
+#[derive(Clone, Debug)]
+struct Clause {
+    sql: String,
     values: Vec<Value>,
-    /// Whether nothing but the session is asked for.
-    plain: bool,
+    /// Whether it holds for what the condition holds for and nothing else; otherwise it holds for more.
+    exact: bool,
+}
+
+impl Column {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Method => "method",
+            Self::Status => "status",
+            Self::ResponseType => "response_content_type",
+            Self::Failure => "failure",
+        }
+    }
+
+    pub(super) fn index(self) -> &'static str {
+        match self {
+            Self::Host => "exchanges_by_host",
+            Self::Method => "exchanges_by_method",
+            Self::Status => "exchanges_by_status",
+            Self::ResponseType => "exchanges_by_type",
+            Self::Failure => "exchanges_by_failure",
+        }
+    }
+
+    /// The column of a text.
+    pub(super) fn of_text(field: TextField) -> Option<Self> {
+        match field {
+            TextField::Host => Some(Self::Host),
+            TextField::Method => Some(Self::Method),
+            TextField::ResponseType => Some(Self::ResponseType),
+            TextField::Failure => Some(Self::Failure),
+            _ => None,
+        }
+    }
+
+    /// The column that alone decides on a condition, where there is one.
+    fn of(condition: &Condition) -> Option<Self> {
+        match condition {
+            Condition::Text(field, _) => Self::of_text(*field),
+            Condition::Number(NumberField::Status, ..) => Some(Self::Status),
+            Condition::Any(parts) | Condition::All(parts) => {
+                let first = Self::of(parts.first()?)?;
+                parts.iter().all(|part| Self::of(part) == Some(first)).then_some(first)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Driver {
+    /// Whether a value of the column is as it must be.
+    pub(super) fn admits(&self, value: &Value) -> bool {
+        admits(&self.condition, value)
+    }
+}
+
+fn admits(condition: &Condition, value: &Value) -> bool {
+    match (condition, value) {
+        (Condition::Any(parts), value) => parts.iter().any(|part| admits(part, value)),
+        (Condition::All(parts), value) => parts.iter().all(|part| admits(part, value)),
+        (Condition::Text(_, pattern), Value::Text(text)) => pattern.matches(text.as_bytes()),
+        (Condition::Number(_, from, to), Value::Integer(number)) => {
+            u64::try_from(*number).is_ok_and(|number| (*from..=*to).contains(&number))
+        }
+        _ => false,
+    }
 }
 
 impl Filter {
-    /// What a query asks for; its cursors, its `text`, order and limits left aside.
-    pub(crate) fn new(query: &Query) -> Self {
-        let mut filter = Self { conditions: Vec::new(), values: Vec::new(), plain: true };
-        match query.session {
-            Some(session) => filter.push("session = ?", [int(session.0).into()]),
-            None => filter.push("session NOT IN (SELECT id FROM sessions WHERE hidden <> 0)", []),
-        }
-        let before = filter.conditions.len();
-        filter.add_request(query);
-        filter.add_response(query);
-        filter.add_times(query);
-        filter.plain = filter.conditions.len() == before;
-        filter
-    }
-
-    fn add_request(&mut self, query: &Query) {
-        if !query.methods.is_empty() {
-            let marks = vec!["?"; query.methods.len()].join(", ");
-            self.push(
-                &format!("method COLLATE NOCASE IN ({marks})"),
-                query.methods.iter().map(|method| method.clone().into()),
-            );
-        }
-        if let Some(needle) = wanted(query.host_contains.as_deref()) {
-            self.push("instr(host, ?) > 0", [needle.into()]);
-        }
-        if let Some(needle) = wanted(query.url_contains.as_deref()) {
-            self.push("instr(lower(url), ?) > 0", [needle.into()]);
-        }
-        if let Some(kind) = query.kind {
-            self.push("kind = ?", [codes::exchange_kind(kind).into()]);
+    /// Asks for all exchanges, of one session or of all that are visible.
+    pub(crate) fn new(session: Option<SessionId>) -> Self {
+        Self {
+            session,
+            conditions: Vec::new(),
+            drivers: Vec::new(),
+            first: 0,
+            last: i64::MAX as u64,
+            from: None,
+            to: None,
+            unindexed: false,
         }
     }
 
-    fn add_response(&mut self, query: &Query) {
-        match query.status {
-            Some(StatusFilter::Exactly(status)) => self.push("status = ?", [i64::from(status).into()]),
-            Some(StatusFilter::Between(first, last)) => {
-                self.push("status BETWEEN ? AND ?", [i64::from(first).into(), i64::from(last).into()]);
+    /// Adds a condition, as far as the database can tell it; says whether that is all of it.
+    pub(crate) fn add(&mut self, condition: &Condition) -> bool {
+        match condition {
+            Condition::Number(NumberField::Seq, from, to) => {
+                self.first = self.first.max(*from);
+                self.last = self.last.min(*to);
+                return true;
             }
-            None => {}
+            Condition::Began(from, to) => {
+                self.from = self.from.max(*from);
+                self.to = [self.to, *to].into_iter().flatten().min();
+            }
+            _ => {}
         }
-        if let Some(needle) = wanted(query.content_type_contains.as_deref()) {
-            self.push("instr(lower(response_content_type), ?) > 0", [needle.into()]);
+        match Column::of(condition) {
+            Some(column) => self.drivers.push(Driver { column, condition: condition.clone() }),
+            None => self.unindexed = true,
         }
-        if query.failed {
-            self.push("state = ?", [state::FAILED.into()]);
+        let clause = clause(condition);
+        let exact = clause.exact;
+        if !clause.says_nothing() {
+            self.conditions.push(clause);
         }
-    }
-
-    fn add_times(&mut self, query: &Query) {
-        if let Some(from) = query.from {
-            self.push("started_at >= ?", [nanos(from).into()]);
-        }
-        if let Some(to) = query.to {
-            self.push("started_at <= ?", [nanos(to).into()]);
-        }
+        exact
     }
 
     /// Only what lies between two seqs, both excluded.
     #[must_use]
     pub(crate) fn between(mut self, after: Option<Seq>, before: Option<Seq>) -> Self {
         if let Some(after) = after {
-            self.push("seq > ?", [int(after.0).into()]);
+            self.first = self.first.max(after.0.saturating_add(1));
         }
         if let Some(before) = before {
-            self.push("seq < ?", [int(before.0).into()]);
+            match before.0.checked_sub(1) {
+                Some(last) => self.last = self.last.min(last),
+                None => (self.first, self.last) = (1, 0),
+            }
         }
         self
     }
 
     /// Whether nothing but the session is asked for.
     pub(crate) fn is_plain(&self) -> bool {
-        self.plain
+        self.conditions.is_empty() && self.first == 0 && self.last == i64::MAX as u64
     }
 
-    pub(super) fn sql(&self) -> String {
-        self.conditions.join(" AND ")
-    }
-
-    pub(super) fn values(&self) -> ParamsFromIter<std::slice::Iter<'_, Value>> {
-        params_from_iter(self.values.iter())
-    }
-
-    fn push(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
-        self.conditions.push(condition.to_owned());
-        self.values.extend(values);
+    /// The clause and its values, for seqs from the first to the last.
+    pub(super) fn sql(&self, first: u64, last: u64) -> (String, Vec<Value>) {
+        let mut sql = String::from("seq BETWEEN ? AND ? AND ");
+        let mut values: Vec<Value> = vec![int(first).into(), int(last).into()];
+        match self.session {
+            // The plus keeps SQLite from walking the index of sessions beside the rows: seqs bound them already.
+            Some(session) => {
+                sql.push_str("+session = ?");
+                values.push(int(session.0).into());
+            }
+            None => sql.push_str("session NOT IN (SELECT id FROM sessions WHERE hidden <> 0)"),
+        }
+        for clause in &self.conditions {
+            sql.push_str(" AND ");
+            sql.push_str(&clause.sql);
+            values.extend(clause.values.iter().cloned());
+        }
+        (sql, values)
     }
 }
 
-/// A needle in lower case, unless it is empty and so asks for nothing.
-fn wanted(needle: Option<&str>) -> Option<String> {
-    needle.filter(|needle| !needle.is_empty()).map(str::to_ascii_lowercase)
+impl Clause {
+    fn exact(sql: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Self {
+        Self { sql: sql.into(), values: values.into_iter().collect(), exact: true }
+    }
+
+    /// Holds for every exchange.
+    fn unknown() -> Self {
+        Self { sql: "1".to_owned(), values: Vec::new(), exact: false }
+    }
+
+    fn says_nothing(&self) -> bool {
+        self.sql == "1"
+    }
+
+    /// Several put together; a part that is not exact makes the whole so.
+    fn joined(parts: &[Condition], word: &str, none: &str) -> Self {
+        let mut joined = Self { sql: String::new(), values: Vec::new(), exact: true };
+        for part in parts.iter().map(clause) {
+            joined.sql.push_str(if joined.sql.is_empty() { "(" } else { word });
+            joined.sql.push_str(&part.sql);
+            joined.values.extend(part.values);
+            joined.exact &= part.exact;
+        }
+        if parts.is_empty() {
+            joined.sql.push_str(none);
+        } else {
+            joined.sql.push(')');
+        }
+        joined
+    }
+}
+
+fn clause(condition: &Condition) -> Clause {
+    match condition {
+        Condition::All(parts) => Clause::joined(parts, " AND ", "1"),
+        Condition::Any(parts) => Clause::joined(parts, " OR ", "0"),
+        Condition::Not(part) => match clause(part) {
+            // What is absent is NULL, and no match.
+            part if part.exact => Clause { sql: format!("NOT ifnull({}, 0)", part.sql), ..part },
+            _ => Clause::unknown(),
+        },
+        Condition::Session(session) => Clause::exact("+session = ?", [int(session.0).into()]),
+        Condition::Text(field, pattern) => match text_column(*field) {
+            Some(column) => Clause::exact(format!("wirescope_match(?, {column})"), [pattern.encode().into()]),
+            None => Clause::unknown(),
+        },
+        Condition::Number(field, from, to) => match number_column(*field) {
+            Some(column) => {
+                Clause::exact(format!("+{column} BETWEEN ? AND ?"), [int(*from).into(), int(*to).into()])
+            }
+            None => Clause::unknown(),
+        },
+        Condition::Began(from, to) => {
+            let mut parts = Vec::new();
+            let mut values = Vec::new();
+            for (sign, time) in [(">=", from), ("<=", to)] {
+                if let Some(time) = time {
+                    parts.push(format!("started_at {sign} ?"));
+                    values.push(nanos(*time).into());
+                }
+            }
+            let sql = if parts.is_empty() { "1".to_owned() } else { format!("({})", parts.join(" AND ")) };
+            Clause::exact(sql, values)
+        }
+        Condition::State(state) => Clause::exact("+state = ?", [state_code(*state).into()]),
+        Condition::Kind(kind) => Clause::exact("kind = ?", [codes::exchange_kind(*kind).into()]),
+        Condition::Message { .. } => Clause { exact: false, ..Clause::exact("messages > 0", []) },
+        Condition::Peer(..)
+        | Condition::Parameter { .. }
+        | Condition::Header { .. }
+        | Condition::Cookie { .. }
+        | Condition::Body { .. }
+        | Condition::Anywhere(_) => Clause::unknown(),
+    }
+}
+
+fn text_column(field: TextField) -> Option<&'static str> {
+    Some(match field {
+        TextField::Method => "method",
+        TextField::Scheme => "iif(scheme = 0, 'http', 'https')",
+        TextField::Host => "host",
+        TextField::Url => "url",
+        TextField::HttpVersion => "http_version",
+        TextField::RequestType => "request_content_type",
+        TextField::ResponseType => "response_content_type",
+        TextField::Failure => "failure",
+        TextField::FailureDetail => "failure_detail",
+        TextField::Path => "wirescope_path(url, target)",
+        _ => return None,
+    })
+}
+
+fn number_column(field: NumberField) -> Option<&'static str> {
+    Some(match field {
+        NumberField::Seq => "seq",
+        NumberField::Port => "port",
+        NumberField::Status => "status",
+        NumberField::RequestBytes => "request_body_bytes",
+        NumberField::ResponseBytes => "response_body_bytes",
+        NumberField::Messages => "messages",
+        NumberField::Duration => "duration",
+        NumberField::Wait => return None,
+    })
+}
+
+fn state_code(filter: StateFilter) -> i64 {
+    match filter {
+        StateFilter::Open => state::OPEN,
+        StateFilter::Response => state::RESPONSE,
+        StateFilter::Mock => state::MOCK,
+        StateFilter::Upgrade => state::UPGRADE,
+        StateFilter::Tunnel => state::TUNNEL,
+        StateFilter::Failed => state::FAILED,
+    }
 }

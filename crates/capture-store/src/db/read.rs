@@ -1,6 +1,6 @@
 //! The way back: rows out of the database.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 
 use bytes::Bytes;
 use proxy_core::{Failure, FailureKind};
@@ -54,25 +54,20 @@ impl Tx<'_> {
         offset: u64,
         limit: usize,
     ) -> Result<Vec<ExchangeSummary>, DbError> {
-        let direction = match order {
-            Order::Ascending => "ASC",
-            Order::Descending => "DESC",
-        };
-        let sql = format!(
-            "SELECT {COLUMNS} FROM exchanges WHERE {} ORDER BY seq {direction} LIMIT {limit} OFFSET {}",
-            filter.sql(),
-            int(offset)
-        );
+        let Some(rows) = self.rows(filter, order, offset, limit)? else { return Ok(Vec::new()) };
+        let sql = format!("SELECT {COLUMNS} FROM exchanges WHERE {}", rows.sql);
         let mut statement = self.sql.prepare_cached(&sql)?;
-        let rows = statement.query_map(filter.values(), read_summary)?;
+        let rows = statement.query_map(params_from_iter(&rows.values), read_summary)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// How many pass a filter.
     pub(crate) fn count(&self, filter: &Filter) -> Result<u64, DbError> {
-        let sql = format!("SELECT count(*) FROM exchanges WHERE {}", filter.sql());
+        let Some(range) = self.range(filter)? else { return Ok(0) };
+        let (condition, values) = filter.sql(*range.start(), *range.end());
+        let sql = format!("SELECT count(*) FROM exchanges WHERE {condition}");
         let mut statement = self.sql.prepare_cached(&sql)?;
-        Ok(uint(statement.query_row(filter.values(), |row| row.get(0))?))
+        Ok(uint(statement.query_row(params_from_iter(&values), |row| row.get(0))?))
     }
 
     /// One summary, unless its session is hidden.

@@ -24,8 +24,8 @@ pub(crate) struct ExchangeRow<'a> {
 /// Where a body's bytes are.
 #[derive(Clone, Copy)]
 pub(crate) enum BodyContent<'a> {
-    /// Here.
-    Inline(&'a [u8]),
+    /// Here; and whether the bytes are the text itself, with nothing to be taken off.
+    Inline { data: &'a [u8], plain: bool },
     /// In a file of this number, as many of its bytes.
     File { file: u64, length: u64 },
 }
@@ -122,15 +122,15 @@ impl Tx<'_> {
         content: BodyContent<'_>,
         hash: Option<&Hash>,
     ) -> Result<(), DbError> {
-        let (length, file, data) = match content {
-            BodyContent::Inline(data) => (data.len() as u64, None, Some(data)),
-            BodyContent::File { file, length } => (length, Some(int(file)), None),
+        let (length, file, data, plain) = match content {
+            BodyContent::Inline { data, plain } => (data.len() as u64, None, Some(data), Some(plain)),
+            BodyContent::File { file, length } => (length, Some(int(file)), None, None),
         };
         self.sql
             .prepare_cached(
-                "INSERT OR REPLACE INTO bodies (id, length, hash, file, data) VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO bodies (id, length, hash, file, data, plain) VALUES (?, ?, ?, ?, ?, ?)",
             )?
-            .execute(params![body_id(seq, side), int(length), hash, file, data])?;
+            .execute(params![body_id(seq, side), int(length), hash, file, data, plain])?;
         Ok(())
     }
 

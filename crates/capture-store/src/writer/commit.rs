@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     assemble::{Assembly, Row, content_hash},
-    db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Tx},
+    db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Spans, Tx},
     error::Error,
     id::{Seq, SessionId},
     session::SessionState,
@@ -203,6 +203,7 @@ fn write(
         added_bytes: 0,
     };
     let mut detail = Vec::with_capacity(DETAIL_BYTES);
+    let mut spans = Spans::default();
     for assembly in batch.iter_mut() {
         let delta = deltas.entry(assembly.session).or_default();
         let numbers = certificates.numbers(&tx, assembly.upstream())?;
@@ -214,12 +215,16 @@ fn write(
             let before = assembly.row.map_or(0, |row| row.bytes);
             delta.exchanges += i64::from(assembly.row.is_none());
             delta.bytes += signed(row.bytes) - signed(before);
+            if assembly.row.is_none() {
+                spans.note(seq, assembly.started_at);
+            }
             outcome.added_bytes += row.bytes.saturating_sub(before);
             write_bodies(&tx, assembly, seq, &mut outcome.unused_files)?;
         }
         newest = newest.max(seq);
         outcome.written.push(written);
     }
+    spans.write(&tx)?;
     tx.set_newest_seq(newest)?;
     if let Some((session, error)) = error {
         tx.set_session_error(*session, error)?;
@@ -265,7 +270,8 @@ fn write_bodies(
         }
         let hash = if assembly.has_ended() { body.hash() } else { None };
         let Some(own) = body.file else {
-            tx.put_body(seq, side, BodyContent::Inline(&body.inline), hash.as_ref())?;
+            let content = BodyContent::Inline { data: &body.inline, plain: assembly.is_plain(side) };
+            tx.put_body(seq, side, content, hash.as_ref())?;
             continue;
         };
         tx.put_file(own, body.stored_bytes, hash.as_ref())?;

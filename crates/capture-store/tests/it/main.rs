@@ -4,7 +4,9 @@
 mod crash;
 mod decoding;
 mod failing;
+mod filtering;
 mod importing;
+mod migrating;
 mod opening;
 mod pressure;
 mod querying;

@@ -1,0 +1,208 @@
+//! Which rows a question has to look at: bounds of seqs, and an index that leads to few.
+
+use std::{ops::RangeInclusive, time::SystemTime};
+
+use rusqlite::{params, params_from_iter, types::Value};
+
+use super::{
+    DbError, Filter, Tx,
+    codes::nanos,
+    filter::{Column, Driver},
+    int, uint,
+};
+use crate::{condition::TextField, id::Seq, query::Order};
+
+/// Seqs in one row of `spans`.
+const SPAN: u64 = 4096;
+/// Different values of a column that are looked at before its index is given up.
+const MAX_DISTINCT: usize = 1_000;
+/// Values whose runs are read side by side.
+const MAX_RUNS: usize = 64;
+/// A value with more rows than this is common: walking all rows finds it as soon.
+const COMMON: i64 = 20_000;
+
+/// What follows `WHERE` to get a page of rows, order and limit included.
+pub(super) struct Rows {
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
+}
+
+/// When the exchanges of a transaction began, by blocks of seqs.
+#[derive(Debug, Default)]
+pub(crate) struct Spans(Vec<(u64, SystemTime, SystemTime)>);
+
+impl Spans {
+    /// Takes an exchange in.
+    pub(crate) fn note(&mut self, seq: Seq, began: SystemTime) {
+        let block = seq.0 / SPAN;
+        match self.0.last_mut() {
+            Some((last, first, latest)) if *last == block => {
+                *first = began.min(*first);
+                *latest = began.max(*latest);
+            }
+            _ => self.0.push((block, began, began)),
+        }
+    }
+
+    /// Widens what is stored.
+    pub(crate) fn write(self, tx: &Tx<'_>) -> Result<(), DbError> {
+        let mut statement = tx.sql.prepare_cached(
+            "INSERT INTO spans (block, first, last) VALUES (?1, ?2, ?3)
+             ON CONFLICT (block) DO UPDATE SET first = min(first, ?2), last = max(last, ?3)",
+        )?;
+        for (block, first, last) in self.0 {
+            statement.execute(params![int(block), nanos(first), nanos(last)])?;
+        }
+        Ok(())
+    }
+}
+
+impl Tx<'_> {
+    /// The page of a filter that is asked for; `None` where no row passes.
+    pub(super) fn rows(
+        &self,
+        filter: &Filter,
+        order: Order,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Option<Rows>, DbError> {
+        let Some(range) = self.range(filter)? else { return Ok(None) };
+        let direction = match order {
+            Order::Ascending => "ASC",
+            Order::Descending => "DESC",
+        };
+        let (condition, condition_values) = filter.sql(*range.start(), *range.end());
+        let page = format!("ORDER BY seq {direction} LIMIT {limit} OFFSET {}", int(offset));
+        let Some((column, runs)) = self.runs(filter, &range)? else {
+            return Ok(Some(Rows { sql: format!("{condition} {page}"), values: condition_values }));
+        };
+        let mut branches = Vec::with_capacity(runs.len());
+        let mut values = Vec::new();
+        let most = offset.saturating_add(limit as u64);
+        for run in runs {
+            branches.push(format!(
+                "SELECT seq FROM (SELECT seq FROM exchanges INDEXED BY {} WHERE {} = ? AND {condition}
+                 ORDER BY seq {direction} LIMIT {})",
+                column.index(),
+                column.name(),
+                int(most),
+            ));
+            values.push(run);
+            values.extend(condition_values.iter().cloned());
+        }
+        if branches.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Rows { sql: format!("seq IN ({}) {page}", branches.join(" UNION ALL ")), values }))
+    }
+
+    /// The seqs that a filter can pass at all.
+    pub(super) fn range(&self, filter: &Filter) -> Result<Option<RangeInclusive<u64>>, DbError> {
+        let (mut first, mut last) = (filter.first, filter.last);
+        if let Some(session) = filter.session {
+            let mut statement = self.sql.prepare_cached(
+                "SELECT (SELECT min(seq) FROM exchanges WHERE session = ?1), (SELECT max(seq) FROM exchanges WHERE session = ?1)",
+            )?;
+            let bounds: (Option<i64>, Option<i64>) =
+                statement.query_row([int(session.0)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let (Some(least), Some(most)) = bounds else { return Ok(None) };
+            first = first.max(uint(least));
+            last = last.min(uint(most));
+        }
+        if filter.from.is_some() || filter.to.is_some() {
+            let mut statement = self.sql.prepare_cached(
+                "SELECT min(block), max(block) FROM spans WHERE last >= ?1 AND first <= ?2",
+            )?;
+            let from = filter.from.map_or(i64::MIN, nanos);
+            let to = filter.to.map_or(i64::MAX, nanos);
+            let blocks: (Option<i64>, Option<i64>) =
+                statement.query_row(params![from, to], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let (Some(least), Some(most)) = blocks else { return Ok(None) };
+            first = first.max(uint(least) * SPAN);
+            last = last.min(uint(most) * SPAN + SPAN - 1);
+        }
+        Ok((first <= last).then_some(first..=last))
+    }
+
+    /// The column whose index leads to the fewest rows, with the values that pass; `None` where walking all rows is as
+    /// good.
+    fn runs(
+        &self,
+        filter: &Filter,
+        range: &RangeInclusive<u64>,
+    ) -> Result<Option<(Column, Vec<Value>)>, DbError> {
+        let mut best: Option<(i64, Column, Vec<Value>)> = None;
+        for driver in &filter.drivers {
+            let Some(values) = self.admitted(driver)? else { continue };
+            let mut rows = 0;
+            for value in &values {
+                rows += self.rows_of(driver.column, value, range)?;
+                if rows >= COMMON {
+                    break;
+                }
+            }
+            if best.as_ref().is_none_or(|(least, ..)| rows < *least) {
+                best = Some((rows, driver.column, values));
+            }
+        }
+        let alone = !filter.unindexed && filter.drivers.len() == 1;
+        Ok(best.filter(|(rows, ..)| alone || *rows < COMMON).map(|(_, column, values)| (column, values)))
+    }
+
+    /// How many rows have a value, counted no further than is of interest.
+    fn rows_of(&self, column: Column, value: &Value, range: &RangeInclusive<u64>) -> Result<i64, DbError> {
+        let sql = format!(
+            "SELECT count(*) FROM (SELECT 1 FROM exchanges INDEXED BY {} WHERE {} = ? AND seq BETWEEN ? AND ? LIMIT {COMMON})",
+            column.index(),
+            column.name(),
+        );
+        let mut statement = self.sql.prepare_cached(&sql)?;
+        let bounds = [int(*range.start()).into(), int(*range.end()).into()];
+        let values = std::iter::once(value.clone()).chain(bounds);
+        Ok(statement.query_row(params_from_iter(values), |row| row.get(0))?)
+    }
+
+    /// The values of a column that a driver admits; `None` where they are many.
+    fn admitted(&self, driver: &Driver) -> Result<Option<Vec<Value>>, DbError> {
+        let Some(values) = self.distinct(driver.column, MAX_DISTINCT)? else { return Ok(None) };
+        let admitted: Vec<Value> = values.into_iter().filter(|value| driver.admits(value)).collect();
+        Ok((admitted.len() <= MAX_RUNS).then_some(admitted))
+    }
+
+    /// Recorded values of a field that begin so.
+    pub(crate) fn values_beginning(
+        &self,
+        field: TextField,
+        begin: &str,
+        most: usize,
+    ) -> Result<Vec<String>, DbError> {
+        let Some(column) = Column::of_text(field) else { return Ok(Vec::new()) };
+        let values = self.distinct(column, MAX_DISTINCT)?.unwrap_or_default();
+        let texts = values.into_iter().filter_map(|value| match value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        });
+        let begins =
+            |text: &String| text.get(..begin.len()).is_some_and(|start| start.eq_ignore_ascii_case(begin));
+        Ok(texts.filter(begins).take(most).collect())
+    }
+
+    /// The different values of a column, each found by one step into its index; `None` where they are more than `most`.
+    pub(super) fn distinct(&self, column: Column, most: usize) -> Result<Option<Vec<Value>>, DbError> {
+        let (name, index) = (column.name(), column.index());
+        // The index of failures has only rows that have one.
+        let some = if column == Column::Failure { "failure IS NOT NULL AND" } else { "" };
+        let sql = format!(
+            "WITH RECURSIVE found(value) AS (
+               SELECT (SELECT min({name}) FROM exchanges INDEXED BY {index} WHERE {some} {name} IS NOT NULL)
+               UNION ALL
+               SELECT (SELECT min({name}) FROM exchanges INDEXED BY {index} WHERE {some} {name} > found.value)
+               FROM found WHERE found.value IS NOT NULL LIMIT {})
+             SELECT value FROM found WHERE value IS NOT NULL",
+            most + 2
+        );
+        let mut statement = self.sql.prepare_cached(&sql)?;
+        let values = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<Value>, _>>()?;
+        Ok((values.len() <= most).then_some(values))
+    }
+}
