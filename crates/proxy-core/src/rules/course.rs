@@ -17,12 +17,22 @@ use super::{
 pub struct Course {
     rules: Rules,
     snapshot: Arc<Snapshot>,
+    tense: Tense,
     /// Places in the order of rules that may match.
     candidates: Vec<u32>,
     /// Rules whose request checks hold, and that decide when the response is there.
     pending: Vec<u32>,
     /// Rules that apply since the request.
     applied: Vec<u32>,
+}
+
+/// Whether it happens, or is only foreseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tense {
+    /// Hits are counted, and chance is drawn.
+    Present,
+    /// Nothing is counted; what has a chance is taken to happen.
+    Future,
 }
 
 /// What is to be done now: actions in the order they run.
@@ -71,8 +81,17 @@ impl Course {
         if candidates.is_empty() {
             return None;
         }
-        let rules = rules.clone();
-        Some(Self { rules, snapshot, candidates, pending: Vec::new(), applied: Vec::new() })
+        Some(Self::over(rules.clone(), snapshot, candidates, Tense::Present))
+    }
+
+    /// Foresees an exchange over every enabled rule of a snapshot, without counting anything.
+    pub(super) fn foresee(rules: &Rules, snapshot: Arc<Snapshot>) -> Self {
+        let candidates = (0..).take(snapshot.order.len()).collect();
+        Self::over(rules.clone(), snapshot, candidates, Tense::Future)
+    }
+
+    fn over(rules: Rules, snapshot: Arc<Snapshot>, candidates: Vec<u32>, tense: Tense) -> Self {
+        Self { rules, snapshot, tense, candidates, pending: Vec::new(), applied: Vec::new() }
     }
 
     /// Whether a rule needs the request's body before it can decide. Asked before [`request`](Self::request), with the
@@ -192,16 +211,21 @@ impl Course {
     /// Decides what counts, chance and the clock have a say in; counts the hit.
     fn happens(&self, active: &ActiveRule, now: SystemTime) -> bool {
         let when = &active.rule.when;
+        let present = self.tense == Tense::Present;
         if when.window.is_some_and(|window| !window.contains(now)) {
             return false;
         }
-        if when.nth.is_some_and(|nth| !nth.holds(active.tally.meet())) {
+        let meeting = || if present { active.tally.meet() } else { active.tally.next_meeting() };
+        if when.nth.is_some_and(|nth| !nth.holds(meeting())) {
             return false;
         }
-        if when.probability.is_some_and(|probability| self.rules.luck() >= probability.share()) {
+        let drawn = || if present { self.rules.luck() } else { 0.0 };
+        if when.probability.is_some_and(|probability| drawn() >= probability.share()) {
             return false;
         }
-        active.tally.hit(now);
+        if present {
+            active.tally.hit(now);
+        }
         true
     }
 }

@@ -1,12 +1,13 @@
 //! Whether a matcher holds: the one function that live traffic and explanations both run.
 
-use std::{collections::BTreeMap, fmt::Display, ops::ControlFlow};
+use std::{collections::BTreeMap, fmt::Display, ops::ControlFlow, time::SystemTime};
 
 use http::Version;
 
 use super::{
     json::JsonCheck,
     matcher::{Matcher, Presence, Protocol},
+    moment::Moment,
     pattern::Pattern,
     subject::{Answered, Seen, Subject, parsed},
 };
@@ -55,6 +56,32 @@ impl Sink for Quick {
     ) -> ControlFlow<()> {
         if holds == Holds::Yes { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
+}
+
+/// Checks what the clock, counts and chance decide, as they are now, without using any of it up.
+pub(super) fn occasion(
+    when: &Matcher,
+    now: SystemTime,
+    next_meeting: u64,
+    sink: &mut impl Sink,
+) -> ControlFlow<()> {
+    if let Some(window) = when.window {
+        sink.check("window", window.contains(now).into(), &window, &|| Moment::new(now).to_string())?;
+    }
+    if let Some(nth) = when.nth {
+        let actual = || format!("the next is number {next_meeting}");
+        sink.check("nth", nth.holds(next_meeting).into(), &nth, &actual)?;
+    }
+    if let Some(probability) = when.probability {
+        let holds = match probability.share() {
+            share if share <= 0.0 => Holds::No,
+            share if share >= 1.0 => Holds::Yes,
+            _ => Holds::Unknown("left to chance"),
+        };
+        let expected = format!("in {} % of the cases", probability.share() * 100.0);
+        sink.check("probability", holds, &expected, &|| "drawn for each exchange".to_owned())?;
+    }
+    ControlFlow::Continue(())
 }
 
 /// Checks everything that the request's head decides, cheap parts first.

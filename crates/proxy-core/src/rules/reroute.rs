@@ -9,7 +9,7 @@ use super::{matcher::SchemeMatch, pattern::ParsePatternError, replace::Replace};
 #[serde(deny_unknown_fields, default, try_from = "Form")]
 #[non_exhaustive]
 pub struct MapRemote {
-    /// `http` or `https`. Another scheme without a `port` means that scheme's own port.
+    /// `http` or `https`. A scheme without a `port` means that scheme's own port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheme: Option<SchemeMatch>,
     /// The host, without a port; an IPv6 address with or without brackets.

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 
 use super::{
+    apply_head,
     matcher::{ListenerMatch, SchemeMatch},
     query,
 };
@@ -81,17 +82,7 @@ impl<'a> Subject<'a> {
 
     /// The whole URL, its scheme and host in lower case.
     pub(super) fn url(&self) -> &str {
-        self.url.get_or_init(|| {
-            let head = self.asked.head;
-            let url = head.url();
-            let origin = head.scheme.as_str().len() + "://".len();
-            let end = url[origin..].find(['/', '?']).map_or(url.len(), |at| origin + at);
-            if url[..end].bytes().any(|byte| byte.is_ascii_uppercase()) {
-                format!("{}{}", url[..end].to_ascii_lowercase(), &url[end..])
-            } else {
-                url
-            }
-        })
+        self.url.get_or_init(|| apply_head::lower_url(self.asked.head))
     }
 
     pub(super) fn query(&self) -> &[(String, String)] {

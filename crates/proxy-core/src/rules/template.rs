@@ -2,6 +2,7 @@
 
 use std::{fmt, time::SystemTime};
 
+use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{moment::Moment, pattern::ParsePatternError, query};
@@ -169,6 +170,15 @@ impl Place {
     }
 }
 
+/// Sixteen random bytes, for [`Filling::random`].
+#[must_use]
+pub fn random_bytes() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // The system's source fails on no system in use; a UUID of zeros would show it.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    bytes
+}
+
 /// A random UUID (RFC 9562 section 5.4).
 fn uuid(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
@@ -192,5 +202,57 @@ impl<'de> Deserialize<'de> for Template {
 impl Serialize for Template {
     fn serialize<S: Serializer>(&self, sink: S) -> Result<S::Ok, S::Error> {
         sink.serialize_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{Method, Version};
+
+    use super::*;
+    use crate::head::{Headers, Scheme};
+
+    #[test]
+    fn places_are_filled_in_from_the_request() {
+        let mut headers = Headers::new();
+        headers.push("X-Name", "Ada");
+        let request = RequestHead {
+            method: Method::POST,
+            scheme: Scheme::Https,
+            authority: "api.example.com:8443".to_owned(),
+            target: "/users/7?q=a+b%21&q=2".to_owned(),
+            version: Version::HTTP_11,
+            headers,
+        };
+        let with = Filling {
+            request: &request,
+            body: Some(b"{{now}}"),
+            now: SystemTime::UNIX_EPOCH + Duration::from_secs(951_782_400),
+            random: &|| [0xff; 16],
+        };
+        for (template, expected) in [
+            ("{{request.method}} {{ request.path }}", "POST /users/7"),
+            ("{{request.scheme}}://{{request.host}}:{{request.port}}", "https://api.example.com:8443"),
+            ("{{request.url}}", "https://api.example.com:8443/users/7?q=a+b%21&q=2"),
+            ("{{request.target}}", "/users/7?q=a+b%21&q=2"),
+            ("{{request.query.q}}|{{request.query.none}}|", "a b!||"),
+            ("{{request.header.x-name}}", "Ada"),
+            ("{{request.body}}", "{{now}}"),
+            ("{{now}} {{now_ms}}", "2000-02-29T00:00:00Z 951782400000"),
+            ("{{uuid}}", "ffffffff-ffff-4fff-bfff-ffffffffffff"),
+            ("{{open}}x}}", "{{x}}"),
+            ("no place", "no place"),
+        ] {
+            assert_eq!(Template::parse(template).unwrap().fill(&with), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_open_places_are_refused() {
+        for bad in ["{{nope}}", "{{request.query.}}", "{{now", "{{request.header}}"] {
+            assert!(Template::parse(bad).is_err(), "{bad}");
+        }
     }
 }
