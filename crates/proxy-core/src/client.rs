@@ -54,7 +54,7 @@ impl Client {
         Self {
             engine: engine.clone(),
             facts: facts.clone(),
-            upstreams: Upstreams::new(first),
+            upstreams: Upstreams::new(engine, first),
             admitted: OnceLock::new(),
             route,
             draining: draining.clone(),

@@ -10,24 +10,29 @@ use std::{
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
-    net::{TcpStream, lookup_host},
-    time::{Instant, sleep, timeout_at},
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
+    address::AddressPolicy,
     failure::{Failure, FailureKind},
     limits::Timeouts,
+    resolve::Resolver,
 };
 
 /// How long one address has before the next is tried beside it (RFC 8305 section 5, "Connection Attempt
 /// Delay").
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// A connection to upstream, in cleartext yet.
+/// Addresses of one host that are tried.
+const MAX_TRIED: usize = 16;
+
+/// A connection to whatever was dialled, in cleartext yet.
 #[derive(Debug)]
 pub(crate) struct Dialled {
     pub(crate) stream: TcpStream,
-    /// Upstream's address.
+    /// The address that answered.
     pub(crate) peer: SocketAddr,
     /// Our address towards it.
     pub(crate) local: SocketAddr,
@@ -37,64 +42,100 @@ pub(crate) struct Dialled {
     pub(crate) connect: Duration,
 }
 
-/// Connects to a host, a name or an address without brackets.
-///
-/// The addresses of a name are tried in the resolver's order with the families taking turns, the next one
-/// starting when the one before fails or is silent for 250 ms (RFC 8305). All of it, resolving included, has
-/// [`Timeouts::connect`]. Dropping the future closes what was under way.
-///
-/// # Errors
-///
-/// [`FailureKind::Dns`], [`FailureKind::ConnectionRefused`], [`FailureKind::Unreachable`],
-/// [`FailureKind::ConnectTimeout`], or [`FailureKind::Loop`] when the address is the proxy's own.
-pub(crate) async fn dial(
-    host: &str,
-    port: u16,
-    timeouts: &Timeouts,
-    guard: &LoopGuard,
-) -> Result<Dialled, Failure> {
-    let start = Instant::now();
-    let deadline = start + timeouts.connect;
-    let found = resolve(host, port, deadline).await?;
-    let dns = start.elapsed();
-    let (own, addresses): (Vec<_>, Vec<_>) = found.into_iter().partition(|addr| guard.is_own(*addr));
-    let looping = own
-        .first()
-        .map(|addr| Failure::new(FailureKind::Loop, format!("{host} port {port} is this proxy ({addr})")));
-    if addresses.is_empty() {
-        return Err(looping.unwrap_or_else(|| no_address(host)));
-    }
-    let tried = interleave(addresses);
-    let connected = match timeout_at(deadline, first_to_connect(&tried)).await {
-        Ok(result) => result,
-        Err(_elapsed) => Err(timed_out(&tried, timeouts.connect)),
-    };
-    // Where one of the addresses was our own, that it leads back is the story, not that the others failed.
-    let stream = connected.map_err(|failure| looping.unwrap_or(failure))?;
-    let connect = start.elapsed().saturating_sub(dns);
-    let addresses = stream.set_nodelay(true).and_then(|()| Ok((stream.peer_addr()?, stream.local_addr()?)));
-    let (peer, local) = addresses.map_err(|error| connect_failure(tried[0], &error))?;
-    Ok(Dialled { stream, peer, local, dns, connect })
+/// Finds and connects to hosts.
+#[derive(Clone, Copy)]
+pub(crate) struct Dialler<'e> {
+    pub(crate) timeouts: &'e Timeouts,
+    pub(crate) guard: &'e LoopGuard,
+    pub(crate) resolver: &'e Resolver,
+    /// Which addresses may be dialled; `None` for what the user named, as parent proxies.
+    pub(crate) policy: Option<&'e AddressPolicy>,
 }
 
-async fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
+impl Dialler<'_> {
+    /// Connects to a host, a name or an address without brackets.
+    ///
+    /// The addresses of a name are tried in the resolver's order with the families taking turns, the next one
+    /// starting when the one before fails or is silent for 250 ms (RFC 8305), 16 at most. Resolving has
+    /// [`Timeouts::dns`], all of connecting [`Timeouts::connect`]. Dropping the future closes what was under way.
+    ///
+    /// # Errors
+    ///
+    /// [`FailureKind::Dns`], [`FailureKind::ConnectionRefused`], [`FailureKind::Unreachable`],
+    /// [`FailureKind::ConnectTimeout`], [`FailureKind::Loop`] when the address is the proxy's own, or
+    /// [`FailureKind::BlockedAddress`] when the policy forbids it.
+    pub(crate) async fn dial(&self, host: &str, port: u16) -> Result<Dialled, Failure> {
+        let start = Instant::now();
+        let Candidates { addresses, looping } = self.candidates(host, port).await?;
+        let dns = start.elapsed();
+        let patience = self.timeouts.connect;
+        let connected = match timeout(patience, first_to_connect(&addresses)).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(timed_out(&addresses, patience)),
+        };
+        // Where one of the addresses was our own, that it leads back is the story, not that the others failed.
+        let stream = connected.map_err(|failure| looping.unwrap_or(failure))?;
+        let connect = start.elapsed().saturating_sub(dns);
+        let ends = stream.set_nodelay(true).and_then(|()| Ok((stream.peer_addr()?, stream.local_addr()?)));
+        let (peer, local) = ends.map_err(|error| connect_failure(addresses[0], &error))?;
+        Ok(Dialled { stream, peer, local, dns, connect })
     }
-    match timeout_at(deadline, lookup_host((host, port))).await {
-        Ok(Ok(found)) => {
-            let addresses: Vec<_> = found.collect();
-            if addresses.is_empty() { Err(no_address(host)) } else { Ok(addresses) }
+
+    /// The addresses of a host that may be dialled, in the order to try them; never none.
+    pub(crate) async fn candidates(&self, host: &str, port: u16) -> Result<Candidates, Failure> {
+        let found = self.resolver.addresses(host, port, self.timeouts.dns).await?;
+        let (own, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|addr| self.guard.is_own(*addr));
+        let looping = own.first().map(|addr| {
+            Failure::new(FailureKind::Loop, format!("{host} port {port} is this proxy ({addr})"))
+        });
+        let mut blocked = None;
+        let mut addresses = Vec::with_capacity(found.len());
+        for addr in found {
+            match self.policy.and_then(|policy| policy.refusal(host, port, addr.ip())) {
+                None => addresses.push(addr),
+                Some(kind) => {
+                    let detail = format!("{host} port {port} is {kind} ({})", addr.ip());
+                    blocked.get_or_insert(Failure::new(FailureKind::BlockedAddress, detail));
+                }
+            }
         }
-        Ok(Err(error)) => Err(Failure::new(FailureKind::Dns, format!("{host}: {error}"))),
-        Err(_elapsed) => {
-            Err(Failure::new(FailureKind::Dns, format!("{host}: the resolver did not answer in time")))
+        if addresses.is_empty() {
+            let nothing = || Failure::new(FailureKind::Dns, format!("{host}: it has no address"));
+            return Err(looping.or(blocked).unwrap_or_else(nothing));
+        }
+        let mut addresses = interleave(addresses);
+        addresses.truncate(MAX_TRIED);
+        Ok(Candidates { addresses, looping })
+    }
+
+    /// Refuses what a parent proxy is not to be asked for: to connect to this proxy, or to an address the policy
+    /// forbids. Names that the parent resolves are looked up here only where they might be our own.
+    pub(crate) async fn check_unresolved(&self, host: &str, port: u16) -> Result<(), Failure> {
+        if let Some(kind) = self.policy.and_then(|policy| policy.refusal_unresolved(host, port)) {
+            return Err(Failure::new(FailureKind::BlockedAddress, format!("{host} port {port} is {kind}")));
+        }
+        if !self.guard.has_port(port) {
+            return Ok(());
+        }
+        // A name this machine does not know cannot be known to be its own.
+        let found = self.resolver.addresses(host, port, self.timeouts.dns).await.unwrap_or_default();
+        match found.into_iter().find(|addr| self.guard.is_own(*addr)) {
+            None => Ok(()),
+            Some(addr) => {
+                let detail = format!("{host} port {port} is this proxy ({addr})");
+                Err(Failure::new(FailureKind::Loop, detail))
+            }
         }
     }
 }
 
-fn no_address(host: &str) -> Failure {
-    Failure::new(FailureKind::Dns, format!("{host} has no address"))
+/// Where a host may be reached.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    /// In the order to try them.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Said when all of them fail: that another one is the proxy's own.
+    looping: Option<Failure>,
 }
 
 /// Lets the families take turns, beginning with the resolver's first (RFC 8305 section 4).
@@ -177,6 +218,11 @@ impl LoopGuard {
         Self { listening: listening.into_iter().collect() }
     }
 
+    /// Tells whether the proxy listens at this port, at whatever address.
+    pub(crate) fn has_port(&self, port: u16) -> bool {
+        self.listening.iter().any(|own| own.port() == port)
+    }
+
     /// Tells whether to dial the address is to dial the proxy.
     pub(crate) fn is_own(&self, addr: SocketAddr) -> bool {
         let target = addr.ip().to_canonical();
@@ -213,6 +259,10 @@ mod tests {
 
     fn addresses(list: &[&str]) -> Vec<SocketAddr> {
         list.iter().map(|addr| addr.parse().unwrap()).collect()
+    }
+
+    async fn dial(host: &str, port: u16, timeouts: &Timeouts, guard: &LoopGuard) -> Result<Dialled, Failure> {
+        Dialler { timeouts, guard, resolver: &Resolver::default(), policy: None }.dial(host, port).await
     }
 
     fn unguarded() -> LoopGuard {
@@ -322,6 +372,42 @@ mod tests {
         for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
             let failure = dial(host, addr.port(), &Timeouts::default(), &guard).await.unwrap_err();
             assert_eq!(failure.kind, FailureKind::Loop, "{host}: {failure}");
+        }
+    }
+
+    #[tokio::test]
+    async fn blocked_addresses_are_not_dialled_whatever_name_leads_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut resolver = Resolver::default();
+        resolver.push(format!("rebound.test:{port}:127.0.0.1").parse().unwrap());
+        resolver.push(format!("mixed.test:{port}:10.0.0.1,::ffff:127.0.0.1").parse().unwrap());
+        let (timeouts, guard) = (Timeouts::default(), unguarded());
+        let policy = AddressPolicy::block_private();
+        let dialler =
+            Dialler { timeouts: &timeouts, guard: &guard, resolver: &resolver, policy: Some(&policy) };
+        for host in ["127.0.0.1", "localhost", "127.1", "rebound.test", "mixed.test", "::ffff:127.0.0.1"] {
+            let failure = dialler.dial(host, port).await.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::BlockedAddress, "{host}: {failure}");
+        }
+        let policy = AddressPolicy::block_private().allow("rebound.test".parse().unwrap());
+        let dialler = Dialler { policy: Some(&policy), ..dialler };
+        assert!(dialler.dial("rebound.test", port).await.is_ok());
+        assert!(dialler.dial("localhost", port).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_parent_is_not_asked_for_this_proxy_or_for_what_is_blocked() {
+        let guard = LoopGuard::new(addresses(&["127.0.0.1:8080"]));
+        let (timeouts, resolver) = (Timeouts::default(), Resolver::default());
+        let policy = AddressPolicy::block_private();
+        let dialler = Dialler { timeouts: &timeouts, guard: &guard, resolver: &resolver, policy: None };
+        for host in ["127.0.0.1", "localhost"] {
+            assert_eq!(dialler.check_unresolved(host, 8080).await.unwrap_err().kind, FailureKind::Loop);
+            assert!(dialler.check_unresolved(host, 8081).await.is_ok());
+            let strict = Dialler { policy: Some(&policy), ..dialler };
+            let failure = strict.check_unresolved(host, 8081).await.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::BlockedAddress);
         }
     }
 

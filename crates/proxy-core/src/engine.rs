@@ -25,6 +25,7 @@ use crate::{
     interceptor::Interceptor,
     limits::{Limits, Timeouts},
     listener::{Clients, Listener},
+    roads::Roads,
     setup_page, tls,
 };
 
@@ -46,6 +47,7 @@ pub(crate) struct Engine {
     pub(crate) passthrough: Vec<HostPattern>,
     pub(crate) guard: LoopGuard,
     pub(crate) clients: Clients,
+    pub(crate) roads: Roads,
     pub(crate) local: SocketAddr,
     pub(crate) ids: Ids,
 }

@@ -114,6 +114,8 @@ failure_kinds! {
     Unreachable, Upstream, "unreachable", "upstream cannot be reached";
     /// Upstream did not accept in time.
     ConnectTimeout, Upstream, "connect_timeout", "upstream did not accept the connection in time";
+    /// A parent proxy could not be reached, refused, or broke its protocol.
+    ParentProxy, Upstream, "parent_proxy", "the parent proxy could not be used";
     /// Upstream's certificate is not signed by a trusted authority.
     CertificateUntrusted, Upstream, "certificate_untrusted", "upstream certificate is not trusted";
     /// Upstream's certificate is outside its validity period.
@@ -148,6 +150,8 @@ failure_kinds! {
     Limit, Proxy, "limit", "a limit of the proxy was reached";
     /// The request would have made the proxy dial itself.
     Loop, Proxy, "loop", "the request leads back to the proxy";
+    /// The address policy forbids upstream's address.
+    BlockedAddress, Proxy, "blocked_address", "the address policy forbids this address";
     /// A rule, or whoever resumed it at a breakpoint, ended it on purpose.
     Rule, Proxy, "rule", "a rule ended the exchange";
     /// An interceptor ended it.

@@ -34,9 +34,7 @@ impl FromStr for HostPattern {
         };
         let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
         let is_address = host.parse::<std::net::IpAddr>().is_ok();
-        let is_name = !host.is_empty()
-            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
-        if !is_address && !is_name {
+        if !is_address && !is_host_name(host) {
             return Err(refuse());
         }
         let host = host.to_ascii_lowercase();
@@ -68,6 +66,12 @@ impl fmt::Display for HostPattern {
             Pattern::Below(suffix) => write!(f, "*{suffix}"),
         }
     }
+}
+
+/// Tells whether a text is a host name as far as its characters go.
+pub(crate) fn is_host_name(host: &str) -> bool {
+    !host.is_empty()
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
 #[cfg(test)]

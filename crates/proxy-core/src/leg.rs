@@ -3,6 +3,7 @@
 use std::future::pending;
 
 use bytes::Bytes;
+use http::StatusCode;
 use tokio::io::{ReadHalf, WriteHalf};
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     head::{Headers, RequestHead, ResponseHead},
     http1::{self, Decoder, Encoding, Framing, HeadError},
     http2::{self, BodyToCome, SendError},
+    parent::{self, ParentProxy},
     wire::{BoxedIo, Piece, WireError, WireErrorKind},
 };
 
@@ -209,7 +211,12 @@ impl<'c> Responder<'c> {
 
 /// Reads upstream's answer to one request.
 pub(crate) enum ResponseReader<'c> {
-    Http1 { reader: &'c mut Http1Reader, max_trailer_bytes: usize },
+    Http1 {
+        reader: &'c mut Http1Reader,
+        max_trailer_bytes: usize,
+        /// The parent proxy that reads the requests of this leg, and may answer them itself.
+        parent: Option<ParentProxy>,
+    },
     Http2(http2::ResponseReader),
 }
 
@@ -217,7 +224,14 @@ impl<'c> ResponseReader<'c> {
     /// The next head: interim ones first, then the final one. Cancel safe.
     pub(crate) async fn head(&mut self) -> Result<(ResponseHead, u64), SendError> {
         match self {
-            Self::Http1 { reader, .. } => match reader.response().await {
+            Self::Http1 { reader, parent, .. } => match reader.response().await {
+                // It asks the proxy for credentials, which the client has nothing to do with.
+                Ok(head) if parent.is_some() && head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                    let said =
+                        parent.as_ref().map(|parent| format!("{parent}: {}", parent::said(&head, parent)));
+                    let error = WireError::new(WireErrorKind::ParentProxy, said.unwrap_or_default());
+                    Err(SendError { error, may_retry: false })
+                }
                 Ok(head) => Ok((head, reader.last_head_bytes())),
                 Err(error) => {
                     // Nothing came: on a connection that was used before, it was closed under us.
@@ -240,7 +254,7 @@ impl<'c> ResponseReader<'c> {
         response: &ResponseHead,
     ) -> Result<(BodyReader<'c>, Shape), WireError> {
         match self {
-            Self::Http1 { reader, max_trailer_bytes } => {
+            Self::Http1 { reader, max_trailer_bytes, .. } => {
                 let framing = http1::response_framing(&request.method, response)?;
                 let shape = Shape::of_http1(&framing);
                 Ok((BodyReader::http1(reader, framing, max_trailer_bytes), shape))

@@ -4,6 +4,7 @@
 //! change ([`Interceptor`]). What leaves: every exchange, relayed as it was received and told as a run of
 //! [`Event`]s that ends exactly once. What it does not know: storage, HAR, MCP, command lines.
 
+mod address;
 pub mod body;
 pub mod breakpoints;
 mod ca;
@@ -33,12 +34,16 @@ mod leg;
 pub mod limits;
 mod listener;
 pub mod observer;
+mod parent;
 mod peek;
 mod proxy;
+mod resolve;
+mod roads;
 pub mod rules;
 mod serve;
 mod setup_page;
 mod socks;
+mod targets;
 mod tls;
 mod tunnel;
 mod unstalled;
@@ -46,6 +51,7 @@ mod upstreams;
 mod websocket;
 mod wire;
 
+pub use address::AddressPolicy;
 pub use body::{BodyTransformer, BodyWish, Unread, WholeBody};
 pub use breakpoints::{BreakpointLimits, Breakpoints, PauseId, Paused, Resume};
 pub use ca::CertificateAuthority;
@@ -65,6 +71,13 @@ pub use listener::{
     ParseOriginUrlError, ParseProxyCredentialsError, ProxyCredentials,
 };
 pub use observer::{BoxFuture, Observer};
+pub use parent::{
+    EnvironmentError, ParentProxy, ParentScheme, ParseParentProxyError, Route, RouteTable, RouteTarget,
+    TooManyRoutes, UpstreamRoutes,
+};
 pub use proxy::{Drained, Proxy, ProxyBuilder, ProxyHandle};
+pub use resolve::{ParseResolveOverrideError, ResolveOverride};
+pub use roads::UpstreamSharing;
 pub use rules::Rules;
+pub use targets::{IpRange, NoProxy, ParseTargetError, TargetPattern};
 pub use tls::UpstreamTrust;

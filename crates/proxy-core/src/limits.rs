@@ -30,6 +30,12 @@ pub struct Limits {
     pub max_informational: usize,
     /// CONNECTs inside CONNECTs on one client connection; beyond it 508. Default 4.
     pub max_tunnel_depth: usize,
+    /// Unused upstream connections kept for one client connection, of each HTTP version; beyond it the one unused for
+    /// longest is closed. In use there are at most as many as requests under way. Default 8 (browsers open six to a host,
+    /// but each of theirs has its own here).
+    pub max_idle_upstreams: usize,
+    /// The same for connections that clients share, where that was asked for. Default 1,024.
+    pub max_idle_shared_upstreams: usize,
 }
 
 impl Default for Limits {
@@ -45,6 +51,8 @@ impl Default for Limits {
             max_cached_leafs: 1_000,
             max_informational: 100,
             max_tunnel_depth: 4,
+            max_idle_upstreams: 8,
+            max_idle_shared_upstreams: 1_024,
         }
     }
 }
@@ -53,8 +61,13 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// Resolving and connecting, each address tried within it. Default 30 s.
+    /// Resolving a name. Default 20 s (the system's resolver takes 5 s for each server that is silent).
+    pub dns: Duration,
+    /// Connecting, each address tried within it. Default 30 s.
     pub connect: Duration,
+    /// From the connection to a parent proxy until the tunnel asked for is open: the parent dials meanwhile. Default
+    /// 60 s.
+    pub parent: Duration,
     /// A TLS handshake on either side. Default 30 s.
     pub handshake: Duration,
     /// From a request head's first byte to its end; answered with 408. Default 60 s.
@@ -66,7 +79,7 @@ pub struct Timeouts {
     pub idle_body: Duration,
     /// Between exchanges on a client connection. Default 5 min.
     pub keep_alive: Duration,
-    /// An unused upstream connection kept for the client connection that caused it. Default 60 s.
+    /// An unused upstream connection kept for the client connection that caused it; then it is closed. Default 60 s.
     pub upstream_idle: Duration,
     /// How long a fresh tunnel may be silent before it counts as server-speaks-first. Default 2 s.
     pub peek: Duration,
@@ -82,7 +95,9 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            dns: Duration::from_secs(20),
             connect: Duration::from_secs(30),
+            parent: Duration::from_secs(60),
             handshake: Duration::from_secs(30),
             request_head: Duration::from_secs(60),
             response_head: Duration::from_secs(600),

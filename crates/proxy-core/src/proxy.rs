@@ -24,6 +24,7 @@ use crate::{
     limits::{Limits, Timeouts},
     listener::{Accepted, Doors, Listener, Mode, Plan, Strangers, enter, original_destination},
     observer::Observer,
+    roads::Roads,
     tls::{Acceptor, Connector, UpstreamTrust},
     unstalled::Unstalled,
 };
@@ -41,6 +42,7 @@ pub struct ProxyBuilder {
     timeouts: Timeouts,
     /// Where to listen, and whom to let in.
     pub(crate) plan: Plan,
+    pub(crate) roads: Roads,
 }
 
 impl ProxyBuilder {
@@ -107,6 +109,7 @@ impl ProxyBuilder {
             ca: self.ca,
             client_settings: http2::Settings::client_facing(&self.limits, &self.timeouts),
             upstream_settings: http2::Settings::upstream_facing(&self.limits, &self.timeouts),
+            roads: self.roads.ready(&self.limits, &self.timeouts),
             limits: self.limits,
             timeouts: self.timeouts,
             interceptors: self.interceptors,
@@ -142,6 +145,7 @@ impl Proxy {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             plan: Plan::default(),
+            roads: Roads::default(),
         }
     }
 

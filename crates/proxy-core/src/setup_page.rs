@@ -149,6 +149,12 @@ fn advice(kind: FailureKind) -> Option<&'static str> {
         FailureKind::CertificateExpired | FailureKind::CertificateWrongName => {
             "If this is expected, name the host as insecure."
         }
+        FailureKind::ParentProxy => {
+            "This is between wirescope and the parent proxy it was told to use; check that proxy and its URL."
+        }
+        FailureKind::BlockedAddress => {
+            "wirescope keeps out of private networks; allow this host if it is meant to be reached."
+        }
         FailureKind::Loop => "This address is the proxy itself; ask for http://wirescope.test/ for its page.",
         _ => return None,
     })

@@ -22,7 +22,7 @@ use crate::{
     leg::{BodyReader, Http1Reader, Http1Writer, Responder, Writer},
     limits::Timeouts,
     peek::Rewind,
-    upstreams::{self, Opened, Reach, Security},
+    upstreams::{self, Opened, Reach, Security, Way},
     wire::{BoxedIo, WireError},
 };
 
@@ -158,20 +158,21 @@ struct Upstream {
     facts: Arc<UpstreamFacts>,
     http2: bool,
     dialled: Dialled,
+    way: Way,
 }
 
 impl Upstream {
     fn new(engine: &Engine, opened: Opened) -> Self {
-        let Opened { io, facts, http2, dialled } = opened;
+        let Opened { io, facts, http2, dialled, way } = opened;
         let (reader, writer) = halves(engine, io);
-        Self { reader, writer, facts, http2, dialled }
+        Self { reader, writer, facts, http2, dialled, way }
     }
 
     fn into_opened(self) -> Opened {
-        let Self { reader, writer, facts, http2, dialled } = self;
+        let Self { reader, writer, facts, http2, dialled, way } = self;
         let (read, buffered) = reader.into_parts();
         let io = Box::new(Rewind::new(read.unsplit(writer.into_inner()), buffered));
-        Opened { io, facts, http2, dialled }
+        Opened { io, facts, http2, dialled, way }
     }
 }
 

@@ -1,32 +1,38 @@
 //! The upstream connections of one client connection.
 //!
 //! They belong to the client connection that caused them and end with it: NTLM, Negotiate and client certificates
-//! bind a connection to a user, so a pool shared between clients would leak one's identity to another.
+//! bind a connection to a user, so a pool shared between clients would leak one's identity to another. Where sharing was
+//! asked for ([`UpstreamSharing`](crate::UpstreamSharing)), what is bound to a user is kept apart all the same.
+
+mod pool;
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use futures_util::FutureExt;
-use tokio::{io::split, task::JoinSet, time::timeout};
+use http::Method;
+use tokio::{
+    io::split,
+    time::{Instant, timeout},
+};
 
+pub(crate) use self::pool::{InUse, Pool};
 use crate::{
-    dial::{self, Dialled as Tcp},
     engine::Engine,
     event::UpstreamFacts,
-    exchange::ledger::Dialled,
+    exchange::{forward, ledger::Dialled},
     failure::{Failure, Side},
-    http1, http2,
+    head::RequestHead,
+    http1::{self, TargetForm},
+    http2,
     leg::{Http1Reader, Http1Writer},
+    parent::{self, Carried, ParentProxy},
     tls::Connected,
     unstalled::Unstalled,
     wire::{BoxedIo, WireError, WireErrorKind},
 };
-
-/// Idle HTTP/1 connections kept at most for one client connection; beyond it the oldest is closed. Browsers open
-/// six to a host, but each of theirs has its own here.
-const MAX_IDLE: usize = 8;
 
 /// Where a request goes and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +59,58 @@ impl Destination {
             Security::Tls { alpn, .. } => alpn.iter().any(|name| name == b"h2"),
         }
     }
+
+    /// The parent proxy on the way there, as the routes are now.
+    fn parent(&self, engine: &Engine) -> Option<ParentProxy> {
+        let carried = match self.security {
+            Security::Plain { .. } => Carried::Request,
+            Security::Tls { .. } => Carried::Tunnel,
+        };
+        engine.roads.routes.parent(&self.host, self.port, carried)
+    }
+}
+
+/// What a connection is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A request and its response.
+    Message,
+    /// A request that may turn the connection into a stream of bytes.
+    Stream,
+}
+
+impl Need {
+    pub(crate) fn of(head: &RequestHead) -> Self {
+        let may_switch = head.method == Method::CONNECT || forward::is_upgrade(head);
+        if may_switch { Self::Stream } else { Self::Message }
+    }
+}
+
+/// Which way a connection goes to its destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Straight.
+    Direct,
+    /// Through a tunnel that a parent opened.
+    Tunnel(ParentProxy),
+    /// To a parent that takes cleartext requests in absolute form.
+    Absolute(ParentProxy),
+}
+
+impl Way {
+    pub(crate) fn parent(&self) -> Option<&ParentProxy> {
+        match self {
+            Self::Direct => None,
+            Self::Tunnel(parent) | Self::Absolute(parent) => Some(parent),
+        }
+    }
+}
+
+/// What is looked for among the connections there are.
+struct Wanted<'w> {
+    to: &'w Destination,
+    parent: Option<&'w ParentProxy>,
+    need: Need,
 }
 
 /// How far upstream was reached before the client's first request.
@@ -60,11 +118,25 @@ pub(crate) enum Reach {
     /// Not tried, or already handed on.
     Open,
     /// Connected in cleartext.
-    Dialled(Tcp),
+    Dialled(Line),
     /// Ready for HTTP or raw bytes.
     Ready(Box<Opened>),
     /// Failed; the first request inside the tunnel is told.
     Failed(Failure),
+}
+
+/// A connection that was just made, in cleartext: to a host, through a parent's tunnel to one, or to a parent itself.
+pub(crate) struct Line {
+    pub(crate) io: BoxedIo,
+    /// The address that was dialled: the host's, or the parent's.
+    pub(crate) peer: SocketAddr,
+    /// Our address towards it.
+    pub(crate) local: SocketAddr,
+    /// How long names took to resolve.
+    pub(crate) dns: Duration,
+    /// How long the rest took.
+    pub(crate) connect: Duration,
+    pub(crate) parent: Option<ParentProxy>,
 }
 
 /// A connection to upstream, freshly opened, on which nothing was sent.
@@ -73,19 +145,38 @@ pub(crate) struct Opened {
     pub(crate) facts: Arc<UpstreamFacts>,
     pub(crate) http2: bool,
     pub(crate) dialled: Dialled,
+    pub(crate) way: Way,
 }
 
-/// Connects to a host, in cleartext.
-pub(crate) async fn dial_tcp(engine: &Engine, host: &str, port: u16) -> Result<Tcp, Failure> {
-    dial::dial(host, port, &engine.timeouts, &engine.guard).await
+/// Connects to a host, in cleartext: straight, or through a tunnel of the parent proxy that the routes name for it.
+pub(crate) async fn dial_tcp(engine: &Engine, host: &str, port: u16) -> Result<Line, Failure> {
+    let parent = engine.roads.routes.parent(host, port, Carried::Tunnel);
+    dial_by(engine, host, port, parent.as_ref()).await
+}
+
+async fn dial_by(
+    engine: &Engine,
+    host: &str,
+    port: u16,
+    parent: Option<&ParentProxy>,
+) -> Result<Line, Failure> {
+    if let Some(parent) = parent {
+        return Box::pin(parent::tunnel(engine, parent, host, port)).await;
+    }
+    let tcp = engine.dialler().dial(host, port).await?;
+    let io = Box::new(Unstalled::new(tcp.stream, engine.timeouts.idle_body));
+    let (peer, local, dns, connect) = (tcp.peer, tcp.local, tcp.dns, tcp.connect);
+    Ok(Line { io, peer, local, dns, connect, parent: None })
 }
 
 /// Goes on in cleartext on a connection that was dialled.
-pub(crate) fn plain(engine: &Engine, tcp: Tcp, http2: bool) -> Opened {
-    let facts = UpstreamFacts::new(engine.next_connection(), tcp.peer, tcp.local);
-    let dialled = Dialled { dns: Some(tcp.dns), connect: Some(tcp.connect), ssl: None };
-    let io = Box::new(Unstalled::new(tcp.stream, engine.timeouts.idle_body));
-    Opened { io, facts: Arc::new(facts), http2, dialled }
+pub(crate) fn plain(engine: &Engine, line: Line, http2: bool) -> Opened {
+    let Line { io, peer, local, dns, connect, parent } = line;
+    let mut facts = UpstreamFacts::new(engine.next_connection(), peer, local);
+    facts.parent = parent.as_ref().map(ParentProxy::to_string);
+    let dialled = Dialled { dns: Some(dns), connect: Some(connect), ssl: None };
+    let way = parent.map_or(Way::Direct, Way::Tunnel);
+    Opened { io, facts: Arc::new(facts), http2, dialled, way }
 }
 
 /// Goes on in TLS on a connection that is in cleartext yet.
@@ -95,7 +186,7 @@ pub(crate) async fn secure(
     server_name: &str,
     alpn: &[Vec<u8>],
 ) -> Result<Opened, Failure> {
-    let Opened { io, facts, mut dialled, .. } = opened;
+    let Opened { io, facts, mut dialled, way, .. } = opened;
     let begun = Instant::now();
     let Connected { io, facts: tls } =
         engine.connector.connect(io, server_name, alpn, engine.timeouts.handshake).await?;
@@ -105,20 +196,29 @@ pub(crate) async fn secure(
     let http2 = tls.alpn.as_deref() == Some("h2");
     let mut facts = UpstreamFacts::clone(&facts);
     facts.tls = Some(tls);
-    Ok(Opened { io, facts: Arc::new(facts), http2, dialled })
+    Ok(Opened { io, facts: Arc::new(facts), http2, dialled, way })
 }
 
-async fn open(engine: &Engine, to: &Destination) -> Result<Opened, Failure> {
-    let tcp = dial_tcp(engine, &to.host, to.port).await?;
-    go_on(engine, tcp, to).await
+async fn open(engine: &Engine, wanted: &Wanted<'_>) -> Result<Opened, Failure> {
+    let Wanted { to, parent, need } = wanted;
+    if let (Some(parent), Security::Plain { http2: false }, Need::Message) = (parent, &to.security, need)
+        && parent.scheme().is_http()
+    {
+        // The parent resolves the name, so what can be judged of it is judged here.
+        engine.dialler().check_unresolved(&to.host, to.port).await?;
+        let line = Box::pin(parent::reach(engine, parent)).await?;
+        return Ok(Opened { way: Way::Absolute((*parent).clone()), ..plain(engine, line, false) });
+    }
+    let line = dial_by(engine, &to.host, to.port, *parent).await?;
+    go_on(engine, line, to).await
 }
 
 /// Goes on with a connection that was dialled as its destination has it.
-async fn go_on(engine: &Engine, tcp: Tcp, to: &Destination) -> Result<Opened, Failure> {
+async fn go_on(engine: &Engine, line: Line, to: &Destination) -> Result<Opened, Failure> {
     match &to.security {
-        Security::Plain { http2 } => Ok(plain(engine, tcp, *http2)),
+        Security::Plain { http2 } => Ok(plain(engine, line, *http2)),
         Security::Tls { server_name, alpn } => {
-            secure(engine, plain(engine, tcp, false), server_name, alpn).await
+            secure(engine, plain(engine, line, false), server_name, alpn).await
         }
     }
 }
@@ -129,13 +229,53 @@ pub(crate) struct Http1Connection {
     pub(crate) writer: Http1Writer,
     pub(crate) facts: Arc<UpstreamFacts>,
     to: Destination,
+    way: Way,
     idle_since: Instant,
+    /// Whether a user was proved on it for as long as it lasts.
+    is_personal: bool,
+}
+
+impl Http1Connection {
+    /// Puts a request's head: in absolute form and with the parent's credentials where it goes to a parent proxy.
+    ///
+    /// # Errors
+    /// The head cannot be expressed.
+    pub(crate) fn put_request(&mut self, mut head: RequestHead) -> Result<(), WireError> {
+        self.is_personal |= proves_user_for_connection(&head);
+        let form = match &self.way {
+            _ if head.method == Method::CONNECT => TargetForm::Authority,
+            Way::Direct | Way::Tunnel(_) => TargetForm::Origin,
+            Way::Absolute(parent) => {
+                if let Some(authorization) = parent.authorization() {
+                    head.headers.push("Proxy-Authorization", authorization);
+                }
+                TargetForm::Absolute
+            }
+        };
+        self.writer.put_request(&head, form).map(drop)
+    }
+
+    /// The parent proxy that reads the requests on it, and may answer them itself.
+    pub(crate) fn answering_parent(&self) -> Option<ParentProxy> {
+        match &self.way {
+            Way::Absolute(parent) => Some(parent.clone()),
+            Way::Direct | Way::Tunnel(_) => None,
+        }
+    }
+}
+
+/// Whether a request authenticates the connection it goes on, and not just itself (RFC 4559; NTLM over HTTP).
+fn proves_user_for_connection(head: &RequestHead) -> bool {
+    head.headers.get_all("authorization").any(|value| {
+        let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    })
 }
 
 /// A connection lent to one exchange.
 pub(crate) enum Lease {
     Http1(Box<Http1Connection>),
-    Http2(http2::Upstream, Arc<UpstreamFacts>),
+    Http2(http2::Upstream, Arc<UpstreamFacts>, InUse),
 }
 
 /// What [`Upstreams::lease`] gives.
@@ -145,16 +285,17 @@ pub(crate) struct Leased {
     pub(crate) dialled: Dialled,
 }
 
+impl Leased {
+    fn reused(lease: Lease) -> Self {
+        Self { lease, reused: true, dialled: Dialled::default() }
+    }
+}
+
 /// The upstream connections of one client connection. Dropping it closes them.
 pub(crate) struct Upstreams {
     /// What was reached before the first request, and where it leads.
     first: Mutex<Option<(Destination, Reach)>>,
-    #[expect(
-        clippy::vec_box,
-        reason = "it is lent boxed, and moving it in and out of its box is what costs"
-    )]
-    idle: Mutex<Vec<Box<Http1Connection>>>,
-    shared: Mutex<Shared>,
+    own: Arc<Pool>,
     /// Held while a connection is opened that others may share, so that a burst of requests opens one. Holds how
     /// the last one failed, which those who waited for it are told as well: each of them trying again would make the
     /// last wait for the time-outs of all.
@@ -168,44 +309,41 @@ struct FailedOpening {
     failure: Failure,
 }
 
-/// HTTP/2 connections, which serve many exchanges at once, and the tasks that drive them.
-#[derive(Default)]
-struct Shared {
-    connections: Vec<(Destination, http2::Upstream, Arc<UpstreamFacts>)>,
-    drivers: JoinSet<()>,
-}
-
 impl Upstreams {
     /// Begins with what was reached before the first request.
-    pub(crate) fn new(first: Option<(Destination, Reach)>) -> Self {
+    pub(crate) fn new(engine: &Engine, first: Option<(Destination, Reach)>) -> Self {
         Self {
             first: Mutex::new(first),
-            idle: Mutex::default(),
-            shared: Mutex::default(),
+            own: Pool::new(engine.limits.max_idle_upstreams, engine.timeouts.upstream_idle),
             opening: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Lends a connection to `to`: one of its own that is alive, else a new one.
-    pub(crate) async fn lease(&self, engine: &Engine, to: &Destination) -> Result<Leased, Failure> {
-        if let Some(leased) = self.shared_connection(to) {
+    /// Lends a connection for a request to `to`: one that is alive and goes the way the routes say now, else a new one.
+    pub(crate) async fn lease(
+        &self,
+        engine: &Engine,
+        to: &Destination,
+        head: &RequestHead,
+    ) -> Result<Leased, Failure> {
+        let parent = to.parent(engine);
+        let wanted = Wanted { to, parent: parent.as_ref(), need: Need::of(head) };
+        let personal = proves_user_for_connection(head);
+        if let Some(leased) = self.present(engine, &wanted, personal) {
             return Ok(leased);
         }
-        if let Some(connection) = self.idle_connection(to, engine.timeouts.upstream_idle) {
-            return Ok(Leased { lease: Lease::Http1(connection), reused: true, dialled: Dialled::default() });
-        }
         if !to.may_be_http2() {
-            return self.open(engine, to).await;
+            return self.open(engine, &wanted, personal).await;
         }
         let asked = Instant::now();
         let mut last = self.opening.lock().await;
-        if let Some(leased) = self.shared_connection(to) {
+        if let Some(leased) = self.present(engine, &wanted, personal) {
             return Ok(leased);
         }
         if let Some(failed) = last.as_ref().filter(|failed| failed.at >= asked && failed.to == *to) {
             return Err(failed.failure.clone());
         }
-        let opened = self.open(engine, to).await;
+        let opened = self.open(engine, &wanted, personal).await;
         *last = opened.as_ref().err().map(|failure| FailedOpening {
             to: to.clone(),
             at: Instant::now(),
@@ -215,40 +353,62 @@ impl Upstreams {
     }
 
     /// Lends a new connection, whatever is there.
-    pub(crate) async fn lease_fresh(&self, engine: &Engine, to: &Destination) -> Result<Leased, Failure> {
-        let opened = open(engine, to).await?;
-        self.adopt(engine, to, opened).await
+    pub(crate) async fn lease_fresh(
+        &self,
+        engine: &Engine,
+        to: &Destination,
+        head: &RequestHead,
+    ) -> Result<Leased, Failure> {
+        let parent = to.parent(engine);
+        let wanted = Wanted { to, parent: parent.as_ref(), need: Need::of(head) };
+        let opened = open(engine, &wanted).await?;
+        self.adopt(engine, to, opened, proves_user_for_connection(head)).await
+    }
+
+    /// Lends a connection that is there: the client's own, or one that clients share. A request that proves a user for
+    /// its connection is kept off the latter.
+    fn present(&self, engine: &Engine, wanted: &Wanted<'_>, personal: bool) -> Option<Leased> {
+        let common = engine.roads.shared.as_ref().filter(|_| !personal);
+        [Some(&self.own), common].into_iter().flatten().find_map(|pool| {
+            let http2 =
+                pool.shared(wanted).map(|(upstream, facts, usage)| Lease::Http2(upstream, facts, usage));
+            http2.or_else(|| pool.idle(wanted).map(Lease::Http1)).map(Leased::reused)
+        })
     }
 
     /// Lends what was reached before the first request, once, and new connections from then on.
-    async fn open(&self, engine: &Engine, to: &Destination) -> Result<Leased, Failure> {
+    async fn open(&self, engine: &Engine, wanted: &Wanted<'_>, personal: bool) -> Result<Leased, Failure> {
         let first = {
             let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-            first.take_if(|(leads_to, _)| leads_to == to)
+            first.take_if(|(leads_to, _)| leads_to == wanted.to)
         };
         let opened = match first {
-            None | Some((_, Reach::Open)) => open(engine, to).await?,
+            None | Some((_, Reach::Open)) => open(engine, wanted).await?,
             Some((_, Reach::Failed(failure))) => return Err(failure),
             Some((_, Reach::Ready(opened))) => *opened,
-            Some((_, Reach::Dialled(tcp))) => go_on(engine, tcp, to).await?,
+            Some((_, Reach::Dialled(line))) => go_on(engine, line, wanted.to).await?,
         };
-        self.adopt(engine, to, opened).await
+        self.adopt(engine, wanted.to, opened, personal).await
     }
 
     /// Takes in a connection and lends it.
-    async fn adopt(&self, engine: &Engine, to: &Destination, opened: Opened) -> Result<Leased, Failure> {
-        let Opened { io, facts, http2, dialled } = opened;
+    async fn adopt(
+        &self,
+        engine: &Engine,
+        to: &Destination,
+        opened: Opened,
+        personal: bool,
+    ) -> Result<Leased, Failure> {
+        let Opened { io, facts, http2, dialled, way } = opened;
         let lease = if http2 {
             let connecting = http2::Upstream::connect(io, &engine.upstream_settings);
-            let (upstream, driver) = timeout(engine.timeouts.handshake, connecting)
+            let connected = timeout(engine.timeouts.handshake, connecting)
                 .await
                 .unwrap_or_else(|_| Err(WireError::new(WireErrorKind::Timeout, "it took no HTTP/2 preface")))
                 .map_err(|error| error.into_failure(Side::Upstream))?;
-            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-            while shared.drivers.try_join_next().is_some() {}
-            shared.drivers.spawn(driver.map(|_end| ()));
-            shared.connections.push((to.clone(), upstream.clone(), facts.clone()));
-            Lease::Http2(upstream, facts)
+            let pool = engine.roads.shared.as_ref().filter(|_| !personal).unwrap_or(&self.own);
+            let (upstream, facts, usage) = pool.add((to, way), connected, facts);
+            Lease::Http2(upstream, facts, usage)
         } else {
             let (read, write) = split(io);
             Lease::Http1(Box::new(Http1Connection {
@@ -256,44 +416,17 @@ impl Upstreams {
                 writer: http1::Writer::new(write),
                 facts,
                 to: to.clone(),
+                way,
                 idle_since: Instant::now(),
+                is_personal: personal,
             }))
         };
         Ok(Leased { lease, reused: false, dialled })
     }
 
     /// Takes back an HTTP/1 connection whose last exchange ended properly on both halves.
-    pub(crate) fn give_back(&self, mut connection: Box<Http1Connection>) {
-        connection.idle_since = Instant::now();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() == MAX_IDLE {
-            idle.remove(0);
-        }
-        idle.push(connection);
-    }
-
-    fn shared_connection(&self, to: &Destination) -> Option<Leased> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.connections.retain(|(_, upstream, _)| !upstream.is_closed());
-        shared.connections.iter().find(|(destination, ..)| destination == to).map(|(_, upstream, facts)| {
-            Leased {
-                lease: Lease::Http2(upstream.clone(), facts.clone()),
-                reused: true,
-                dialled: Dialled::default(),
-            }
-        })
-    }
-
-    fn idle_connection(&self, to: &Destination, max_idle: Duration) -> Option<Box<Http1Connection>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|connection| connection.idle_since.elapsed() < max_idle);
-        while let Some(at) = idle.iter().rposition(|connection| connection.to == *to) {
-            let mut connection = idle.remove(at);
-            // Anything to read on an idle connection means that it was closed, or answers unasked.
-            if connection.reader.read_ahead(1).now_or_never().is_none() {
-                return Some(connection);
-            }
-        }
-        None
+    pub(crate) fn give_back(&self, engine: &Engine, connection: Box<Http1Connection>) {
+        let shared = engine.roads.shared.as_ref().filter(|_| !connection.is_personal);
+        shared.unwrap_or(&self.own).give_back(connection);
     }
 }

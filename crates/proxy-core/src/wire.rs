@@ -47,6 +47,8 @@ pub(crate) enum WireErrorKind {
     Limit,
     /// The peer kept silent for too long.
     Timeout,
+    /// A parent proxy answered in the origin's place that it does not serve us.
+    ParentProxy,
 }
 
 impl WireError {
@@ -62,6 +64,7 @@ impl WireError {
     pub(crate) fn into_failure(self, side: Side) -> Failure {
         let kind = match (self.kind, side) {
             (WireErrorKind::Limit, _) | (_, Side::Proxy) => FailureKind::Limit,
+            (WireErrorKind::ParentProxy, _) => FailureKind::ParentProxy,
             (WireErrorKind::Closed | WireErrorKind::Reset(_), Side::Client) => FailureKind::ClientLeft,
             (WireErrorKind::Closed, Side::Upstream) => FailureKind::UpstreamClosed,
             (WireErrorKind::Reset(_), Side::Upstream) => FailureKind::UpstreamReset,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use tokio::time::timeout;
 
 use super::{
@@ -31,7 +31,7 @@ use crate::{
     event::{ClientFacts, Direction, Outcome, ResponseSource},
     failure::{Failure, FailureKind, Side},
     head::RequestHead,
-    http1::{Encoding, TargetForm},
+    http1::Encoding,
     http2::{self, BodyToCome, SendError},
     leg::{BodyReader, Responder, ResponseReader, Writer, code},
     setup_page,
@@ -175,7 +175,7 @@ impl Exchange<'_, '_> {
     async fn attempt(&mut self) -> Result<Ended, Failure> {
         let Client { engine, upstreams, .. } = self.cx;
         let to = self.cx.destination(self.asked, self.sent);
-        let leased = self.unless_client_leaves(upstreams.lease(engine, &to)).await?;
+        let leased = self.unless_client_leaves(upstreams.lease(engine, &to, self.sent)).await?;
         let is_empty = self.cleared.received == Shape::Empty && self.cleared.shape == Shape::Empty;
         let replaceable = leased.reused && is_empty && self.sent.method.is_idempotent();
         match self.transfer(leased).await {
@@ -183,7 +183,7 @@ impl Exchange<'_, '_> {
             Transfer::Stale(_) if replaceable => {}
             Transfer::Stale(failure) | Transfer::Failed(failure) => return Err(failure),
         }
-        let fresh = self.unless_client_leaves(upstreams.lease_fresh(engine, &to)).await?;
+        let fresh = self.unless_client_leaves(upstreams.lease_fresh(engine, &to, self.sent)).await?;
         match self.transfer(fresh).await {
             Transfer::Over(ended) => Ok(ended),
             Transfer::Stale(failure) | Transfer::Failed(failure) => Err(failure),
@@ -210,7 +210,7 @@ impl Exchange<'_, '_> {
                 self.ledger.upstream(&connection.facts, reused, dialled);
                 self.over_http1(connection).await
             }
-            Lease::Http2(upstream, facts) => {
+            Lease::Http2(upstream, facts, _in_use) => {
                 self.ledger.upstream(&facts, reused, dialled);
                 self.over_http2(&upstream).await
             }
@@ -220,17 +220,17 @@ impl Exchange<'_, '_> {
     async fn over_http1(&mut self, mut connection: Box<Http1Connection>) -> Transfer {
         let sent = self.cx.outward(self.asked, self.sent);
         let (out, encoding) = forward::request(&sent, self.cleared.shape, Leg::Http1);
-        let form = if out.method == Method::CONNECT { TargetForm::Authority } else { TargetForm::Origin };
-        if let Err(error) = connection.writer.put_request(&out, form) {
+        if let Err(error) = connection.put_request(out) {
             return Transfer::Failed(error.into_failure(Side::Client));
         }
         connection.writer.begin(encoding);
+        let parent = connection.answering_parent();
         let writer = Writer::Http1(&mut connection.writer);
         let max_trailer_bytes = self.cx.engine.limits.max_head_bytes;
-        let source = ResponseReader::Http1 { reader: &mut connection.reader, max_trailer_bytes };
+        let source = ResponseReader::Http1 { reader: &mut connection.reader, max_trailer_bytes, parent };
         let (transfer, reusable) = self.carry(writer, source).await;
         if reusable && connection.writer.is_clean() && connection.reader.buffered().is_empty() {
-            self.cx.upstreams.give_back(connection);
+            self.cx.upstreams.give_back(&self.cx.engine, connection);
         }
         transfer
     }
@@ -334,6 +334,7 @@ pub(crate) fn error_status(failure: &Failure) -> StatusCode {
     match failure.kind {
         FailureKind::ConnectTimeout | FailureKind::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         FailureKind::Loop => StatusCode::LOOP_DETECTED,
+        FailureKind::BlockedAddress => StatusCode::FORBIDDEN,
         FailureKind::ClientMalformed => StatusCode::BAD_REQUEST,
         FailureKind::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
         FailureKind::ClientUnauthenticated => StatusCode::PROXY_AUTHENTICATION_REQUIRED,

@@ -19,7 +19,6 @@ pub(crate) enum TargetForm {
     /// Path and query, or `*`: to an origin.
     Origin,
     /// The whole URL: to a parent proxy.
-    #[cfg_attr(not(test), expect(dead_code, reason = "parent proxies are yet to come"))]
     Absolute,
     /// Host and port: CONNECT to a parent proxy.
     Authority,

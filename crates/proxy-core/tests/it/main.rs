@@ -15,6 +15,7 @@ mod lab;
 mod lifecycle;
 mod listeners;
 mod memory;
+mod parents;
 mod rewritten;
 mod smuggling;
 mod socks;

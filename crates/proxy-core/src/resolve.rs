@@ -1,0 +1,185 @@
+//! Names to addresses: by the user's overrides, else by the system.
+
+use std::{fmt, net::IpAddr, net::SocketAddr, str::FromStr};
+
+use tokio::{
+    net::lookup_host,
+    time::{Duration, timeout},
+};
+
+use crate::{
+    failure::{Failure, FailureKind},
+    hosts::is_host_name,
+};
+
+/// Addresses of one name that are looked at; a name server could give thousands.
+const MAX_ADDRESSES: usize = 64;
+
+/// Where a host is, whatever the system's resolver says: curl's `HOST:PORT:ADDRESS[,ADDRESS]`, where the host may be `*`
+/// and IPv6 addresses are with or without brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolveOverride {
+    /// In lower case; `None` for every host.
+    host: Option<String>,
+    port: u16,
+    addresses: Vec<IpAddr>,
+}
+
+/// The text is no override.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("read {0:?} as a resolve override; write HOST:PORT:ADDRESS[,ADDRESS], as example.com:443:127.0.0.1")]
+pub struct ParseResolveOverrideError(String);
+
+impl FromStr for ResolveOverride {
+    type Err = ParseResolveOverrideError;
+
+    fn from_str(text: &str) -> Result<Self, ParseResolveOverrideError> {
+        parse(text.trim()).ok_or_else(|| ParseResolveOverrideError(text.chars().take(100).collect()))
+    }
+}
+
+fn parse(text: &str) -> Option<ResolveOverride> {
+    let (host, rest) = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once("]:")?,
+        None => text.split_once(':')?,
+    };
+    let (port, addresses) = rest.split_once(':')?;
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host != "*" && !is_host_name(host) && host.parse::<IpAddr>().is_err() {
+        return None;
+    }
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|port| is_number && *port != 0)?;
+    let address = |text: &str| {
+        let text = text.trim();
+        text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text).parse().ok()
+    };
+    let addresses: Vec<IpAddr> = addresses.split(',').map(address).collect::<Option<_>>()?;
+    let host = (host != "*").then(|| host.to_ascii_lowercase());
+    (addresses.len() <= MAX_ADDRESSES).then_some(ResolveOverride { host, port, addresses })
+}
+
+impl fmt::Display for ResolveOverride {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.host.as_deref().unwrap_or("*");
+        match host.contains(':') {
+            true => write!(f, "[{host}]:{}:", self.port)?,
+            false => write!(f, "{host}:{}:", self.port)?,
+        }
+        for (index, address) in self.addresses.iter().enumerate() {
+            write!(f, "{}{address}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+/// Finds the addresses of hosts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Resolver {
+    overrides: Vec<ResolveOverride>,
+}
+
+impl Resolver {
+    pub(crate) fn push(&mut self, found: ResolveOverride) {
+        self.overrides.push(found);
+    }
+
+    /// The addresses of a host, a name or an address without brackets; never none, and at most 64.
+    ///
+    /// The system is asked for both families at once, and gives them in its order of preference (RFC 6724). A resolver
+    /// that does not answer is given up after `patience`; the system's own call goes on by itself until it ends.
+    pub(crate) async fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        patience: Duration,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        if let Some(addresses) = self.overridden(host, port) {
+            return Ok(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect());
+        }
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let failed = |detail: String| Failure::new(FailureKind::Dns, format!("{host}: {detail}"));
+        match timeout(patience, lookup_host((host, port))).await {
+            Ok(Ok(found)) => {
+                let addresses: Vec<_> = found.take(MAX_ADDRESSES).collect();
+                if addresses.is_empty() { Err(failed("it has no address".to_owned())) } else { Ok(addresses) }
+            }
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_elapsed) => Err(failed(format!("the resolver did not answer within {patience:?}"))),
+        }
+    }
+
+    /// What the user said of a host: the last that names it, else the last for every host.
+    fn overridden(&self, host: &str, port: u16) -> Option<&[IpAddr]> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let find = |is_meant: &dyn Fn(&ResolveOverride) -> bool| {
+            self.overrides.iter().rev().find(|found| found.port == port && is_meant(found))
+        };
+        let is_named = |found: &ResolveOverride| {
+            found.host.as_deref().is_some_and(|name| host.eq_ignore_ascii_case(name))
+        };
+        find(&is_named).or_else(|| find(&|found| found.host.is_none())).map(|found| &found.addresses[..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn overrides_are_read_as_curl_writes_them() {
+        for (text, host, port, expected) in [
+            ("example.com:443:127.0.0.1", "EXAMPLE.com.", 443, &["127.0.0.1"][..]),
+            ("example.com:443:127.0.0.1", "example.com", 80, &[]),
+            ("example.com:443:127.0.0.1,[::1]", "example.com", 443, &["127.0.0.1", "::1"]),
+            ("example.com:443:::1,10.0.0.1", "example.com", 443, &["::1", "10.0.0.1"]),
+            ("*:80:10.0.0.1", "anything", 80, &["10.0.0.1"]),
+            ("[::1]:80:10.0.0.1", "::1", 80, &["10.0.0.1"]),
+        ] {
+            let mut resolver = Resolver::default();
+            resolver.push(text.parse().unwrap());
+            let found = resolver.overridden(host, port).unwrap_or_default();
+            let expected: Vec<IpAddr> = expected.iter().map(|ip| ip.parse().unwrap()).collect();
+            assert_eq!(found, expected, "{text} {host}:{port}");
+        }
+        for bad in [
+            "",
+            "a",
+            "a:1",
+            "a:1:",
+            "a:0:1.1.1.1",
+            "a:x:1.1.1.1",
+            "a:1:b",
+            "a:1:1.1.1.1,",
+            ":1:1.1.1.1",
+            "+a:1:1.1.1.1",
+        ] {
+            assert!(bad.parse::<ResolveOverride>().is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_named_host_goes_before_the_star_and_the_last_before_the_first() {
+        let mut resolver = Resolver::default();
+        for text in ["a.test:1:10.0.0.1", "a.test:1:10.0.0.2", "*:1:10.0.0.3"] {
+            resolver.push(text.parse().unwrap());
+        }
+        for (host, expected) in [("a.test", "10.0.0.2:1"), ("b.test", "10.0.0.3:1")] {
+            let found = resolver.addresses(host, 1, Duration::from_secs(1)).await.unwrap();
+            assert_eq!(found, [expected.parse().unwrap()]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,30}|[a*]:[0-9]{1,2}:([0-9.:,]|\\[|\\]){0,12}") {
+            if let Ok(found) = text.parse::<ResolveOverride>() {
+                prop_assert_eq!(found.to_string().parse::<ResolveOverride>(), Ok(found));
+            }
+        }
+    }
+}
