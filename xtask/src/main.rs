@@ -13,6 +13,7 @@ mod fuzz;
 mod process;
 mod repo;
 mod service;
+mod soak;
 mod steps;
 mod tidy;
 
@@ -44,6 +45,8 @@ enum Command {
     E2e(e2e::Arguments),
     /// Fuzzes the parsers with coverage guidance (needs a nightly compiler and cargo-fuzz).
     Fuzz(fuzz::Arguments),
+    /// Mixes every kind of client with random faults, and balances the books at the end.
+    Soak(soak::Arguments),
     /// Measures requests per second and CPU seconds per 1,000 requests through the proxy, against going direct.
     Bench(bench::Arguments),
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Codegen { check } => codegen::run(&repo, check),
         Command::E2e(arguments) => e2e::run(&repo, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&repo, &arguments),
+        Command::Soak(arguments) => soak::run(&repo, &arguments),
         Command::Bench(arguments) => bench::run(&repo, &arguments),
     });
     match outcome {

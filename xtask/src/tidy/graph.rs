@@ -8,7 +8,8 @@ const ORDER: [&str; 7] =
     ["proxy-core", "capture-store", "client-setup", "har-export", "mcp-tools", "wirescope", "wirescope-mcp"];
 
 /// Crates outside the order, with what they may name: they stand for the peer, or only run commands.
-const APART: [(&str, &[&str]); 3] = [("testkit", &[]), ("xtask", &["testkit"]), ("wirescope-fuzz", &ORDER)];
+const APART: [(&str, &[&str]); 3] =
+    [("testkit", &[]), ("xtask", &["testkit"]), ("soak", &["proxy-core", "capture-store", "testkit"])];
 
 /// Crates that may build on the testkit: `demo` serves its origin.
 const DEMO: [&str; 1] = ["wirescope"];
