@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use mcp_tools::{Config, HostPattern, StateDir};
 
+use crate::tls::TlsArguments;
+
 /// The MCP server of wirescope: an intercepting HTTP(S) proxy for agents, over standard input and output.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -35,6 +37,8 @@ pub(crate) struct Cli {
     /// Host passed through undecrypted (host, host:port or *.host); repeatable.
     #[arg(long, value_name = "HOST")]
     passthrough: Vec<HostPattern>,
+    #[command(flatten)]
+    tls: TlsArguments,
     /// Log more to standard error; twice for everything.
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -74,6 +78,7 @@ impl Cli {
         config.upstream_ca = self.upstream_ca;
         config.insecure_upstream = self.insecure_upstream;
         config.passthrough = self.passthrough;
+        config.tls = self.tls.options()?;
         Ok(config)
     }
 }

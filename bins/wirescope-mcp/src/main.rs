@@ -6,6 +6,7 @@
 mod at_end;
 mod cli;
 mod logging;
+mod tls;
 
 use std::{
     io::{IsTerminal as _, Write as _},

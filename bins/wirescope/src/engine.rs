@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use proxy_core::{CertificateAuthority, ErrorKind, HostPattern, Proxy, ProxyBuilder};
 
+use crate::tls::TlsArguments;
+
 /// How upstream is treated.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Upstream")]
@@ -19,6 +21,8 @@ pub(crate) struct UpstreamArguments {
     /// Relay TLS to this host undecrypted and record it as a tunnel; may be repeated.
     #[arg(long, value_name = "HOST")]
     passthrough: Vec<HostPattern>,
+    #[command(flatten)]
+    tls: TlsArguments,
 }
 
 impl UpstreamArguments {
@@ -34,7 +38,7 @@ impl UpstreamArguments {
         for host in &self.passthrough {
             builder = builder.passthrough(host.clone());
         }
-        Ok(builder)
+        Ok(builder.tls(self.tls.options()?))
     }
 }
 

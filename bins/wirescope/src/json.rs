@@ -8,7 +8,7 @@ use std::{
 use capture_store::{
     ExchangeKind, ExchangeState, ExchangeSummary, SearchHit, SessionInfo, SessionKind, SessionState,
 };
-use proxy_core::Headers;
+use proxy_core::{Headers, ListenerKind};
 use serde_json::{Value, json};
 
 use crate::text;
@@ -55,6 +55,17 @@ pub(crate) fn session(info: &SessionInfo) -> Value {
         })),
         "lastError": info.last_error,
     })
+}
+
+/// The word for a kind of listener.
+pub(crate) fn listener(kind: ListenerKind) -> &'static str {
+    match kind {
+        ListenerKind::Explicit => "explicit",
+        ListenerKind::Socks => "socks",
+        ListenerKind::Transparent => "transparent",
+        ListenerKind::Reverse => "reverse",
+        _ => "other",
+    }
 }
 
 /// An exchange as lists show it.

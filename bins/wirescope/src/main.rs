@@ -19,6 +19,7 @@ mod row;
 mod signals;
 mod table;
 mod text;
+mod tls;
 
 use std::process::ExitCode;
 

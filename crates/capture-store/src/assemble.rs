@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use proxy_core::{
     ClientFacts, Direction, Ending, EventKind, Headers, Outcome, RequestHead, ResponseHead, ResponseSource,
-    UpstreamFacts, WebSocketMessage,
+    RuleHit, UpstreamFacts, WebSocketMessage,
 };
 use ring::digest;
 
@@ -24,6 +24,9 @@ use crate::{
 pub(crate) const INLINE_BYTES: usize = 32 * 1024;
 /// What an exchange is taken to need in the database beside its blobs and texts: row heads, index entries.
 pub(crate) const ROW_BYTES: u64 = 160;
+
+/// Rules told of one exchange; more that apply to it are not kept.
+const MAX_RULES: usize = 1_000;
 
 /// What a message is taken to need beside its payload, in memory and in the database.
 const MESSAGE_BYTES: usize = 64;
@@ -50,6 +53,7 @@ pub(crate) struct Assembly {
     pub(crate) pending_bytes: usize,
     message_bytes: u64,
     tunnel_bytes: (u64, u64),
+    rules: Vec<RuleHit>,
     ending: Option<(Box<Ending>, Duration)>,
     /// What is in the database of it.
     pub(crate) row: Option<Row>,
@@ -113,6 +117,7 @@ impl Assembly {
             pending_bytes: 0,
             message_bytes: 0,
             tunnel_bytes: (0, 0),
+            rules: Vec::new(),
             ending: None,
             row: None,
             dirty: true,
@@ -134,6 +139,7 @@ impl Assembly {
                 self.tunnel_bytes.0 += bytes
             }
             EventKind::TunnelBytes { direction: Direction::ToClient, bytes } => self.tunnel_bytes.1 += bytes,
+            EventKind::Rule(hit) if self.rules.len() < MAX_RULES => self.rules.push(hit),
             EventKind::Ended(ending) => self.end(*ending, at),
             // Bodies are the writer's; a second request head or an event of a later engine changes nothing here.
             _ => {}
@@ -256,18 +262,27 @@ impl Assembly {
                 address: Some(self.client.peer),
                 tls: self.client.tls.as_ref(),
                 certificates: &[],
+                listener: Some(self.client.listener),
+                user: self.client.user.as_deref(),
+                http2_fingerprint: self.client.http2_fingerprint.as_deref(),
+                parent: None,
             }),
             upstream: self.upstream.as_ref().map(|upstream| PeerRef {
                 connection: upstream.connection.0,
                 address: Some(upstream.peer),
                 tls: upstream.tls.as_ref(),
                 certificates: upstream_certificates,
+                listener: None,
+                user: None,
+                http2_fingerprint: None,
+                parent: upstream.parent.as_deref(),
             }),
             tunnel: self.client.tunnel.as_deref(),
             timings: ended.map(|ending| ending.timings).unwrap_or_default(),
             sizes: ended.map(|ending| ending.sizes).unwrap_or_default(),
             tunnel_bytes: self.tunnel_bytes,
             comment: None,
+            rules: &self.rules,
         }
         .encode(out);
     }

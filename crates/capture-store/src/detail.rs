@@ -8,7 +8,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
-use proxy_core::{Headers, RequestHead, ResponseHead, ResponseSource, Scheme, Sizes, Timings, TlsFacts};
+use proxy_core::{
+    Headers, ListenerKind, RequestHead, ResponseHead, ResponseSource, RuleHit, Scheme, Sizes, Timings,
+    TlsFacts, TlsFingerprint,
+};
+
+use crate::record::Peer;
 
 /// The layout's first byte. A layout that cannot be had by appending gets another.
 const LAYOUT: u8 = 1;
@@ -30,6 +35,7 @@ pub(crate) struct DetailRef<'a> {
     pub(crate) sizes: Sizes,
     pub(crate) tunnel_bytes: (u64, u64),
     pub(crate) comment: Option<&'a str>,
+    pub(crate) rules: &'a [RuleHit],
 }
 
 /// What is known of a body beside its bytes.
@@ -57,6 +63,26 @@ pub(crate) struct PeerRef<'a> {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) tls: Option<&'a TlsFacts>,
     pub(crate) certificates: &'a [u64],
+    pub(crate) listener: Option<ListenerKind>,
+    pub(crate) user: Option<&'a str>,
+    pub(crate) http2_fingerprint: Option<&'a str>,
+    pub(crate) parent: Option<&'a str>,
+}
+
+impl<'a> PeerRef<'a> {
+    /// A peer as it is read back, or imported.
+    pub(crate) fn of(peer: &'a Peer, certificates: &'a [u64]) -> Self {
+        Self {
+            connection: peer.connection,
+            address: peer.address,
+            tls: peer.tls.as_ref(),
+            certificates,
+            listener: peer.listener,
+            user: peer.user.as_deref(),
+            http2_fingerprint: peer.http2_fingerprint.as_deref(),
+            parent: peer.parent.as_deref(),
+        }
+    }
 }
 
 /// What is decoded.
@@ -77,14 +103,13 @@ pub(crate) struct Detail {
     pub(crate) sizes: Sizes,
     pub(crate) tunnel_bytes: (u64, u64),
     pub(crate) comment: Option<String>,
+    pub(crate) rules: Vec<RuleHit>,
 }
 
-/// One side's connection as it is stored.
-#[derive(Debug, PartialEq)]
+/// One side's connection as it is stored: its TLS facts without the certificates, which stand beside by number.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StoredPeer {
-    pub(crate) connection: u64,
-    pub(crate) address: Option<SocketAddr>,
-    pub(crate) tls: Option<TlsFacts>,
+    pub(crate) peer: Peer,
     pub(crate) certificates: Vec<u64>,
 }
 
@@ -96,6 +121,12 @@ pub(crate) struct Damaged;
 impl DetailRef<'_> {
     /// Encodes at the end of `out`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_first(out);
+        self.encode_second(out);
+    }
+
+    /// What the first version wrote.
+    fn encode_first(&self, out: &mut Vec<u8>) {
         out.push(LAYOUT);
         out.push(self.request_body.bits() | self.response_body.bits() << 4);
         put_request(out, self.request);
@@ -121,7 +152,19 @@ impl DetailRef<'_> {
         ] {
             put_int(out, size);
         }
-        put_option(out, self.comment, |out, text| put_bytes(out, text.as_bytes()));
+        put_text(out, self.comment);
+    }
+
+    /// What came to it: fingerprints, listeners, users, parents, rules.
+    fn encode_second(&self, out: &mut Vec<u8>) {
+        for side in [&self.client, &self.upstream] {
+            put_option(out, side.as_ref(), put_peer_more);
+        }
+        put_int(out, self.rules.len() as u64);
+        for hit in self.rules {
+            put_bytes(out, hit.rule.as_bytes());
+            put_texts(out, &hit.changes);
+        }
     }
 }
 
@@ -136,7 +179,7 @@ impl Detail {
         let request = input.request()?;
         let request_trailers = input.headers()?;
         let informational = input.list(Input::response)?;
-        Ok(Self {
+        let mut detail = Self {
             request,
             request_trailers,
             request_body: BodyState::from_bits(bodies),
@@ -152,7 +195,18 @@ impl Detail {
             sizes: input.sizes()?,
             tunnel_bytes: (input.int()?, input.int()?),
             comment: input.option(Input::text)?,
-        })
+            rules: Vec::new(),
+        };
+        for side in [&mut detail.client, &mut detail.upstream] {
+            let more = input.option(Input::peer_more)?;
+            if let (Some(stored), Some(more)) = (side, more) {
+                more.add_to(&mut stored.peer);
+            }
+        }
+        if !input.0.is_empty() {
+            detail.rules = input.list(Input::rule)?;
+        }
+        Ok(detail)
     }
 }
 
@@ -173,6 +227,17 @@ fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<
     out.push(u8::from(value.is_some()));
     if let Some(value) = value {
         put(out, value);
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: Option<&str>) {
+    put_option(out, text, |out, text| put_bytes(out, text.as_bytes()));
+}
+
+fn put_texts(out: &mut Vec<u8>, texts: &[String]) {
+    put_int(out, texts.len() as u64);
+    for text in texts {
+        put_bytes(out, text.as_bytes());
     }
 }
 
@@ -213,6 +278,22 @@ fn put_peer(out: &mut Vec<u8>, peer: &PeerRef<'_>) {
     for certificate in peer.certificates {
         put_int(out, *certificate);
     }
+}
+
+fn put_peer_more(out: &mut Vec<u8>, peer: &PeerRef<'_>) {
+    out.push(listener_code(peer.listener));
+    put_text(out, peer.user);
+    put_text(out, peer.http2_fingerprint);
+    put_text(out, peer.parent);
+    put_option(out, peer.tls, |out, tls| {
+        out.push(u8::from(tls.encrypted_client_hello));
+        put_texts(out, &tls.offered_alpn);
+        put_option(out, tls.fingerprint.as_ref(), |out, fingerprint| {
+            for text in [&fingerprint.ja3, &fingerprint.ja3_hash, &fingerprint.ja4] {
+                put_bytes(out, text.as_bytes());
+            }
+        });
+    });
 }
 
 fn put_timings(out: &mut Vec<u8>, timings: &Timings) {
@@ -264,6 +345,49 @@ fn source(code: u8) -> Option<ResponseSource> {
         2 => Some(ResponseSource::Mock),
         3 => Some(ResponseSource::Proxy),
         _ => Some(ResponseSource::Upstream),
+    }
+}
+
+fn listener_code(listener: Option<ListenerKind>) -> u8 {
+    match listener {
+        Some(ListenerKind::Explicit) => 1,
+        Some(ListenerKind::Socks) => 2,
+        Some(ListenerKind::Transparent) => 3,
+        Some(ListenerKind::Reverse) => 4,
+        // The enum can grow; what this crate does not know it does not tell.
+        _ => 0,
+    }
+}
+
+fn listener(code: u8) -> Option<ListenerKind> {
+    Some(match code {
+        1 => ListenerKind::Explicit,
+        2 => ListenerKind::Socks,
+        3 => ListenerKind::Transparent,
+        4 => ListenerKind::Reverse,
+        _ => return None,
+    })
+}
+
+/// What a later version added to a peer.
+struct PeerMore {
+    listener: Option<ListenerKind>,
+    user: Option<String>,
+    http2_fingerprint: Option<String>,
+    parent: Option<String>,
+    tls: Option<(bool, Vec<String>, Option<TlsFingerprint>)>,
+}
+
+impl PeerMore {
+    fn add_to(self, peer: &mut Peer) {
+        (peer.listener, peer.user) = (self.listener, self.user);
+        (peer.http2_fingerprint, peer.parent) = (self.http2_fingerprint, self.parent);
+        if let (Some(tls), Some((encrypted_client_hello, offered_alpn, fingerprint))) =
+            (&mut peer.tls, self.tls)
+        {
+            (tls.encrypted_client_hello, tls.offered_alpn) = (encrypted_client_hello, offered_alpn);
+            tls.fingerprint = fingerprint;
+        }
     }
 }
 
@@ -345,12 +469,31 @@ impl Input {
     }
 
     fn peer(&mut self) -> Result<StoredPeer, Damaged> {
-        Ok(StoredPeer {
-            connection: self.int()?,
-            address: self.option(Self::text)?.and_then(|text| text.parse().ok()),
-            tls: self.option(Self::tls)?,
-            certificates: self.list(Self::int)?,
+        let connection = self.int()?;
+        let address = self.option(Self::text)?.and_then(|text| text.parse().ok());
+        let peer = Peer::new(connection, address, self.option(Self::tls)?);
+        Ok(StoredPeer { peer, certificates: self.list(Self::int)? })
+    }
+
+    fn peer_more(&mut self) -> Result<PeerMore, Damaged> {
+        Ok(PeerMore {
+            listener: listener(self.byte()?),
+            user: self.option(Self::text)?,
+            http2_fingerprint: self.option(Self::text)?,
+            parent: self.option(Self::text)?,
+            tls: self.option(|input| {
+                let is_encrypted = input.byte()? != 0;
+                Ok((is_encrypted, input.list(Self::text)?, input.option(Self::fingerprint)?))
+            })?,
         })
+    }
+
+    fn fingerprint(&mut self) -> Result<TlsFingerprint, Damaged> {
+        Ok(TlsFingerprint::new(self.text()?, self.text()?, self.text()?))
+    }
+
+    fn rule(&mut self) -> Result<RuleHit, Damaged> {
+        Ok(RuleHit::new(self.text()?, self.list(Self::text)?))
     }
 
     fn tls(&mut self) -> Result<TlsFacts, Damaged> {
@@ -441,12 +584,15 @@ mod tests {
                 sizes.response_head = nanos;
                 let mut tls = TlsFacts::default();
                 (tls.version, tls.sni) = ("TLSv1.3".to_owned(), text.clone());
-                let peer = StoredPeer {
-                    connection: nanos,
-                    address: "[::1]:9".parse().ok(),
-                    tls: flag.then_some(tls),
-                    certificates: vec![1, nanos],
-                };
+                (tls.offered_alpn, tls.encrypted_client_hello) = (text.iter().cloned().collect(), flag);
+                tls.fingerprint =
+                    text.clone().map(|text| TlsFingerprint::new(text, "hash".to_owned(), "t13".to_owned()));
+                let mut peer = Peer::new(nanos, "[::1]:9".parse().ok(), flag.then_some(tls));
+                (peer.listener, peer.user) = (flag.then_some(ListenerKind::Socks), text.clone());
+                (peer.parent, peer.http2_fingerprint) = (text.clone(), flag.then(|| "1:2|3|0|m".to_owned()));
+                let peer = StoredPeer { peer, certificates: vec![1, nanos] };
+                let rules = text.iter().map(|text| RuleHit::new("r1", vec![text.clone(), "b".to_owned()]));
+                let rules: Vec<_> = rules.collect();
                 Detail {
                     request,
                     request_trailers,
@@ -456,27 +602,24 @@ mod tests {
                     response,
                     response_trailers: trailers,
                     response_body: BodyState { complete: !flag, identity: flag },
-                    client: None,
+                    client: (!flag).then(|| peer.clone()),
                     upstream: Some(peer),
                     tunnel: text.clone(),
                     timings,
                     sizes,
                     tunnel_bytes,
                     comment: text,
+                    rules,
                 }
             },
         )
     }
 
-    fn encoded(detail: &Detail) -> Vec<u8> {
-        let upstream = detail.upstream.as_ref().map(|peer| PeerRef {
-            connection: peer.connection,
-            address: peer.address,
-            tls: peer.tls.as_ref(),
-            certificates: &peer.certificates,
-        });
-        let mut out = Vec::new();
-        DetailRef {
+    fn with_ref<T>(detail: &Detail, then: impl FnOnce(DetailRef<'_>) -> T) -> T {
+        fn side(stored: &StoredPeer) -> PeerRef<'_> {
+            PeerRef::of(&stored.peer, &stored.certificates)
+        }
+        then(DetailRef {
             request: &detail.request,
             request_trailers: &detail.request_trailers,
             request_body: detail.request_body,
@@ -485,15 +628,20 @@ mod tests {
             response_source: detail.response_source,
             response_trailers: &detail.response_trailers,
             response_body: detail.response_body,
-            client: None,
-            upstream,
+            client: detail.client.as_ref().map(side),
+            upstream: detail.upstream.as_ref().map(side),
             tunnel: detail.tunnel.as_deref(),
             timings: detail.timings,
             sizes: detail.sizes,
             tunnel_bytes: detail.tunnel_bytes,
             comment: detail.comment.as_deref(),
-        }
-        .encode(&mut out);
+            rules: &detail.rules,
+        })
+    }
+
+    fn encoded(detail: &Detail) -> Vec<u8> {
+        let mut out = Vec::new();
+        with_ref(detail, |detail| detail.encode(&mut out));
         out
     }
 
@@ -501,6 +649,24 @@ mod tests {
         #[test]
         fn what_is_encoded_decodes_to_the_same(detail in detail()) {
             prop_assert_eq!(Detail::decode(encoded(&detail)).unwrap(), detail);
+        }
+
+        #[test]
+        fn what_the_first_version_wrote_still_reads(detail in detail()) {
+            let mut blob = Vec::new();
+            with_ref(&detail, |detail| detail.encode_first(&mut blob));
+            let mut expected = detail;
+            expected.rules = Vec::new();
+            for stored in [&mut expected.client, &mut expected.upstream].into_iter().flatten() {
+                let Peer { connection, address, tls, .. } = stored.peer.clone();
+                stored.peer = Peer::new(connection, address, tls.map(|tls| {
+                    let mut first = TlsFacts::default();
+                    (first.version, first.cipher, first.alpn, first.sni) =
+                        (tls.version, tls.cipher, tls.alpn, tls.sni);
+                    first
+                }));
+            }
+            prop_assert_eq!(Detail::decode(blob).unwrap(), expected);
         }
 
         #[test]

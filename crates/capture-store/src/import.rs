@@ -311,9 +311,6 @@ fn body_state(recorded: Recorded) -> BodyState {
 }
 
 fn detail_of<'a>(exchange: &'a Exchange, client: &'a [u64], upstream: &'a [u64]) -> DetailRef<'a> {
-    fn peer<'a>(peer: &'a Peer, certificates: &'a [u64]) -> PeerRef<'a> {
-        PeerRef { connection: peer.connection, address: peer.address, tls: peer.tls.as_ref(), certificates }
-    }
     DetailRef {
         request: &exchange.request,
         request_trailers: &exchange.request_trailers,
@@ -323,13 +320,14 @@ fn detail_of<'a>(exchange: &'a Exchange, client: &'a [u64], upstream: &'a [u64])
         response_source: exchange.response_source,
         response_trailers: &exchange.response_trailers,
         response_body: body_state(exchange.response_body),
-        client: exchange.client.as_ref().map(|side| peer(side, client)),
-        upstream: exchange.upstream.as_ref().map(|side| peer(side, upstream)),
+        client: exchange.client.as_ref().map(|side| PeerRef::of(side, client)),
+        upstream: exchange.upstream.as_ref().map(|side| PeerRef::of(side, upstream)),
         tunnel: exchange.tunnel.as_deref(),
         timings: exchange.timings,
         sizes: exchange.sizes,
         tunnel_bytes: exchange.tunnel_bytes,
         comment: exchange.comment.as_deref(),
+        rules: &exchange.rules,
     }
 }
 

@@ -7,7 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use proxy_core::{
-    Failure, Headers, MessageKind, RequestHead, ResponseHead, ResponseSource, Sizes, Timings, TlsFacts,
+    Failure, Headers, ListenerKind, MessageKind, RequestHead, ResponseHead, ResponseSource, RuleHit, Sizes,
+    Timings, TlsFacts,
 };
 
 use crate::id::{Seq, SessionId};
@@ -124,6 +125,8 @@ pub struct Exchange {
     pub tunnel_bytes: (u64, u64),
     /// Free text kept with it (a HAR entry's comment).
     pub comment: Option<String>,
+    /// The rules that applied, in the order they did; at most the first 1,000.
+    pub rules: Vec<RuleHit>,
 }
 
 impl Exchange {
@@ -148,6 +151,7 @@ impl Exchange {
             sizes: Sizes::default(),
             tunnel_bytes: (0, 0),
             comment: None,
+            rules: Vec::new(),
         };
         exchange.derive_summary();
         exchange
@@ -249,13 +253,21 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// TLS facts, where there was TLS.
     pub tls: Option<TlsFacts>,
+    /// Of a client: the kind of listener it came to; `None` where an older version recorded it.
+    pub listener: Option<ListenerKind>,
+    /// Of a client: the name it proved to the proxy.
+    pub user: Option<String>,
+    /// Of a client: the fingerprint of its HTTP/2 preface, in Akamai's form.
+    pub http2_fingerprint: Option<String>,
+    /// Of upstream: the parent proxy it was reached through, without credentials; `address` is that proxy's then.
+    pub parent: Option<String>,
 }
 
 impl Peer {
     /// Makes a peer.
     #[must_use]
     pub fn new(connection: u64, address: Option<SocketAddr>, tls: Option<TlsFacts>) -> Self {
-        Self { connection, address, tls }
+        Self { connection, address, tls, listener: None, user: None, http2_fingerprint: None, parent: None }
     }
 }
 

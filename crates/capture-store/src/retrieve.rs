@@ -103,6 +103,7 @@ fn whole(summary: ExchangeSummary, detail: Detail, stored: [u64; 2], certificate
         sizes: detail.sizes,
         tunnel_bytes: detail.tunnel_bytes,
         comment: detail.comment,
+        rules: detail.rules,
     }
 }
 
@@ -111,11 +112,11 @@ fn recorded(wire_bytes: u64, stored_bytes: u64, state: BodyState) -> Recorded {
 }
 
 fn peer(stored: StoredPeer, certificates: Vec<Bytes>) -> Peer {
-    let tls = stored.tls.map(|mut tls| {
+    let mut peer = stored.peer;
+    if let Some(tls) = &mut peer.tls {
         tls.certificates = certificates;
-        tls
-    });
-    Peer { connection: stored.connection, address: stored.address, tls }
+    }
+    peer
 }
 
 /// All values of a list field, joined as RFC 9110 section 5.3 has it.

@@ -14,7 +14,9 @@ use crate::{
     entry::{Cache, Content, Entry, PostData, Request, Response, Timings},
     error::Error,
     export::ExportOptions,
-    extra::{self, BodyExtra, Extra, InterimExtra, PeerExtra, ReasonExtra, SizesExtra, TargetExtra},
+    extra::{
+        self, BodyExtra, Extra, InterimExtra, PeerExtra, ReasonExtra, RuleExtra, SizesExtra, TargetExtra,
+    },
     form,
     message::Messages,
     resource::resource_type,
@@ -165,6 +167,7 @@ impl<'a> Composer<'a> {
             response_body: None,
             total: Some(clock::millis(exchange.timings.total)),
             sizes: Some(SizesExtra::from(exchange.sizes)),
+            rules: exchange.rules.iter().map(RuleExtra::new).collect(),
         }
     }
 

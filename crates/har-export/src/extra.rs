@@ -6,7 +6,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use capture_store::{ExchangeKind, ExchangeState, Peer, Recorded};
 use http::StatusCode;
-use proxy_core::{Failure, FailureKind, ResponseHead, ResponseSource, Sizes, TlsFacts};
+use proxy_core::{
+    Failure, FailureKind, ListenerKind, ResponseHead, ResponseSource, RuleHit, Sizes, TlsFacts,
+    TlsFingerprint,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::text::{Field, from_fields, from_latin1, is_false, to_fields, unbroken};
@@ -55,6 +58,28 @@ pub(crate) struct Extra {
     pub(crate) total: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sizes: Option<SizesExtra>,
+    /// The rules that applied, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rules: Vec<RuleExtra>,
+}
+
+/// A rule that applied, and what it changed.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RuleExtra {
+    pub(crate) rule: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) changes: Vec<String>,
+}
+
+impl RuleExtra {
+    pub(crate) fn new(hit: &RuleHit) -> Self {
+        Self { rule: hit.rule.clone(), changes: hit.changes.clone() }
+    }
+
+    pub(crate) fn into_hit(self) -> RuleHit {
+        RuleHit::new(self.rule, self.changes)
+    }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -81,13 +106,22 @@ pub(crate) struct ReasonExtra {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct PeerExtra {
     pub(crate) connection: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) address: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<TlsExtra>,
+    /// `explicit`, `socks`, `transparent` or `reverse`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listener: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) http2_fingerprint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -99,6 +133,18 @@ pub(crate) struct TlsExtra {
     pub(crate) alpn: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sni: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) offered_alpn: Vec<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) encrypted_client_hello: bool,
+    /// JA3 or JA3S before hashing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ja3: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ja3_hash: Option<String>,
+    /// JA4 or JA4S.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ja4: Option<String>,
     /// DER in base64, leaf first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) certificates: Vec<String>,
@@ -214,6 +260,27 @@ pub(crate) fn source_of(word: &str) -> Option<ResponseSource> {
     })
 }
 
+/// The word for a kind of listener.
+fn listener_word(listener: ListenerKind) -> &'static str {
+    match listener {
+        ListenerKind::Socks => "socks",
+        ListenerKind::Transparent => "transparent",
+        ListenerKind::Reverse => "reverse",
+        _ => "explicit",
+    }
+}
+
+/// The kind of listener a word stands for.
+fn listener_of(word: &str) -> Option<ListenerKind> {
+    Some(match word {
+        "explicit" => ListenerKind::Explicit,
+        "socks" => ListenerKind::Socks,
+        "transparent" => ListenerKind::Transparent,
+        "reverse" => ListenerKind::Reverse,
+        _ => return None,
+    })
+}
+
 impl PeerExtra {
     pub(crate) fn new(peer: &Peer) -> Self {
         let tls = peer.tls.as_ref().map(|tls| TlsExtra {
@@ -221,14 +288,31 @@ impl PeerExtra {
             cipher: tls.cipher.clone(),
             alpn: tls.alpn.clone(),
             sni: tls.sni.clone(),
+            offered_alpn: tls.offered_alpn.clone(),
+            encrypted_client_hello: tls.encrypted_client_hello,
+            ja3: tls.fingerprint.as_ref().map(|fingerprint| fingerprint.ja3.clone()),
+            ja3_hash: tls.fingerprint.as_ref().map(|fingerprint| fingerprint.ja3_hash.clone()),
+            ja4: tls.fingerprint.as_ref().map(|fingerprint| fingerprint.ja4.clone()),
             certificates: tls.certificates.iter().map(|der| STANDARD.encode(der)).collect(),
             certificates_of: None,
         });
-        Self { connection: peer.connection, address: peer.address, tls }
+        Self {
+            connection: peer.connection,
+            address: peer.address,
+            tls,
+            listener: peer.listener.map(|listener| listener_word(listener).to_owned()),
+            user: peer.user.clone(),
+            http2_fingerprint: peer.http2_fingerprint.clone(),
+            parent: peer.parent.clone(),
+        }
     }
 
     pub(crate) fn into_peer(self) -> Peer {
-        Peer::new(self.connection, self.address, self.tls.map(TlsExtra::into_facts))
+        let mut peer = Peer::new(self.connection, self.address, self.tls.map(TlsExtra::into_facts));
+        peer.listener = self.listener.as_deref().and_then(listener_of);
+        (peer.user, peer.parent) = (self.user, self.parent);
+        peer.http2_fingerprint = self.http2_fingerprint;
+        peer
     }
 }
 
@@ -239,6 +323,11 @@ impl TlsExtra {
         facts.cipher = self.cipher;
         facts.alpn = self.alpn;
         facts.sni = self.sni;
+        facts.offered_alpn = self.offered_alpn;
+        facts.encrypted_client_hello = self.encrypted_client_hello;
+        if let (Some(ja3), Some(ja3_hash), Some(ja4)) = (self.ja3, self.ja3_hash, self.ja4) {
+            facts.fingerprint = Some(TlsFingerprint::new(ja3, ja3_hash, ja4));
+        }
         facts.certificates =
             self.certificates.iter().filter_map(|der| STANDARD.decode(der).ok()).map(Bytes::from).collect();
         facts

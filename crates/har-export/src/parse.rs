@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::{
     blame, clock,
     compose::reason_of,
-    extra::{self, BodyExtra, Extra, InterimExtra, PeerExtra, SizesExtra},
+    extra::{self, BodyExtra, Extra, InterimExtra, PeerExtra, RuleExtra, SizesExtra},
     form,
     json::{number, scalar, take, text, whole},
     message::{self, MessageExtra},
@@ -96,6 +96,7 @@ fn take_extra(entry: &mut Value, notes: &mut Vec<String>) -> Extra {
 /// Takes over what only our own files say.
 fn adopt(exchange: &mut Exchange, extra: Extra) {
     exchange.client = extra.client.map(PeerExtra::into_peer);
+    exchange.rules = extra.rules.into_iter().map(RuleExtra::into_hit).collect();
     exchange.tunnel = extra.tunnel;
     exchange.tunnel_bytes = extra.tunnel_bytes.unwrap_or_default();
     exchange.request_trailers = from_fields(&extra.request_trailers);

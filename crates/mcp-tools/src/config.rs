@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use client_setup::StateDir;
-use proxy_core::HostPattern;
+use proxy_core::{HostPattern, TlsOptions};
 
 /// How the server runs.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub insecure_upstream: Vec<HostPattern>,
     /// Hosts relayed undecrypted.
     pub passthrough: Vec<HostPattern>,
+    /// How TLS is done on both sides.
+    pub tls: TlsOptions,
     /// Bytes of JSON in one answer; lists drop whole items beyond it.
     pub answer_bytes: usize,
 }
@@ -43,6 +45,7 @@ impl Config {
             upstream_ca: None,
             insecure_upstream: Vec::new(),
             passthrough: Vec::new(),
+            tls: TlsOptions::new(),
             answer_bytes: 16 * 1024,
         }
     }

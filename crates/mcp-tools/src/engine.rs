@@ -23,7 +23,7 @@ impl Engine {
         ca: CertificateAuthority,
         recorder: Recorder,
     ) -> Result<Self, ToolError> {
-        let mut builder = Proxy::builder(ca).observer(recorder);
+        let mut builder = Proxy::builder(ca).observer(recorder).tls(config.tls.clone());
         if let Some(path) = &config.upstream_ca {
             builder = builder.upstream_ca_file(path).map_err(|error| failed(&error))?;
         }

@@ -3,7 +3,11 @@
 //! Strict about the form, so that nothing else is taken for TLS; indifferent to what it does not need. The same
 //! bytes are read again by the TLS library.
 
-use crate::detect::MAX_PEEKED_BYTES;
+use crate::{
+    detect::MAX_PEEKED_BYTES,
+    event::TlsFingerprint,
+    fingerprint::{self, ClientFields},
+};
 
 /// The content type of a handshake record (RFC 8446 section 5.1).
 pub(crate) const HANDSHAKE_RECORD: u8 = 22;
@@ -23,6 +27,12 @@ const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
 const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
+/// The extensions read for the fingerprint only (RFC 8422 section 5.1, RFC 8446 section 4.2).
+const SUPPORTED_GROUPS: u16 = 10;
+const EC_POINT_FORMATS: u16 = 11;
+const SIGNATURE_ALGORITHMS: u16 = 13;
+const SUPPORTED_VERSIONS: u16 = 43;
+
 /// The only type of name there is (RFC 6066 section 3).
 const HOST_NAME: u8 = 0;
 
@@ -38,6 +48,8 @@ pub(crate) struct ClientHelloSummary {
     pub(crate) alpn: Vec<Vec<u8>>,
     /// Whether it has an Encrypted Client Hello, real or GREASE: then `sni` may be a stand-in.
     pub(crate) ech: bool,
+    /// JA3 and JA4.
+    pub(crate) fingerprint: Option<TlsFingerprint>,
 }
 
 /// What [`parse`] can say yet.
@@ -121,11 +133,13 @@ fn client_hello(body: &[u8]) -> Option<ClientHelloSummary> {
         return None;
     }
     let mut summary = ClientHelloSummary::default();
+    let mut fields = ClientFields {
+        version: legacy_version,
+        cipher_suites: cipher_suites.u16s(),
+        ..ClientFields::default()
+    };
     // Before TLS 1.3 the extensions may be left out (RFC 5246 section 7.4.1.2).
-    if body.0.is_empty() {
-        return Some(summary);
-    }
-    let mut extensions = body.vector16()?;
+    let mut extensions = if body.0.is_empty() { Reader(&[]) } else { body.vector16()? };
     if !body.0.is_empty() {
         return None;
     }
@@ -133,6 +147,7 @@ fn client_hello(body: &[u8]) -> Option<ClientHelloSummary> {
     while !extensions.0.is_empty() {
         let kind = extensions.u16()?;
         let data = extensions.vector16()?;
+        note(&mut fields, kind, data);
         match kind {
             SERVER_NAME if !names => (names, summary.sni) = (true, server_name(data)?),
             ALPN if !protocols => (protocols, summary.alpn) = (true, protocol_names(data)?),
@@ -142,7 +157,28 @@ fn client_hello(body: &[u8]) -> Option<ClientHelloSummary> {
             _ => {}
         }
     }
+    fields.first_alpn = summary.alpn.first().map(Vec::as_slice);
+    summary.fingerprint = Some(fingerprint::of_client(&fields));
     Some(summary)
+}
+
+/// Takes an extension into the fields of the fingerprint, as far as its form is right: judging that is up to the TLS
+/// library.
+fn note(fields: &mut ClientFields<'_>, kind: u16, mut data: Reader<'_>) {
+    fields.extensions.push(kind);
+    match kind {
+        SUPPORTED_GROUPS => fields.groups = data.vector16().map(|list| list.u16s()).unwrap_or_default(),
+        EC_POINT_FORMATS => {
+            fields.point_formats = data.vector8().map(|list| list.0.to_vec()).unwrap_or_default();
+        }
+        SIGNATURE_ALGORITHMS => {
+            fields.signature_algorithms = data.vector16().map(|list| list.u16s()).unwrap_or_default();
+        }
+        SUPPORTED_VERSIONS => {
+            fields.supported_versions = data.vector8().map(|list| list.u16s()).unwrap_or_default();
+        }
+        _ => {}
+    }
 }
 
 /// The host name of a server_name extension, where it can be one (RFC 6066 section 3).
@@ -195,33 +231,45 @@ fn is_grease(name: &[u8]) -> bool {
 }
 
 /// Reads the presentation language of RFC 8446 section 3.
-struct Reader<'a>(&'a [u8]);
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.take(1).map(|bytes| bytes[0])
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(crate) fn u16(&mut self) -> Option<u16> {
         self.take(2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
     /// A vector whose length is one byte.
-    fn vector8(&mut self) -> Option<Self> {
+    pub(crate) fn vector8(&mut self) -> Option<Self> {
         let len = self.u8()?;
         self.take(usize::from(len)).map(Reader)
     }
 
     /// A vector whose length is two bytes.
-    fn vector16(&mut self) -> Option<Self> {
+    pub(crate) fn vector16(&mut self) -> Option<Self> {
         let len = self.u16()?;
         self.take(usize::from(len)).map(Reader)
+    }
+
+    /// A vector whose length is three bytes.
+    pub(crate) fn vector24(&mut self) -> Option<Self> {
+        let (high, low) = (self.u8()?, self.u16()?);
+        self.take(usize::from(high) << 16 | usize::from(low)).map(Reader)
+    }
+
+    /// What is left as numbers of two bytes; an odd byte at the end is none.
+    pub(crate) fn u16s(self) -> Vec<u16> {
+        self.0.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
     }
 }
 
@@ -236,7 +284,7 @@ mod tests {
         version::{TLS12, TLS13},
     };
 
-    use super::*;
+    use super::{ClientHelloSummary, Parsed, *};
 
     fn config(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
         ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -259,7 +307,18 @@ mod tests {
 
     fn summary(sni: Option<&str>, alpn: &[&str]) -> ClientHelloSummary {
         let alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        ClientHelloSummary { sni: sni.map(str::to_owned), alpn, ech: false }
+        ClientHelloSummary { sni: sni.map(str::to_owned), alpn, ech: false, fingerprint: None }
+    }
+
+    /// What [`parse`] says, without the fingerprint.
+    fn parse(bytes: &[u8]) -> Parsed {
+        match super::parse(bytes) {
+            Parsed::Yes(hello) => {
+                assert!(hello.fingerprint.is_some());
+                Parsed::Yes(ClientHelloSummary { fingerprint: None, ..hello })
+            }
+            other => other,
+        }
     }
 
     /// Feeds the bytes one by one: nothing but the last of the ClientHello may tell.

@@ -22,9 +22,9 @@ use crate::{
     peek::{Patience, Rewind, peek},
     serve::{self, Connect},
     socks,
-    tls::{self, Refusal},
+    tls::{self, Handshake, NotAccepted, Refusal},
     tunnel,
-    upstreams::{self, Reach, Security, dial_tcp},
+    upstreams::{self, Destination, Reach, Security, dial_tcp},
     wire::BoxedIo,
 };
 
@@ -44,7 +44,13 @@ pub(crate) struct Layer {
 impl Layer {
     /// Whether ALPN says that HTTP is spoken here, where the client speaks first.
     fn speaks_http(&self) -> bool {
-        self.refusal.is_some() && self.facts.tls.as_ref().is_some_and(|tls| tls.alpn.is_some())
+        let alpn = self.facts.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+        self.refusal.is_some() && alpn.is_some_and(tls::is_http)
+    }
+
+    /// The host the client means: by its SNI, else the tunnel's.
+    fn name(&self) -> &str {
+        wanted_name(&self.facts, self.tunnel.as_ref())
     }
 
     /// What opened the tunnel it is in.
@@ -61,6 +67,12 @@ impl Layer {
             .is_some_and(|tunnel| matches!(tunnel.upstream, Reach::Dialled(_) | Reach::Ready(_)));
         reached && !is_refused && !self.speaks_http()
     }
+}
+
+/// The host a client means that asks for TLS: by its SNI, else the tunnel's.
+fn wanted_name<'a>(facts: &'a ClientFacts, tunnel: Option<&'a Tunnel>) -> &'a str {
+    let sni = facts.tls.as_ref().and_then(|tls| tls.sni.as_deref());
+    sni.or(tunnel.map(|tunnel| tunnel.host.as_str())).unwrap_or_default()
 }
 
 /// What a CONNECT or SOCKS opened, or where a listener leads everything.
@@ -133,6 +145,9 @@ async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver
     };
     let seen = Seen::of(io.buffered());
     let mut layer = Layer { io: Box::new(io), facts, tunnel, depth, refusal, cut };
+    if layer.refusal.is_some() && matches!(detection, Detection::Http1 | Detection::Http2) {
+        engine.interception.accepted(layer.facts.peer.ip(), layer.name());
+    }
     match &mut layer.tunnel {
         Some(tunnel) => tunnel.hear(&detection),
         None => return at_the_door(engine, layer, detection, seen, draining).await,
@@ -184,7 +199,7 @@ async fn at_the_door(
             let layer = listener::by_name(engine, layer, &hello).await?;
             in_tunnel(engine, layer, &hello).await
         }
-        Detection::Tls(_) if !is_tls => to_proxy(engine, layer).await,
+        Detection::Tls(hello) if !is_tls => to_proxy(engine, layer, &hello).await,
         Detection::Http2 => {
             serve::http2(engine, layer, draining).await;
             None
@@ -275,6 +290,21 @@ impl Tunnel {
         }
     }
 
+    /// Where it leads, and how upstream is spoken to.
+    pub(crate) fn destination(&self) -> Destination {
+        Destination { host: self.host.clone(), port: self.port, security: self.security.clone() }
+    }
+
+    /// Upstream's own certificate, where it showed one and that was verified.
+    fn verified_certificate(&self, engine: &Engine) -> Option<&[u8]> {
+        let (Reach::Ready(opened), Security::Tls { server_name, .. }) = (&self.upstream, &self.security)
+        else {
+            return None;
+        };
+        let shown = opened.facts.tls.as_ref()?.certificates.first()?;
+        engine.connector.verifies(server_name).then_some(&**shown)
+    }
+
     /// The scheme of what is in it.
     pub(crate) fn scheme(&self) -> Scheme {
         if self.secured { Scheme::Https } else { Scheme::Http }
@@ -361,9 +391,10 @@ async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummar
         _ => tunnel.host.clone(),
     };
     let is_plain_upstream = origin.is_some_and(|origin| origin.scheme() == Scheme::Http);
-    if !is_plain_upstream && (engine.passes_through(&tunnel.host) || engine.passes_through(&name)) {
-        tunnel::pass_through(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, hello)
-            .await;
+    if !is_plain_upstream && let Some(why) = engine.interception.passes(facts.peer.ip(), &tunnel.host, &name)
+    {
+        let layer = Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut };
+        tunnel::pass_through(engine, layer, hello, why).await;
         return None;
     }
     tunnel.secured = true;
@@ -371,10 +402,13 @@ async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummar
         let chosen =
             [&b"http/1.1"[..], b"h2"].into_iter().find(|name| hello.alpn.iter().any(|it| it == name));
         let chosen = chosen.map(<[u8]>::to_vec);
-        return secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, chosen).await;
+        let layer = Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut };
+        return secured(engine, layer, hello, chosen).await;
     }
     let alpn = tls::upstream_alpn(&hello.alpn);
-    tunnel.upstream = secure_upstream(engine, tunnel.upstream, &name, &alpn).await;
+    tunnel.security = Security::Tls { server_name: name.clone(), alpn: alpn.clone() };
+    let upstream = std::mem::replace(&mut tunnel.upstream, Reach::Open);
+    tunnel.upstream = secure_upstream(engine, upstream, &tunnel.destination()).await;
     let chosen = match &tunnel.upstream {
         Reach::Ready(opened) => {
             opened.facts.tls.as_ref().and_then(|tls| tls.alpn.clone()).map(String::into_bytes)
@@ -384,45 +418,63 @@ async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummar
     // Later connections of this client must speak what was agreed with it.
     let alpn = chosen.iter().cloned().collect();
     tunnel.security = Security::Tls { server_name: name, alpn };
-    secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, chosen).await
+    secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, hello, chosen).await
 }
 
-/// Goes on in TLS with what was reached, unless that is done already.
-pub(crate) async fn secure_upstream(engine: &Engine, upstream: Reach, name: &str, alpn: &[Vec<u8>]) -> Reach {
+/// Goes on in TLS with what was reached, unless that is done already; once more from the start where it failed for want
+/// of an intermediate certificate that could be fetched.
+pub(crate) async fn secure_upstream(engine: &Engine, upstream: Reach, to: &Destination) -> Reach {
+    let Security::Tls { server_name, alpn } = &to.security else { return upstream };
     // A client that was silent for long has had upstream's first word waited for, on the connection as it was.
     let opened = match upstream {
         Reach::Dialled(tcp) => upstreams::plain(engine, tcp, false),
         Reach::Ready(opened) if opened.facts.tls.is_none() => *opened,
         other => return other,
     };
-    match upstreams::secure(engine, opened, name, alpn).await {
+    let secured = match upstreams::secure(engine, opened, server_name, alpn).await {
+        Err(failure) if tls::learn(engine, &failure).await => upstreams::open_to(engine, to).await,
+        secured => secured,
+    };
+    match secured {
         Ok(opened) => Reach::Ready(Box::new(opened)),
         Err(failure) => Reach::Failed(failure),
     }
 }
 
 /// TLS to the proxy itself.
-async fn to_proxy(engine: &Arc<Engine>, layer: Layer) -> Option<Layer> {
-    secured(engine, layer, Some(b"http/1.1".to_vec())).await
+async fn to_proxy(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummary) -> Option<Layer> {
+    secured(engine, layer, hello, Some(b"http/1.1".to_vec())).await
 }
 
 /// Does the handshake with the client.
-async fn secured(engine: &Arc<Engine>, layer: Layer, alpn: Option<Vec<u8>>) -> Option<Layer> {
+async fn secured(
+    engine: &Arc<Engine>,
+    layer: Layer,
+    hello: &ClientHelloSummary,
+    alpn: Option<Vec<u8>>,
+) -> Option<Layer> {
     let Layer { io, facts, tunnel, depth, cut, .. } = layer;
     let own = facts.local.ip().to_canonical().to_string();
-    let fallback = match &tunnel {
+    let host_fallback = match &tunnel {
         Some(tunnel) if tunnel.reverse.is_none() => tunnel.host.as_str(),
         _ => own.as_str(),
     };
-    match engine.acceptor.accept(io, fallback, alpn, engine.timeouts.handshake).await {
+    let mirrors = tunnel.as_ref().and_then(|tunnel| tunnel.verified_certificate(engine));
+    let wanted = Handshake { host_fallback, alpn, mirrors, hello: Some(hello) };
+    match engine.acceptor.accept(io, wanted, engine.timeouts.handshake).await {
         Ok(accepted) => {
             let mut facts = ClientFacts::clone(&facts);
             facts.tls = Some(accepted.facts);
             let refusal = Some(accepted.refusal);
             Some(Layer { io: accepted.io, facts: Arc::new(facts), tunnel, depth, refusal, cut })
         }
-        Err(failure) => {
-            note_failure(engine, &facts, tunnel.as_ref().map(|tunnel| &tunnel.opening), failure);
+        Err(NotAccepted { failure, refused }) => {
+            let mut facts = ClientFacts::clone(&facts);
+            facts.tls = Some(tls::facts_of_hello(hello));
+            if refused {
+                engine.interception.refused(facts.peer.ip(), wanted_name(&facts, tunnel.as_ref()));
+            }
+            note_failure(engine, &Arc::new(facts), tunnel.as_ref().map(|tunnel| &tunnel.opening), failure);
             None
         }
     }
@@ -440,7 +492,11 @@ fn note_leaving(
         Reach::Failed(failure) => Some(failure),
         _ => None,
     });
-    if let Some(failure) = refusal.and_then(Refusal::get).or(unreached) {
+    let refused = refusal.and_then(Refusal::get);
+    if refused.is_some() {
+        engine.interception.refused(facts.peer.ip(), wanted_name(facts, tunnel));
+    }
+    if let Some(failure) = refused.or(unreached) {
         note_failure(engine, facts, tunnel.map(|tunnel| &tunnel.opening), failure.clone());
     }
 }
@@ -454,6 +510,8 @@ pub(crate) fn note_failure(
 ) {
     tracing::debug!(client = %facts.peer, %failure, status = %error_status(&failure), "a client's connection failed");
     if let Some(Opening { head, head_bytes }) = opening {
-        engine.ledger(facts, head, *head_bytes).end(Outcome::Failed(failure));
+        let ledger = engine.ledger(facts, head, *head_bytes);
+        ledger.failed_upstream(&failure);
+        ledger.end(Outcome::Failed(failure));
     }
 }

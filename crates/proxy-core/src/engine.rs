@@ -19,7 +19,6 @@ use crate::{
     exchange::ledger::{Ledger, Observers},
     failure::Failure,
     head::RequestHead,
-    hosts::HostPattern,
     http1::HeadLimits,
     http2,
     interceptor::Interceptor,
@@ -44,7 +43,7 @@ pub(crate) struct Engine {
     pub(crate) changes: Changes,
     pub(crate) interceptors: Vec<Box<dyn Interceptor>>,
     pub(crate) observers: Observers,
-    pub(crate) passthrough: Vec<HostPattern>,
+    pub(crate) interception: tls::Interception,
     pub(crate) guard: LoopGuard,
     pub(crate) clients: Clients,
     pub(crate) roads: Roads,
@@ -120,10 +119,5 @@ impl Engine {
             }
             None => Ledger::begin(&Observers::default(), exchange, client, head, head_bytes),
         }
-    }
-
-    /// Whether a host is to be passed through undecrypted.
-    pub(crate) fn passes_through(&self, host: &str) -> bool {
-        self.passthrough.iter().any(|pattern| pattern.matches(host))
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{error::Error as StdError, net::SocketAddr, path::PathBuf};
 
-use crate::event::ListenerKind;
+use crate::{event::ListenerKind, tls::TlsVersion};
 
 /// Why the proxy, its CA or its trust could not be set up.
 ///
@@ -149,6 +149,64 @@ pub enum ErrorKind {
     /// An additional CA certificate for upstream, given as bytes, is none.
     #[error("read the upstream CA certificate (give a certificate in PEM or DER)")]
     UpstreamCaBytes,
+    /// The file of a client certificate cannot be read, or has none in it.
+    #[error(
+        "read the client certificate {path:?} (name a PEM file with the certificate, its chain behind it)"
+    )]
+    ClientCertificate {
+        /// The certificate file.
+        path: PathBuf,
+    },
+    /// The key of a client certificate cannot be read, or is none that can sign.
+    #[error("read the client key {path:?} (name a PEM file with an unencrypted RSA, ECDSA or Ed25519 key)")]
+    ClientKey {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// A client certificate was made for another key.
+    #[error(
+        "match the client certificate {certificate:?} with the key {key:?}: it is for another key (name its own)"
+    )]
+    ClientKeyMismatch {
+        /// The certificate file.
+        certificate: PathBuf,
+        /// The key file.
+        key: PathBuf,
+    },
+    /// A PKCS#12 file cannot be read.
+    #[error("read the PKCS#12 file {path:?} (name a .p12 or .pfx file that `openssl pkcs12 -info` reads)")]
+    Pkcs12 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A PKCS#12 file has another password.
+    #[error("open the PKCS#12 file {path:?} with the password given (give the one it was exported with)")]
+    Pkcs12Password {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A PKCS#12 file has no key with a certificate.
+    #[error("find a key with its certificate in the PKCS#12 file {path:?} (export both into one file)")]
+    Pkcs12Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file for TLS secrets cannot be written.
+    #[error("write the key log {path:?} (name a file in a directory that this user can write)")]
+    KeyLog {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The least TLS version is later than the latest.
+    #[error(
+        "speak TLS from {min} to {max} with upstream (give a least version that is not later than the latest)"
+    )]
+    TlsVersions {
+        /// The least.
+        min: TlsVersion,
+        /// The latest.
+        max: TlsVersion,
+    },
     /// The TLS library refuses its configuration.
     #[error("set up TLS")]
     Tls,

@@ -319,8 +319,13 @@ pub struct TlsFacts {
     pub cipher: String,
     /// The protocol agreed by ALPN.
     pub alpn: Option<String>,
+    /// The protocols the client offered by ALPN, in its order, GREASE left out; not told of the upstream side.
+    pub offered_alpn: Vec<String>,
     /// The server name the client side of the handshake asked for.
     pub sni: Option<String>,
+    /// Whether the client's hello had an Encrypted Client Hello (RFC 9849), a real one or GREASE: `sni` may then be a
+    /// stand-in for the name that is meant.
+    pub encrypted_client_hello: bool,
     /// The certificates the peer showed, leaf first, DER. Empty on the client side.
     pub certificates: Vec<Bytes>,
     /// The fingerprint of the peer's hello.

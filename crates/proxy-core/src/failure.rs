@@ -1,8 +1,10 @@
 //! Why an exchange failed: which side is at fault, at what step, and how.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use http::StatusCode;
+
+use crate::event::UpstreamFacts;
 
 /// The side at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ impl Side {
 }
 
 /// A failure of one exchange, recorded with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Failure {
     /// What failed.
@@ -38,12 +40,34 @@ pub struct Failure {
     pub detail: String,
     /// What the client is answered, where that is not what the kind says.
     pub(crate) status: Option<StatusCode>,
+    /// The upstream connection that came to nothing, until the exchange it was for tells of it.
+    upstream: Option<Arc<UpstreamFacts>>,
 }
+
+/// Two failures are equal that say the same.
+impl PartialEq for Failure {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, &self.detail, self.status) == (other.kind, &other.detail, other.status)
+    }
+}
+
+impl Eq for Failure {}
 
 impl Failure {
     /// Makes a failure.
     pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), status: None }
+        Self { kind, detail: detail.into(), status: None, upstream: None }
+    }
+
+    /// Adds the upstream connection that came to nothing.
+    pub(crate) fn on(mut self, upstream: UpstreamFacts) -> Self {
+        self.upstream = Some(Arc::new(upstream));
+        self
+    }
+
+    /// The upstream connection that came to nothing, where one was made.
+    pub(crate) fn upstream(&self) -> Option<&Arc<UpstreamFacts>> {
+        self.upstream.as_ref()
     }
 
     /// The side at fault.

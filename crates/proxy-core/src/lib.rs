@@ -22,6 +22,7 @@ pub mod error;
 pub mod event;
 mod exchange;
 pub mod failure;
+mod fingerprint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -41,6 +42,7 @@ mod resolve;
 mod roads;
 pub mod rules;
 mod serve;
+mod server_hello;
 mod setup_page;
 mod socks;
 mod targets;
@@ -80,4 +82,7 @@ pub use resolve::{ParseResolveOverrideError, ResolveOverride};
 pub use roads::UpstreamSharing;
 pub use rules::Rules;
 pub use targets::{IpRange, NoProxy, ParseTargetError, TargetPattern};
-pub use tls::UpstreamTrust;
+pub use tls::{
+    AutoPassthrough, ClientCertificate, ClientCertificateFiles, KeyLog, ParseClientCertificateError,
+    ParseTlsVersionError, TlsOptions, TlsVersion, TlsVersions, UpstreamTrust,
+};

@@ -25,7 +25,7 @@ use crate::{
     listener::{Accepted, Doors, Listener, Mode, Plan, Strangers, enter, original_destination},
     observer::Observer,
     roads::Roads,
-    tls::{Acceptor, Connector, UpstreamTrust},
+    tls::{Acceptor, Connector, Interception, TlsOptions, UpstreamTrust},
     unstalled::Unstalled,
 };
 
@@ -43,6 +43,7 @@ pub struct ProxyBuilder {
     /// Where to listen, and whom to let in.
     pub(crate) plan: Plan,
     pub(crate) roads: Roads,
+    pub(crate) tls: TlsOptions,
 }
 
 impl ProxyBuilder {
@@ -104,8 +105,8 @@ impl ProxyBuilder {
         let local = main.or(listeners.first()).map(Listener::address).ok_or(ErrorKind::NoListener)?;
         let leafs = Leafs::new(self.ca.clone(), self.limits.max_cached_leafs)?;
         let engine = Engine {
-            acceptor: Acceptor::new(leafs)?,
-            connector: Connector::new(self.trust)?,
+            acceptor: Acceptor::new(leafs, self.tls.key_log())?,
+            connector: Connector::new(self.trust, &self.tls)?,
             ca: self.ca,
             client_settings: http2::Settings::client_facing(&self.limits, &self.timeouts),
             upstream_settings: http2::Settings::upstream_facing(&self.limits, &self.timeouts),
@@ -115,7 +116,7 @@ impl ProxyBuilder {
             interceptors: self.interceptors,
             changes: self.changes,
             observers: self.observers,
-            passthrough: self.passthrough,
+            interception: Interception::new(self.passthrough, &self.tls),
             guard: LoopGuard::new(listeners.iter().map(Listener::address)),
             clients: self.plan.clients()?,
             local,
@@ -146,6 +147,7 @@ impl Proxy {
             timeouts: Timeouts::default(),
             plan: Plan::default(),
             roads: Roads::default(),
+            tls: TlsOptions::default(),
         }
     }
 

@@ -10,9 +10,9 @@ use crate::{
     connection::{Layer, Opening, drained, secure_upstream},
     cut::Cut,
     engine::Engine,
-    event::{ClientFacts, Outcome, ResponseSource, TlsFacts, UpstreamFacts},
+    event::{ClientFacts, EventKind, Outcome, ResponseSource, UpstreamFacts},
     exchange::{
-        ledger::Dialled,
+        ledger::{Dialled, Ledger},
         local::{self, Answer},
         relay::{Ends, Tap, relay},
     },
@@ -22,6 +22,7 @@ use crate::{
     leg::{BodyReader, Http1Reader, Http1Writer, Responder, Writer},
     limits::Timeouts,
     peek::Rewind,
+    tls::{self, Passing},
     upstreams::{self, Opened, Reach, Security, Way},
     wire::{BoxedIo, WireError},
 };
@@ -51,18 +52,25 @@ pub(crate) async fn refuse(
 }
 
 /// Passes TLS through undecrypted.
-pub(crate) async fn pass_through(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummary) {
+pub(crate) async fn pass_through(
+    engine: &Arc<Engine>,
+    layer: Layer,
+    hello: &ClientHelloSummary,
+    why: Passing,
+) {
     let Layer { io, facts, tunnel: Some(tunnel), cut, .. } = layer else { return };
     let mut facts = ClientFacts::clone(&facts);
-    let mut tls = TlsFacts::default();
-    tls.sni.clone_from(&hello.sni);
-    facts.tls = Some(tls);
+    facts.tls = Some(tls::facts_of_hello(hello));
     let facts = Arc::new(facts);
     match ready(engine, tunnel.upstream) {
         Ok(opened) => {
             let (mut reader, mut writer) = halves(engine, io);
             let client = (&mut reader, &mut writer);
-            let outcome = carry(engine, &facts, &tunnel.opening, client, Upstream::new(engine, opened)).await;
+            let ledger = engine.ledger(&facts, &tunnel.opening.head, tunnel.opening.head_bytes);
+            if let Some(hit) = why.hit() {
+                ledger.note(EventKind::Rule(hit));
+            }
+            let outcome = carry(engine, ledger, client, Upstream::new(engine, opened)).await;
             cut_if_failed(&cut, &outcome);
         }
         Err(failure) => note(engine, &facts, &tunnel.opening, failure),
@@ -81,8 +89,8 @@ pub(crate) async fn raw(
     let mut tunnel = tunnel?;
     let (mut reader, mut writer) = halves(engine, io);
     let mut reach = std::mem::replace(&mut tunnel.upstream, Reach::Open);
-    if let Security::Tls { server_name, alpn } = &tunnel.security {
-        reach = secure_upstream(engine, reach, server_name, alpn).await;
+    if matches!(tunnel.security, Security::Tls { .. }) {
+        reach = secure_upstream(engine, reach, &tunnel.destination()).await;
     }
     let opened = match ready(engine, reach) {
         Ok(opened) => opened,
@@ -109,7 +117,8 @@ pub(crate) async fn raw(
             Speaker::Nobody => return None,
         }
     }
-    let outcome = carry(engine, &facts, &tunnel.opening, (&mut reader, &mut writer), upstream).await;
+    let ledger = engine.ledger(&facts, &tunnel.opening.head, tunnel.opening.head_bytes);
+    let outcome = carry(engine, ledger, (&mut reader, &mut writer), upstream).await;
     if facts.tls.is_none() {
         cut_if_failed(&cut, &outcome);
     }
@@ -183,7 +192,9 @@ fn halves(engine: &Engine, io: BoxedIo) -> (Http1Reader, Http1Writer) {
 
 /// Records a tunnel that never came to be.
 fn note(engine: &Engine, facts: &Arc<ClientFacts>, opening: &Opening, failure: Failure) {
-    engine.ledger(facts, &opening.head, opening.head_bytes).end(Outcome::Failed(failure));
+    let ledger = engine.ledger(facts, &opening.head, opening.head_bytes);
+    ledger.failed_upstream(&failure);
+    ledger.end(Outcome::Failed(failure));
 }
 
 fn ready(engine: &Engine, reach: Reach) -> Result<Opened, Failure> {
@@ -207,12 +218,10 @@ fn cut_if_failed(cut: &Cut, outcome: &Outcome) {
 /// Relays a tunnel to its end and records it.
 async fn carry(
     engine: &Engine,
-    facts: &Arc<ClientFacts>,
-    opening: &Opening,
+    ledger: Ledger,
     (reader, writer): (&mut Http1Reader, &mut Http1Writer),
     mut upstream: Upstream,
 ) -> Outcome {
-    let ledger = engine.ledger(facts, &opening.head, opening.head_bytes);
     ledger.upstream(&upstream.facts, false, upstream.dialled);
     let client = Ends { reader: BodyReader::raw(reader), writer: Writer::Http1(writer) };
     let upstream =

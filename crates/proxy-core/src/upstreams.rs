@@ -29,7 +29,7 @@ use crate::{
     http2,
     leg::{Http1Reader, Http1Writer},
     parent::{self, Carried, ParentProxy},
-    tls::Connected,
+    tls::{self, Connected, NotConnected},
     unstalled::Unstalled,
     wire::{BoxedIo, WireError, WireErrorKind},
 };
@@ -188,8 +188,8 @@ pub(crate) async fn secure(
 ) -> Result<Opened, Failure> {
     let Opened { io, facts, mut dialled, way, .. } = opened;
     let begun = Instant::now();
-    let Connected { io, facts: tls } =
-        engine.connector.connect(io, server_name, alpn, engine.timeouts.handshake).await?;
+    let connected = engine.connector.connect(io, server_name, alpn, engine.timeouts.handshake).await;
+    let Connected { io, facts: tls } = connected.map_err(|error| not_secured(error, &facts))?;
     let ssl = begun.elapsed();
     dialled.connect = Some(dialled.connect.unwrap_or_default() + ssl);
     dialled.ssl = Some(ssl);
@@ -197,6 +197,28 @@ pub(crate) async fn secure(
     let mut facts = UpstreamFacts::clone(&facts);
     facts.tls = Some(tls);
     Ok(Opened { io, facts: Arc::new(facts), http2, dialled, way })
+}
+
+/// Has the failure tell of the connection on which upstream showed what was refused.
+fn not_secured(error: NotConnected, facts: &UpstreamFacts) -> Failure {
+    let Some(tls) = error.facts else { return error.failure };
+    let mut facts = facts.clone();
+    facts.tls = Some(*tls);
+    error.failure.on(facts)
+}
+
+/// Opens a connection for one request, whatever is there.
+pub(crate) async fn open_to(engine: &Engine, to: &Destination) -> Result<Opened, Failure> {
+    let parent = to.parent(engine);
+    open(engine, &Wanted { to, parent: parent.as_ref(), need: Need::Message }).await
+}
+
+/// Opens a connection; once more where it failed for want of an intermediate certificate that could be fetched.
+async fn open_or_learn(engine: &Engine, wanted: &Wanted<'_>) -> Result<Opened, Failure> {
+    match open(engine, wanted).await {
+        Err(failure) if tls::learn(engine, &failure).await => open(engine, wanted).await,
+        opened => opened,
+    }
 }
 
 async fn open(engine: &Engine, wanted: &Wanted<'_>) -> Result<Opened, Failure> {
@@ -361,7 +383,7 @@ impl Upstreams {
     ) -> Result<Leased, Failure> {
         let parent = to.parent(engine);
         let wanted = Wanted { to, parent: parent.as_ref(), need: Need::of(head) };
-        let opened = open(engine, &wanted).await?;
+        let opened = open_or_learn(engine, &wanted).await?;
         self.adopt(engine, to, opened, proves_user_for_connection(head)).await
     }
 
@@ -383,7 +405,7 @@ impl Upstreams {
             first.take_if(|(leads_to, _)| leads_to == wanted.to)
         };
         let opened = match first {
-            None | Some((_, Reach::Open)) => open(engine, wanted).await?,
+            None | Some((_, Reach::Open)) => open_or_learn(engine, wanted).await?,
             Some((_, Reach::Failed(failure))) => return Err(failure),
             Some((_, Reach::Ready(opened))) => *opened,
             Some((_, Reach::Dialled(line))) => go_on(engine, line, wanted.to).await?,

@@ -11,12 +11,16 @@ use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     SanType,
 };
+use ring::digest::{SHA256, digest};
 use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     sign::{CertifiedKey, SigningKey},
 };
 
-use super::authority::{BACKDATED, CertificateAuthority, serial, set_validity};
+use super::{
+    authority::{BACKDATED, CertificateAuthority, serial, set_validity},
+    mirror::{Mirrored, mirror},
+};
 use crate::error::{Error, ErrorKind};
 
 /// How long a leaf is valid, backdating included.
@@ -49,10 +53,13 @@ pub(crate) struct Leafs {
 
 #[derive(Default)]
 struct Kept {
-    leafs: HashMap<Subject, Leaf>,
+    leafs: HashMap<Key, Leaf>,
     /// Counts the uses, so that the least recently used leaf is known.
     uses: u64,
 }
+
+/// What a leaf is kept under: its host, and the hash of the certificate its other names are from.
+type Key = (Subject, Option<[u8; 32]>);
 
 struct Leaf {
     key: Arc<CertifiedKey>,
@@ -90,23 +97,37 @@ impl Leafs {
     }
 
     /// The leaf for a host, a DNS name or an IP address, with the CA's certificate behind it.
+    #[cfg(test)]
+    pub(crate) fn for_host(&self, host: &str, now: SystemTime) -> Result<Arc<CertifiedKey>, LeafError> {
+        self.mirroring(host, None, now)
+    }
+
+    /// The leaf for a host, a DNS name or an IP address, with the CA's certificate behind it. It has the names of
+    /// `upstream`'s certificate too, where that is for the host; its validity and its key are our own.
     ///
     /// Two connections that ask for a new host at once get the same leaf: minting takes well under a
     /// millisecond and happens under the lock.
-    pub(crate) fn for_host(&self, host: &str, now: SystemTime) -> Result<Arc<CertifiedKey>, LeafError> {
+    pub(crate) fn mirroring(
+        &self,
+        host: &str,
+        upstream: Option<&[u8]>,
+        now: SystemTime,
+    ) -> Result<Arc<CertifiedKey>, LeafError> {
         let subject = Subject::parse(host)?;
+        let kept_under = (subject, upstream.map(sha256));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.uses += 1;
         let uses = kept.uses;
-        if let Some(leaf) = kept.leafs.get_mut(&subject)
+        if let Some(leaf) = kept.leafs.get_mut(&kept_under)
             && now < leaf.renew_at
         {
             leaf.last_use = uses;
             return Ok(Arc::clone(&leaf.key));
         }
-        let (key, renew_at) = self.mint(&subject, now)?;
+        let mirrored = upstream.and_then(|der| mirror(der, &kept_under.0)).unwrap_or_default();
+        let (key, renew_at) = self.mint(&kept_under.0, mirrored, now)?;
         kept.make_room(self.capacity);
-        kept.leafs.insert(subject, Leaf { key: Arc::clone(&key), renew_at, last_use: uses });
+        kept.leafs.insert(kept_under, Leaf { key: Arc::clone(&key), renew_at, last_use: uses });
         Ok(key)
     }
 
@@ -116,7 +137,12 @@ impl Leafs {
         self.kept.lock().unwrap().leafs.len()
     }
 
-    fn mint(&self, subject: &Subject, now: SystemTime) -> Result<(Arc<CertifiedKey>, SystemTime), LeafError> {
+    fn mint(
+        &self,
+        subject: &Subject,
+        mirrored: Mirrored,
+        now: SystemTime,
+    ) -> Result<(Arc<CertifiedKey>, SystemTime), LeafError> {
         let not_before = (now - BACKDATED).max(self.ca.not_before());
         let not_after = (now - BACKDATED + LEAF_VALIDITY).min(self.ca.not_after());
         if not_after <= now {
@@ -130,10 +156,11 @@ impl Leafs {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         params.distinguished_name = DistinguishedName::new();
-        if let Some(name) = subject.common_name() {
+        if let Some(name) = mirrored.common_name.or_else(|| subject.common_name()) {
             params.distinguished_name.push(DnType::CommonName, name);
         }
         params.subject_alt_names = vec![subject.alternative_name()?];
+        params.subject_alt_names.extend(mirrored.names);
         let leaf = params.signed_by(&self.public_key, self.ca.issuer())?;
         let chain = vec![leaf.der().clone(), self.ca.certificate().clone()];
         let renew_at = (not_after - RENEWED_BEFORE_END).max(now + SHORTEST_KEPT);
@@ -154,16 +181,22 @@ impl Kept {
     }
 }
 
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
 /// What a leaf is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Subject {
+pub(super) enum Subject {
     /// A DNS name in ASCII (international names as A-labels), lower case, without the final dot.
     Dns(String),
     Ip(IpAddr),
 }
 
 impl Subject {
-    fn parse(host: &str) -> Result<Self, LeafError> {
+    pub(super) fn parse(host: &str) -> Result<Self, LeafError> {
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         // A zone (RFC 6874) is the client's own matter; certificates know none.
         let address = bare.split_once('%').map_or(bare, |(address, _zone)| address);

@@ -3,6 +3,7 @@
 mod authority;
 mod files;
 mod leaf;
+mod mirror;
 
 pub use authority::CertificateAuthority;
 pub(crate) use leaf::Leafs;

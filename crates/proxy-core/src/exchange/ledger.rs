@@ -148,6 +148,13 @@ impl Ledger {
         self.tell(|| EventKind::Upstream { upstream: upstream.clone(), reused });
     }
 
+    /// Tells of the upstream connection that came to nothing, where the failure knows one.
+    pub(crate) fn failed_upstream(&self, failure: &Failure) {
+        if let Some(upstream) = failure.upstream() {
+            self.tell(|| EventKind::Upstream { upstream: upstream.clone(), reused: false });
+        }
+    }
+
     pub(crate) fn request_piece(&self, data: &Bytes) {
         self.stir();
         self.request_body.fetch_add(data.len() as u64, Relaxed);

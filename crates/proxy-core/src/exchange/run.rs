@@ -159,6 +159,7 @@ impl Exchange<'_, '_> {
             Ok(ended) => return ended,
             Err(failure) => failure,
         };
+        self.ledger.failed_upstream(&failure);
         match self.client {
             // Nobody waits for an error page.
             Some(mut client) if failure.kind == FailureKind::ClientLeft => {

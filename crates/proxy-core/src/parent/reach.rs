@@ -75,7 +75,12 @@ pub(crate) async fn reach(engine: &Engine, parent: &ParentProxy) -> Result<Line,
     if parent.scheme() == ParentScheme::Https {
         let alpn = [b"http/1.1".to_vec()];
         let patience = engine.timeouts.handshake;
-        io = engine.connector.connect(io, parent.host(), &alpn, patience).await.map_err(blame)?.io;
+        io = engine
+            .connector
+            .connect(io, parent.host(), &alpn, patience)
+            .await
+            .map_err(|error| blame(error.failure))?
+            .io;
     }
     Ok(Line {
         io,

@@ -16,10 +16,12 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
     alert, facts,
+    key_log::KeyLog,
     stream::{ClientStream, Refusal},
 };
 use crate::{
     ca::Leafs,
+    client_hello::ClientHelloSummary,
     error::{Error, ErrorKind},
     event::TlsFacts,
     failure::{Failure, FailureKind},
@@ -42,9 +44,37 @@ pub(crate) struct Accepted {
     pub(crate) refusal: Refusal,
 }
 
+/// What a handshake with a client is to be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handshake<'a> {
+    /// The host the leaf is for where the client names none: the CONNECT's.
+    pub(crate) host_fallback: &'a str,
+    /// The protocol to agree on, which is what upstream chose. It is left out when the client does not offer it, so
+    /// that this never ends a handshake.
+    pub(crate) alpn: Option<Vec<u8>>,
+    /// Upstream's certificate, where it was verified: the leaf has its names.
+    pub(crate) mirrors: Option<&'a [u8]>,
+    /// The client's hello as it was peeked at.
+    pub(crate) hello: Option<&'a ClientHelloSummary>,
+}
+
+/// Why there is no TLS with a client.
+#[derive(Debug)]
+pub(crate) struct NotAccepted {
+    pub(crate) failure: Failure,
+    /// Whether it left over our certificate: by an alert that says so, or silently once it had seen it.
+    pub(crate) refused: bool,
+}
+
+impl From<Failure> for NotAccepted {
+    fn from(failure: Failure) -> Self {
+        Self { failure, refused: false }
+    }
+}
+
 impl Acceptor {
     /// Makes an acceptor that shows leafs of this store.
-    pub(crate) fn new(leafs: Leafs) -> Result<Self, Error> {
+    pub(crate) fn new(leafs: Leafs, key_log: Option<&KeyLog>) -> Result<Self, Error> {
         let tls = |error: rustls::Error| Error::new(ErrorKind::Tls).because(error);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut base = ServerConfig::builder_with_provider(provider)
@@ -52,15 +82,18 @@ impl Acceptor {
             .map_err(tls)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(NoLeaf));
+        // Sessions are resumed, on tickets under keys that live in this process only and change with the hours. That is
+        // safe: a ticket is good for the name it was given for and no other, the client accepted our leaf for that
+        // name to get it, and a client proves nothing by TLS here that a ticket could carry on. Early data is never
+        // accepted (`max_early_data_size` is 0), so nothing a client sends can be replayed.
         base.ticketer = rustls::crypto::ring::Ticketer::new().map_err(tls)?;
+        if let Some(key_log) = key_log {
+            base.key_log = key_log.shared();
+        }
         Ok(Self { leafs, base })
     }
 
-    /// Reads the client's hello and does the handshake.
-    ///
-    /// The leaf is for the server name the client asks for, else for `host_fallback` (the CONNECT's host).
-    /// `alpn` is the protocol to agree on, which is what upstream chose; it is left out when the client does
-    /// not offer it, so that this never ends a handshake.
+    /// Reads the client's hello and does the handshake. The leaf is for the server name the client asks for.
     ///
     /// Dropping the future drops the connection.
     ///
@@ -72,23 +105,27 @@ impl Acceptor {
     pub(crate) async fn accept<T: Io>(
         &self,
         io: T,
-        host_fallback: &str,
-        alpn: Option<Vec<u8>>,
+        wanted: Handshake<'_>,
         timeout: Duration,
-    ) -> Result<Accepted, Failure> {
+    ) -> Result<Accepted, NotAccepted> {
         let deadline = Instant::now() + timeout;
         let start = match timeout_at(deadline, LazyConfigAcceptor::new(Default::default(), io)).await {
             Ok(Ok(start)) => start,
-            Ok(Err(error)) => return Err(failure_in_hello(&error)),
-            Err(_elapsed) => return Err(too_slow(timeout)),
+            Ok(Err(error)) => return Err(failure_in_hello(&error).into()),
+            Err(_elapsed) => return Err(too_slow(timeout).into()),
         };
-        let (sni, config) = self.answer(&start.client_hello(), host_fallback, alpn)?;
+        let (sni, config) = self.answer(&start.client_hello(), &wanted)?;
         let tls = match timeout_at(deadline, start.into_stream(Arc::new(config))).await {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => return Err(failure_after_hello(&error)),
-            Err(_elapsed) => return Err(too_slow(timeout)),
+            Err(_elapsed) => return Err(too_slow(timeout).into()),
         };
-        let facts = facts::of(tls.get_ref().1, sni);
+        let mut facts = facts::of(tls.get_ref().1, sni);
+        if let Some(hello) = wanted.hello {
+            let TlsFacts { offered_alpn, encrypted_client_hello, fingerprint, .. } = facts::of_hello(hello);
+            (facts.offered_alpn, facts.fingerprint) = (offered_alpn, fingerprint);
+            facts.encrypted_client_hello = encrypted_client_hello;
+        }
         let stream = ClientStream::new(tls);
         let refusal = stream.refusal();
         Ok(Accepted { io: Box::new(stream), facts, refusal })
@@ -98,19 +135,18 @@ impl Acceptor {
     fn answer(
         &self,
         hello: &ClientHello<'_>,
-        host_fallback: &str,
-        alpn: Option<Vec<u8>>,
+        wanted: &Handshake<'_>,
     ) -> Result<(Option<String>, ServerConfig), Failure> {
         let sni = hello.server_name().map(str::to_owned);
-        let host = sni.as_deref().unwrap_or(host_fallback);
+        let host = sni.as_deref().unwrap_or(wanted.host_fallback);
         let leaf = self
             .leafs
-            .for_host(host, SystemTime::now())
+            .mirroring(host, wanted.mirrors, SystemTime::now())
             .map_err(|error| Failure::new(FailureKind::ClientTls, error.to_string()))?;
         let offers = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|it| it == name));
         let mut config = self.base.clone();
         config.cert_resolver = Arc::new(ThisLeaf(leaf));
-        config.alpn_protocols = alpn.into_iter().filter(|chosen| offers(chosen)).collect();
+        config.alpn_protocols = wanted.alpn.iter().filter(|chosen| offers(chosen)).cloned().collect();
         Ok((sni, config))
     }
 }
@@ -130,23 +166,24 @@ fn failure_in_hello(error: &io::Error) -> Failure {
     Failure::new(FailureKind::ClientTls, detail)
 }
 
-fn failure_after_hello(error: &io::Error) -> Failure {
+fn failure_after_hello(error: &io::Error) -> NotAccepted {
     if let Some(failure) = alert::distrust(error) {
-        return failure;
+        return NotAccepted { failure, refused: true };
     }
-    match (alert::tls_error(error), error.kind()) {
+    let failure = match (alert::tls_error(error), error.kind()) {
         (Some(rustls::Error::AlertReceived(received)), _) => {
-            Failure::new(FailureKind::ClientTls, format!("client sent alert {}", alert::name(*received)))
+            Failure::new(FailureKind::ClientTls, alert::told(*received))
         }
         (Some(rustls::Error::PeerIncompatible(reason)), _) => {
             Failure::new(FailureKind::ClientTls, incompatible(reason))
         }
         (Some(error), _) => Failure::new(FailureKind::ClientTls, error.to_string()),
         (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            alert::left_after_certificate()
+            return NotAccepted { failure: alert::left_after_certificate(), refused: true };
         }
         (None, _) => Failure::new(FailureKind::ClientTls, error.to_string()),
-    }
+    };
+    failure.into()
 }
 
 /// What an old client lacks.

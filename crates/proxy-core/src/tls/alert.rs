@@ -55,6 +55,17 @@ pub(super) fn left_after_certificate() -> Failure {
     )
 }
 
+/// What a client's alert says that is no refusal of our certificate.
+pub(super) fn told(alert: AlertDescription) -> String {
+    let meaning = match alert {
+        AlertDescription::EncryptedClientHelloRequired => {
+            ": it knows an Encrypted Client Hello configuration that is not the proxy's, and comes again without"
+        }
+        _ => "",
+    };
+    format!("client sent alert {}{meaning}", name(alert))
+}
+
 /// An alert's name and number as in the IANA registry, for example `unknown_ca (48)`.
 pub(super) fn name(alert: AlertDescription) -> String {
     use AlertDescription as A;
@@ -85,6 +96,7 @@ pub(super) fn name(alert: AlertDescription) -> String {
         A::BadCertificateStatusResponse => "bad_certificate_status_response",
         A::CertificateRequired => "certificate_required",
         A::NoApplicationProtocol => "no_application_protocol",
+        A::EncryptedClientHelloRequired => "ech_required",
         other => return format!("{} ({other:?})", u8::from(other)),
     };
     format!("{name} ({})", u8::from(alert))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustls::{
     CertificateError, DigitallySignedStruct, OtherError, SignatureScheme,
     client::{
@@ -15,7 +16,7 @@ use rustls::{
 };
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate};
 
-use super::trust::UpstreamTrust;
+use super::{intermediates::Intermediates, trust::UpstreamTrust};
 use crate::{
     calendar,
     error::{Error, ErrorKind},
@@ -24,6 +25,9 @@ use crate::{
 
 /// How many of a certificate's names an error tells.
 const NAMES_TOLD: usize = 5;
+
+/// The certificates of a refused chain that are recorded.
+const MAX_CHAIN_TOLD: usize = 16;
 
 /// Accepts certificates by a policy. Signatures of the handshake are verified under every policy: the peer
 /// holds the key of whatever certificate it shows.
@@ -40,6 +44,8 @@ enum Policy {
         /// `None` without any root.
         chain: Option<Arc<WebPkiServerVerifier>>,
         named: Vec<CertificateDer<'static>>,
+        /// Issuers that were fetched because upstream leaves them out.
+        fetched: Option<Arc<Intermediates>>,
     },
     /// Any certificate.
     Any,
@@ -47,11 +53,19 @@ enum Policy {
 
 /// A certificate's rejection. It travels inside the TLS library's error, whose own text knows less.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Rejected(pub(super) Failure);
+#[error("{failure}")]
+pub(super) struct Rejected {
+    pub(super) failure: Failure,
+    /// What was shown, leaf first.
+    pub(super) chain: Vec<Bytes>,
+}
 
 impl Verifier {
-    pub(super) fn strict(provider: Arc<CryptoProvider>, trust: &UpstreamTrust) -> Result<Self, Error> {
+    pub(super) fn strict(
+        provider: Arc<CryptoProvider>,
+        trust: &UpstreamTrust,
+        fetched: Option<Arc<Intermediates>>,
+    ) -> Result<Self, Error> {
         let roots = trust.roots();
         let chain = if roots.is_empty() {
             None
@@ -59,7 +73,18 @@ impl Verifier {
             let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
             Some(builder.build().map_err(|error| Error::new(ErrorKind::Tls).because(error))?)
         };
-        Ok(Self { provider, policy: Policy::Strict { chain, named: trust.additional().to_vec() } })
+        Ok(Self { provider, policy: Policy::Strict { chain, named: trust.additional().to_vec(), fetched } })
+    }
+
+    /// Whether a chain leads to a root, whomever it is for.
+    pub(super) fn reaches_root(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let Policy::Strict { chain: Some(verifier), .. } = &self.policy else { return false };
+        let ([end_entity, intermediates @ ..], Ok(nobody)) = (chain, ServerName::try_from("nobody.invalid"))
+        else {
+            return false;
+        };
+        let verified = verifier.verify_server_cert(end_entity, intermediates, &nobody, &[], UnixTime::now());
+        !verified.is_err_and(|error| is_unknown_issuer(&error))
     }
 
     pub(super) fn any(provider: Arc<CryptoProvider>) -> Self {
@@ -76,22 +101,36 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let Policy::Strict { chain, named } = &self.policy else {
+        let Policy::Strict { chain, named, fetched } = &self.policy else {
             return Ok(ServerCertVerified::assertion());
         };
         let result = match chain {
             // webpki takes no CA certificate for a server's own, but that is what `openssl req -x509` makes.
             _ if named.contains(end_entity) => verify_named(end_entity, server_name, now),
-            Some(chain) => chain
-                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-                .map(|_| ()),
+            Some(chain) => {
+                let verify = |intermediates: &[CertificateDer<'_>]| {
+                    chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                };
+                let verified = match (verify(intermediates), fetched) {
+                    (Err(error), Some(fetched)) if is_unknown_issuer(&error) => {
+                        let mut whole = vec![end_entity.clone()];
+                        whole.extend_from_slice(intermediates);
+                        whole.extend(fetched.missing_in(&whole));
+                        if whole.len() > intermediates.len() + 1 { verify(&whole[1..]) } else { Err(error) }
+                    }
+                    (verified, _) => verified,
+                };
+                verified.map(|_| ())
+            }
             None => Err(CertificateError::UnknownIssuer.into()),
         };
         match result {
             Ok(()) => Ok(ServerCertVerified::assertion()),
             Err(error) => {
                 let failure = explain(&error, end_entity, intermediates.len(), server_name, chain.is_some());
-                Err(CertificateError::Other(OtherError(Arc::new(Rejected(failure)))).into())
+                let shown = std::iter::once(end_entity).chain(intermediates).take(MAX_CHAIN_TOLD);
+                let chain = shown.map(|der| Bytes::copy_from_slice(der)).collect();
+                Err(CertificateError::Other(OtherError(Arc::new(Rejected { failure, chain }))).into())
             }
         }
     }
@@ -180,6 +219,10 @@ fn explain(
         other => (FailureKind::CertificateUntrusted, other.to_string()),
     };
     Failure::new(kind, one_line(&detail))
+}
+
+fn is_unknown_issuer(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
 }
 
 fn is_self_signed(certificate: &X509Certificate<'_>) -> bool {

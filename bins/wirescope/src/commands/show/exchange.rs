@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use capture_store::{BodySide, Exchange, ExchangeKind, ExchangeState, Peer, Recorded, Seq, Store};
-use proxy_core::{Headers, RequestHead, ResponseHead, ResponseSource};
+use proxy_core::{Headers, ListenerKind, RequestHead, ResponseHead, ResponseSource};
 use serde_json::{Value, json};
 
 use super::body::{self, Preview};
@@ -21,6 +21,9 @@ pub(super) fn print(store: &Store, seq: Seq, as_json: bool) -> Result<()> {
     }
     out.line(title(&exchange))?;
     out.line(connections(&exchange))?;
+    for line in about_peers(&exchange) {
+        out.line(line)?;
+    }
     out.line(times(&exchange))?;
     out.line("")?;
     for line in request_head(&exchange.request) {
@@ -78,11 +81,49 @@ fn connections(exchange: &Exchange) -> String {
         let address = peer.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
         let tls = peer.tls.as_ref().map(|tls| {
             let alpn = tls.alpn.as_deref().map(|alpn| format!(" {alpn}")).unwrap_or_default();
-            text::harmless(&format!(" ({} {}{alpn})", tls.version, tls.cipher)).into_owned()
+            // Neither was agreed where the handshake failed, or was not ours.
+            let agreed = [tls.version.as_str(), tls.cipher.as_str()].join(" ");
+            let agreed = if agreed == " " { "TLS" } else { &agreed };
+            text::harmless(&format!(" ({agreed}{alpn})")).into_owned()
         });
         format!("{address}{}", tls.unwrap_or_default())
     };
     format!("client {} · upstream {}", side(&exchange.client), side(&exchange.upstream))
+}
+
+/// What is known of the peers beside their addresses: users, parents, fingerprints; and which rules applied.
+fn about_peers(exchange: &Exchange) -> Vec<String> {
+    let mut lines = Vec::new();
+    let sides = [("client", &exchange.client), ("upstream", &exchange.upstream)];
+    for (side, peer) in sides.into_iter().filter_map(|(side, peer)| Some((side, peer.as_ref()?))) {
+        let mut parts = Vec::new();
+        parts.extend(
+            peer.listener
+                .filter(|kind| *kind != ListenerKind::Explicit)
+                .map(|kind| format!("by the {} listener", json::listener(kind))),
+        );
+        parts.extend(peer.user.as_ref().map(|user| format!("user {user}")));
+        parts.extend(peer.parent.as_ref().map(|parent| format!("through {parent}")));
+        if let Some(tls) = &peer.tls {
+            parts.extend(tls.sni.as_ref().map(|sni| format!("asked for {sni}")));
+            if tls.encrypted_client_hello {
+                parts.push("with an encrypted hello".to_owned());
+            }
+            let [ja3, ja4] = if side == "client" { ["ja3", "ja4"] } else { ["ja3s", "ja4s"] };
+            parts
+                .extend(tls.fingerprint.as_ref().map(|it| format!("{ja4} {} {ja3} {}", it.ja4, it.ja3_hash)));
+        }
+        parts.extend(peer.http2_fingerprint.as_ref().map(|fingerprint| format!("http2 {fingerprint}")));
+        if !parts.is_empty() {
+            lines.push(text::harmless(&format!("{side} {}", parts.join(" · "))).into_owned());
+        }
+    }
+    lines.extend(
+        exchange.rules.iter().map(|hit| {
+            text::harmless(&format!("rule {}: {}", hit.rule, hit.changes.join("; "))).into_owned()
+        }),
+    );
+    lines
 }
 
 fn times(exchange: &Exchange) -> String {
@@ -201,6 +242,9 @@ fn object(exchange: &Exchange) -> Value {
             "receiveMs": json::duration(timings.receive),
         },
         "comment": exchange.comment,
+        "rules": exchange.rules.iter().map(|hit| json!({
+            "rule": hit.rule, "changes": hit.changes,
+        })).collect::<Vec<_>>(),
     });
     if let (Some(object), Value::Object(more)) = (value.as_object_mut(), more) {
         object.extend(more);
@@ -225,7 +269,16 @@ fn peer(peer: &Peer) -> Value {
             "cipher": tls.cipher,
             "alpn": tls.alpn,
             "sni": tls.sni,
+            "offeredAlpn": tls.offered_alpn,
+            "encryptedClientHello": tls.encrypted_client_hello,
+            "ja3": tls.fingerprint.as_ref().map(|it| &it.ja3),
+            "ja3Hash": tls.fingerprint.as_ref().map(|it| &it.ja3_hash),
+            "ja4": tls.fingerprint.as_ref().map(|it| &it.ja4),
             "certificates": tls.certificates.len(),
         })),
+        "listener": peer.listener.map(json::listener),
+        "user": peer.user,
+        "http2Fingerprint": peer.http2_fingerprint,
+        "parent": peer.parent,
     })
 }

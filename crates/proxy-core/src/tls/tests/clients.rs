@@ -14,12 +14,12 @@ use super::{LIMIT, VERSIONS, names, provider};
 use crate::{
     ca::{CertificateAuthority, Leafs},
     failure::{Failure, FailureKind},
-    tls::{Acceptor, acceptor::Accepted, alert::distrust, verify::Verifier},
+    tls::{Acceptor, Handshake, acceptor::Accepted, alert::distrust, verify::Verifier},
 };
 
 fn acceptor() -> (Acceptor, CertificateAuthority) {
     let ca = CertificateAuthority::in_memory().unwrap();
-    (Acceptor::new(Leafs::new(ca.clone(), 10).unwrap()).unwrap(), ca)
+    (Acceptor::new(Leafs::new(ca.clone(), 10).unwrap(), None).unwrap(), ca)
 }
 
 fn roots(ca: &CertificateAuthority) -> RootCertStore {
@@ -48,14 +48,19 @@ impl Outcome {
     }
 }
 
+/// What a handshake is to be whose client may name no host.
+fn fallback(host_fallback: &str) -> Handshake<'_> {
+    Handshake { host_fallback, ..Handshake::default() }
+}
+
 async fn shake(acceptor: &Acceptor, client: ClientConfig, server_name: &str, alpn: Option<&str>) -> Outcome {
     let (near, far) = duplex(64 * 1024);
     let name = ServerName::try_from(server_name.to_owned()).unwrap();
     let connector = TlsConnector::from(Arc::new(client));
     let alpn = alpn.map(|name| name.as_bytes().to_vec());
-    let (client, proxy) =
-        tokio::join!(connector.connect(name, near), acceptor.accept(far, "fallback.example", alpn, LIMIT));
-    Outcome { client, proxy }
+    let wanted = Handshake { alpn, ..fallback("fallback.example") };
+    let (client, proxy) = tokio::join!(connector.connect(name, near), acceptor.accept(far, wanted, LIMIT));
+    Outcome { client, proxy: proxy.map_err(|error| error.failure) }
 }
 
 #[tokio::test]
@@ -140,7 +145,7 @@ async fn leaf_for_an_address_satisfies_a_client_that_dials_the_address() {
         let ip: IpAddr = host.parse().unwrap();
         let (client, proxy) = tokio::join!(
             connector.connect(ServerName::from(ip), near),
-            acceptor.accept(far, host, None, LIMIT)
+            acceptor.accept(far, fallback(host), LIMIT)
         );
         client.unwrap();
         proxy.unwrap();
@@ -186,8 +191,8 @@ async fn client_that_leaves_silently_after_the_certificate_is_suspected_only() {
             near.write_all(&hello).await.unwrap();
             near.read_u8().await.unwrap();
         };
-        let ((), proxy) = tokio::join!(leave, acceptor.accept(far, "", None, LIMIT));
-        let failure = proxy.err().unwrap();
+        let ((), proxy) = tokio::join!(leave, acceptor.accept(far, fallback(""), LIMIT));
+        let failure = proxy.err().unwrap().failure;
         assert_eq!(failure.kind, FailureKind::ClientTls);
         assert!(failure.detail.contains("if it does not trust the CA"), "{failure}");
     }
@@ -258,7 +263,7 @@ async fn bytes_that_are_no_hello_fail_at_once() {
         let (mut near, far) = duplex(1024);
         near.write_all(garbage).await.unwrap();
         near.shutdown().await.unwrap();
-        let failure = acceptor.accept(far, "example.com", None, LIMIT).await.err().unwrap();
+        let failure = acceptor.accept(far, fallback("example.com"), LIMIT).await.err().unwrap().failure;
         assert_eq!(failure.kind, FailureKind::ClientTls, "{failure}");
         assert!(!failure.detail.is_empty());
     }
@@ -268,7 +273,7 @@ async fn bytes_that_are_no_hello_fail_at_once() {
 async fn silent_client_is_given_up() {
     let (acceptor, _) = acceptor();
     let (_near, far) = duplex(1024);
-    let failure = acceptor.accept(far, "example.com", None, LIMIT).await.err().unwrap();
+    let failure = acceptor.accept(far, fallback("example.com"), LIMIT).await.err().unwrap().failure;
     assert_eq!(failure.kind, FailureKind::ClientTimeout);
     assert!(failure.detail.contains("30s"), "{failure}");
 }
@@ -282,8 +287,8 @@ async fn host_no_certificate_can_name_is_a_failure() {
     let connector = TlsConnector::from(Arc::new(config));
     let name = ServerName::try_from("example.com").unwrap();
     let (client, proxy) =
-        tokio::join!(connector.connect(name, near), acceptor.accept(far, "no host", None, LIMIT));
+        tokio::join!(connector.connect(name, near), acceptor.accept(far, fallback("no host"), LIMIT));
     assert!(client.is_err());
-    let failure = proxy.err().unwrap();
+    let failure = proxy.err().unwrap().failure;
     assert!(failure.detail.contains("no host"), "{failure}");
 }

@@ -17,7 +17,7 @@ use super::{LIMIT, VERSIONS, names, provider};
 use crate::{
     error::ErrorKind,
     failure::{Failure, FailureKind},
-    tls::{Connected, Connector, UpstreamTrust, upstream_alpn},
+    tls::{Connected, Connector, TlsOptions, UpstreamTrust, upstream_alpn},
 };
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -78,7 +78,8 @@ impl Upstream {
             }
         };
         let connect = async {
-            let mut connected = connector.connect(near, host, &names(alpn), LIMIT).await?;
+            let mut connected =
+                connector.connect(near, host, &names(alpn), LIMIT).await.map_err(|error| error.failure)?;
             connected.io.read_u8().await.unwrap();
             connected.io.shutdown().await.unwrap();
             Ok(connected)
@@ -93,7 +94,7 @@ fn trusting(authority: &Authority) -> UpstreamTrust {
 }
 
 fn connector(trust: UpstreamTrust) -> Connector {
-    Connector::new(trust).unwrap()
+    Connector::new(trust, &TlsOptions::default()).unwrap()
 }
 
 #[tokio::test]
@@ -272,7 +273,7 @@ async fn what_is_no_tls_server_is_an_upstream_tls_failure() {
             let _ = far.read_to_end(&mut Vec::new()).await;
         };
         let (failure, ()) = tokio::join!(
-            async { connector.connect(near, "example.com", &[], LIMIT).await.err().unwrap() },
+            async { connector.connect(near, "example.com", &[], LIMIT).await.err().unwrap().failure },
             serve
         );
         assert_eq!(failure.kind, FailureKind::UpstreamTls, "{failure}");
@@ -285,7 +286,7 @@ async fn silent_upstream_is_given_up() {
     let (near, _far) = duplex(64 * 1024);
     let limit = Duration::from_secs(7);
     let connector = connector(UpstreamTrust::nobody());
-    let failure = connector.connect(near, "example.com", &[], limit).await.err().unwrap();
+    let failure = connector.connect(near, "example.com", &[], limit).await.err().unwrap().failure;
     assert_eq!(failure.kind, FailureKind::UpstreamTimeout);
     assert!(failure.detail.contains("7s"), "{failure}");
 }
@@ -295,7 +296,7 @@ async fn host_that_is_no_name_is_a_failure() {
     let connector = connector(UpstreamTrust::nobody());
     for host in ["", "a b", "bücher.example"] {
         let (near, _far) = duplex(1024);
-        let failure = connector.connect(near, host, &[], LIMIT).await.err().unwrap();
+        let failure = connector.connect(near, host, &[], LIMIT).await.err().unwrap().failure;
         assert_eq!(failure.kind, FailureKind::UpstreamTls, "{host:?}");
     }
 }
@@ -307,6 +308,8 @@ fn only_spoken_protocols_are_offered_in_the_clients_order() {
         (&["http/1.1", "h2"], &["http/1.1", "h2"]),
         (&["h3", "http/1.1", "http/1.0"], &["http/1.1"]),
         (&["http/1.0"], &[]),
+        (&["mqtt", "h2"], &["h2"]),
+        (&["http/1.0", "mqtt", "x"], &["mqtt", "x"]),
         (&[], &[]),
     ] {
         assert_eq!(upstream_alpn(&names(client)), names(offered));
