@@ -96,7 +96,7 @@ pub(crate) fn holds(condition: &Condition, subject: &Subject<'_>) -> Result<bool
         Condition::Kind(kind) => summary.kind == *kind,
         Condition::Peer(side, network) => {
             let peer = peer(subject.detail()?, *side);
-            peer.and_then(|peer| peer.address).is_some_and(|address| network.contains(address.ip()))
+            peer.and_then(|peer| peer.peer.address).is_some_and(|address| network.contains(address.ip()))
         }
         Condition::Parameter { name, value } => parameters(&summary.url).any(|(key, given)| {
             key.eq_ignore_ascii_case(name)
@@ -119,7 +119,7 @@ fn text(field: TextField, pattern: &Pattern, subject: &Subject<'_>) -> Result<bo
         _ => None,
     };
     let tls = |side| -> Result<Option<&proxy_core::TlsFacts>, Error> {
-        Ok(peer(subject.detail()?, side).and_then(|peer| peer.tls.as_ref()))
+        Ok(peer(subject.detail()?, side).and_then(|peer| peer.peer.tls.as_ref()))
     };
     Ok(match field {
         TextField::Method => is(&summary.method),
@@ -135,7 +135,7 @@ fn text(field: TextField, pattern: &Pattern, subject: &Subject<'_>) -> Result<bo
         TextField::Tunnel => is_some(subject.detail()?.tunnel.as_deref()),
         TextField::Comment => is_some(subject.detail()?.comment.as_deref()),
         TextField::Address(side) => peer(subject.detail()?, side)
-            .and_then(|peer| peer.address)
+            .and_then(|peer| peer.peer.address)
             .is_some_and(|address| is(&address.to_string()) || is(&address.ip().to_string())),
         TextField::TlsVersion(side) => tls(side)?.is_some_and(|tls| is(&tls.version)),
         TextField::Cipher(side) => tls(side)?.is_some_and(|tls| is(&tls.cipher)),
