@@ -444,7 +444,7 @@ impl Input {
 
     fn headers(&mut self) -> Result<Headers, Damaged> {
         let fields =
-            self.list(|input| Ok(proxy_core::Header { name: input.bytes()?, value: input.bytes()? }))?;
+            self.list(|input| Ok(proxy_core::Header::new(input.bytes()?, input.bytes()?)))?;
         Ok(fields.into_iter().collect())
     }
 
@@ -546,7 +546,7 @@ mod tests {
     }
 
     fn headers() -> impl Strategy<Value = Headers> {
-        let header = (bytes(), bytes()).prop_map(|(name, value)| Header { name, value });
+        let header = (bytes(), bytes()).prop_map(|(name, value)| Header::new(name, value));
         proptest::collection::vec(header, 0..8).prop_map(|fields| fields.into_iter().collect())
     }
 

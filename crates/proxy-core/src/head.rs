@@ -6,18 +6,37 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
 /// One header field as it was received: the name in its own case, the value without surrounding whitespace.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// Two are equal when their names and values are.
+#[derive(Clone)]
 pub struct Header {
     /// The field name in the case the peer used.
     pub name: Bytes,
     /// The field value, which may hold any byte but CR, LF and NUL (RFC 9110 section 5.5).
     pub value: Bytes,
+    /// Whether its sender asked that no HTTP/2 hop keep it in a table (RFC 7541 section 7.1.3).
+    never_indexed: bool,
 }
 
 impl Header {
     /// Makes a header from anything that turns into bytes.
     pub fn new(name: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Self { name: name.into(), value: value.into() }
+        Self { name: name.into(), value: value.into(), never_indexed: false }
+    }
+
+    /// Makes one as HTTP/2 brought it.
+    pub(crate) fn received(name: Bytes, value: Bytes, never_indexed: bool) -> Self {
+        Self { name, value, never_indexed }
+    }
+
+    /// The same field with another value.
+    pub(crate) fn with_value(&self, value: Bytes) -> Self {
+        Self { name: self.name.clone(), value, never_indexed: self.never_indexed }
+    }
+
+    /// Whether its sender asked that no HTTP/2 hop keep it in a table (RFC 7541 section 7.1.3).
+    pub(crate) fn is_never_indexed(&self) -> bool {
+        self.never_indexed
     }
 
     /// Tells whether the field has this name, in whatever case (RFC 9110 section 5.1).
@@ -39,6 +58,14 @@ impl Header {
     }
 }
 
+impl PartialEq for Header {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.value == other.value
+    }
+}
+
+impl Eq for Header {}
+
 /// Header fields in the order they were received, duplicates and case kept.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<Header>);
@@ -59,6 +86,11 @@ impl Headers {
     /// Adds a field at the end.
     pub fn push(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.0.push(Header::new(name, value));
+    }
+
+    /// Adds a field at the end, with all that is known of it.
+    pub(crate) fn push_header(&mut self, header: Header) {
+        self.0.push(header);
     }
 
     /// The value of the first field of this name.
@@ -100,7 +132,7 @@ impl Headers {
                 index - 1 <= at || !header.is(name)
             });
         } else {
-            self.0.push(Header { name: Bytes::copy_from_slice(name.as_bytes()), value });
+            self.0.push(Header::new(Bytes::copy_from_slice(name.as_bytes()), value));
         }
     }
 

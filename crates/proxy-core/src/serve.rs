@@ -24,11 +24,11 @@ use crate::{
     failure::{Failure, FailureKind, Side},
     head::{Headers, RequestHead, ResponseHead, Scheme},
     http1::{self, Defaults, HeadError, request_framing},
-    http2::{Downstream, DownstreamError, Incoming},
+    http2::{Downstream, DownstreamError, Incoming, RefusedRequest},
     leg::{BodyReader, Http1Reader, Http1Writer, Responder},
     listener::take_credentials,
     setup_page,
-    wire::WireError,
+    wire::{WireError, WireErrorKind},
 };
 
 /// What is still read of a connection that is closed under a client that may be sending, so that the client gets
@@ -250,19 +250,24 @@ pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut wat
     let accept = Downstream::accept(io, scheme, &engine.client_settings);
     let Ok(Ok(mut connection)) = timeout(engine.timeouts.handshake, accept).await else { return };
     let in_tunnel = tunnel.is_some();
-    let cx = Arc::new(Client::new(engine, &facts, tunnel, draining));
+    // Made with the first request: with that the client's fingerprint is whole.
+    let mut client: Option<Arc<Client>> = None;
     let mut exchanges = JoinSet::new();
     let mut shutting_down = false;
     loop {
         tokio::select! {
             next = connection.next() => match next {
                 Some(Ok(incoming)) => {
+                    let cx = client.get_or_insert_with(|| {
+                        with_fingerprint(engine, &facts, tunnel.take(), draining, connection.fingerprint())
+                    });
                     exchanges.spawn(stream(cx.clone(), incoming, in_tunnel));
                 }
-                Some(Err(DownstreamError::Refused(mut refused))) => {
-                    let _ = take_credentials(&mut refused.head);
-                    let ledger = engine.ledger(&facts, &Arc::new(refused.head), refused.head_bytes);
-                    ledger.end(Outcome::Failed(refused.error.into_failure(Side::Client)));
+                Some(Err(DownstreamError::Refused(refused))) => {
+                    let cx = client.get_or_insert_with(|| {
+                        with_fingerprint(engine, &facts, tunnel.take(), draining, connection.fingerprint())
+                    });
+                    exchanges.spawn(refuse_stream(cx.clone(), refused));
                 }
                 Some(Err(DownstreamError::Connection(error))) => {
                     tracing::debug!(client = %facts.peer, %error, "HTTP/2 connection with the client failed");
@@ -287,6 +292,19 @@ pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut wat
     drop(connection);
     // Each stream learns from its own halves that the connection is gone, and says so in its ending.
     while exchanges.join_next().await.is_some() {}
+}
+
+/// What the exchanges of an HTTP/2 connection share.
+fn with_fingerprint(
+    engine: &Arc<Engine>,
+    facts: &Arc<ClientFacts>,
+    tunnel: Option<Tunnel>,
+    draining: &watch::Receiver<bool>,
+    fingerprint: Option<String>,
+) -> Arc<Client> {
+    let mut facts = ClientFacts::clone(facts);
+    facts.http2_fingerprint = fingerprint;
+    Arc::new(Client::new(engine, &Arc::new(facts), tunnel, draining))
 }
 
 /// Runs the exchange of one HTTP/2 stream.
@@ -319,6 +337,25 @@ async fn stream(cx: Arc<Client>, incoming: Incoming, in_tunnel: bool) {
     };
     let arrived = Arrived { facts, head, head_bytes, body: BodyReader::Http2(body), shape, client };
     run(&cx, arrived).await;
+}
+
+/// Answers a request that may not go on, and records it.
+async fn refuse_stream(cx: Arc<Client>, refused: Box<RefusedRequest>) {
+    let RefusedRequest { incoming: Incoming { mut head, head_bytes, body, responder, .. }, error } = *refused;
+    let _ = take_credentials(&mut head);
+    let status = match error.kind {
+        WireErrorKind::Limit => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let ledger = cx.engine.ledger(&cx.facts, &Arc::new(head.clone()), head_bytes);
+    let failure = error.into_failure(Side::Client);
+    let accept = head.headers.get_str("accept");
+    let (page, content) = setup_page::error_page(status, local::TITLE, &failure, head.host(), accept);
+    let answer = Answer { head: page, body: content, source: ResponseSource::Proxy };
+    // Nobody reads what else came of it.
+    drop(body);
+    local::give(&ledger, &head, Responder::Http2(responder), answer, false).await;
+    ledger.end(Outcome::Failed(failure));
 }
 
 /// CONNECT inside HTTP/2 is refused, on the record.

@@ -13,17 +13,14 @@ use std::{
 };
 
 use http::Method;
-use tokio::{
-    io::split,
-    time::{Instant, timeout},
-};
+use tokio::{io::split, time::Instant};
 
 pub(crate) use self::pool::{InUse, Pool};
 use crate::{
     engine::Engine,
     event::UpstreamFacts,
     exchange::{forward, ledger::Dialled},
-    failure::{Failure, Side},
+    failure::Failure,
     head::RequestHead,
     http1::{self, TargetForm},
     http2,
@@ -31,7 +28,7 @@ use crate::{
     parent::{self, Carried, ParentProxy},
     tls::{self, Connected, NotConnected},
     unstalled::Unstalled,
-    wire::{BoxedIo, WireError, WireErrorKind},
+    wire::{BoxedIo, WireError},
 };
 
 /// Where a request goes and how.
@@ -423,11 +420,7 @@ impl Upstreams {
     ) -> Result<Leased, Failure> {
         let Opened { io, facts, http2, dialled, way } = opened;
         let lease = if http2 {
-            let connecting = http2::Upstream::connect(io, &engine.upstream_settings);
-            let connected = timeout(engine.timeouts.handshake, connecting)
-                .await
-                .unwrap_or_else(|_| Err(WireError::new(WireErrorKind::Timeout, "it took no HTTP/2 preface")))
-                .map_err(|error| error.into_failure(Side::Upstream))?;
+            let connected = http2::Upstream::connect(io, &engine.upstream_settings);
             let pool = engine.roads.shared.as_ref().filter(|_| !personal).unwrap_or(&self.own);
             let (upstream, facts, usage) = pool.add((to, way), connected, facts);
             Lease::Http2(upstream, facts, usage)

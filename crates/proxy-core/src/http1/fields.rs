@@ -70,7 +70,7 @@ fn field(section: &Bytes, line: Range<usize>, blemishes: Blemishes) -> Result<He
     let value = section[value_at..line.end].as_ref();
     let start = value_at + leading_ows(value);
     let end = start + trim_ows(value).len();
-    Ok(Header { name: section.slice(name), value: section.slice(start..end) })
+    Ok(Header::new(section.slice(name), section.slice(start..end)))
 }
 
 fn joined(value: &[u8], continuation: &[u8]) -> Bytes {
@@ -85,7 +85,7 @@ fn joined(value: &[u8], continuation: &[u8]) -> Bytes {
 }
 
 /// Tells whether this is a token (RFC 9110 section 5.6.2).
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| TOKEN[usize::from(*byte)])
 }
 

@@ -48,7 +48,8 @@ pub(crate) fn strip_hop_by_hop(headers: &mut Headers, passing: &[&str]) {
     let mut connection = (!kept.is_empty()).then(|| Bytes::from(kept.join(&b", "[..])));
 
     let mut stripped = Headers::with_capacity(headers.len());
-    for Header { name, value } in headers.iter() {
+    for header in headers.iter() {
+        let Header { name, value, .. } = header;
         let value = match () {
             () if name.eq_ignore_ascii_case(b"connection") => connection.take(),
             () if name.eq_ignore_ascii_case(b"te") => te.take(),
@@ -58,7 +59,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut Headers, passing: &[&str]) {
             () => Some(value.clone()),
         };
         if let Some(value) = value {
-            stripped.push(name.clone(), value);
+            stripped.push_header(header.with_value(value));
         }
     }
     *headers = stripped;

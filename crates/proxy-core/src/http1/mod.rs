@@ -23,6 +23,7 @@ mod writer;
 pub(crate) use decode::Decoder;
 pub(crate) use encode::TargetForm;
 pub(crate) use error::HeadError;
+pub(crate) use fields::is_token;
 pub(crate) use framing::{Encoding, Framing, request_framing, response_framing};
 pub(crate) use hop::{keeps_alive, put_host_right, strip_hop_by_hop};
 pub(crate) use parse::Defaults;

@@ -2,31 +2,34 @@
 
 use std::{
     future::{pending, poll_fn},
+    sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
-use bytes::Bytes;
-use h2::{Reason, RecvStream, server};
-use http::{Request, Response, StatusCode};
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
 
 use super::{
     body::BodyReader,
-    fault::{reset_error, wire_error},
-    fields::SectionLimits,
+    connection::Connection,
+    core::{Core, Role, Shared},
+    fault::{closed, fatal_error},
+    frame::{Fatal, PREFACE, setting},
+    handle::Handle,
     heads,
     settings::Settings,
-    writer::{BodyToCome, Writer, peek_reset},
+    writer::{BodyToCome, Writer, reset_by_us},
 };
 use crate::{
     head::{RequestHead, ResponseHead, Scheme},
-    wire::{BoxedIo, WireError, WireErrorKind},
+    wire::{BoxedIo, WireError},
 };
 
 /// A client's connection. [`next`](Self::next) drives it: no stream of it moves unless that is polled.
 pub(crate) struct Downstream {
-    connection: server::Connection<BoxedIo, Bytes>,
-    scheme: Scheme,
-    limits: SectionLimits,
+    connection: Connection,
+    shared: Arc<Shared>,
     patience: Duration,
     is_over: bool,
 }
@@ -47,14 +50,12 @@ pub(crate) struct Incoming {
     pub(crate) responder: Responder,
 }
 
-/// A request that was refused on sight: reset with PROTOCOL_ERROR when it is malformed, answered with 431 when it
-/// is over the limits.
+/// A request that may not go on: malformed, or over the limits.
 #[derive(Debug)]
 pub(crate) struct RefusedRequest {
-    /// Its head as far as it made sense.
-    pub(crate) head: RequestHead,
-    /// The head's size as in [`Incoming`].
-    pub(crate) head_bytes: u64,
+    /// What came, its head as far as it made sense. It is to be answered with 400 or 431; after the answer to a
+    /// malformed one the stream is reset with PROTOCOL_ERROR.
+    pub(crate) incoming: Incoming,
     /// Why.
     pub(crate) error: WireError,
 }
@@ -62,7 +63,7 @@ pub(crate) struct RefusedRequest {
 /// What [`Downstream::next`] may bring instead of a request.
 #[derive(Debug)]
 pub(crate) enum DownstreamError {
-    /// One request was refused; the connection goes on.
+    /// One request is to be refused; the connection goes on.
     Refused(Box<RefusedRequest>),
     /// The connection broke; nothing comes after it.
     Connection(WireError),
@@ -76,111 +77,107 @@ impl Downstream {
     /// # Errors
     ///
     /// The connection ended, or what came is not HTTP/2.
-    pub(crate) async fn accept(io: BoxedIo, scheme: Scheme, settings: &Settings) -> Result<Self, WireError> {
-        let mut builder = server::Builder::new();
-        builder
-            .initial_window_size(settings.stream_window_bytes)
-            .initial_connection_window_size(settings.connection_window_bytes)
-            .max_header_list_size(settings.announced_head_bytes())
-            .max_concurrent_streams(settings.max_concurrent_streams)
-            .max_send_buffer_size(settings.send_buffer_bytes)
-            .max_pending_accept_reset_streams(settings.max_pending_resets);
-        if settings.extended_connect {
-            builder.enable_connect_protocol();
+    pub(crate) async fn accept(
+        mut io: BoxedIo,
+        scheme: Scheme,
+        settings: &Settings,
+    ) -> Result<Self, WireError> {
+        let mut input = BytesMut::with_capacity(1_024);
+        while input.len() < PREFACE.len() {
+            let begins_well = PREFACE.starts_with(&input);
+            if !begins_well || io.read_buf(&mut input).await? == 0 {
+                return Err(match begins_well {
+                    true => closed("the client closed before its preface was whole"),
+                    false => fatal_error(Fatal::protocol("what came is no preface of HTTP/2")),
+                });
+            }
         }
-        let connection = builder.handshake(io).await.map_err(wire_error)?;
-        let (limits, patience) = (settings.section_limits(), settings.patience);
-        Ok(Self { connection, scheme, limits, patience, is_over: false })
+        if !input.starts_with(PREFACE) {
+            return Err(fatal_error(Fatal::protocol("what came is no preface of HTTP/2")));
+        }
+        let _preface = input.split_to(PREFACE.len());
+        let mut core = Core::new(Role::Server(scheme), settings);
+        core.introduce();
+        let shared = Shared::new(core);
+        let connection = Connection::new(io, input, shared.clone());
+        Ok(Self { connection, shared, patience: settings.patience, is_over: false })
     }
 
     /// Waits for the next request, and moves every stream of the connection while it waits.
     ///
-    /// `None` when the connection is over and everything was written. Requests that `h2` itself finds malformed
-    /// are reset with PROTOCOL_ERROR and do not show here.
+    /// `None` when the connection is over and everything was written.
     ///
     /// # Errors
     ///
-    /// A refused request, after which the next may follow, or the connection's end in an error.
+    /// A request to be refused, after which the next may follow, or the connection's end in an error.
     pub(crate) async fn next(&mut self) -> Option<Result<Incoming, DownstreamError>> {
-        if self.is_over {
-            return None;
-        }
-        match self.connection.accept().await {
-            Some(Ok((request, respond))) => Some(self.admit(request, respond)),
-            Some(Err(error)) => {
-                self.is_over = true;
-                Some(Err(DownstreamError::Connection(wire_error(error))))
+        poll_fn(|cx| {
+            loop {
+                let arrived = self.shared.lock().arrived.pop_front();
+                if let Some(arrived) = arrived {
+                    return Poll::Ready(Some(self.admit(arrived.stream, arrived.read)));
+                }
+                if self.is_over {
+                    return Poll::Ready(None);
+                }
+                match self.connection.poll(cx) {
+                    Poll::Ready(end) => {
+                        self.is_over = true;
+                        if let Err(error) = end {
+                            return Poll::Ready(Some(Err(DownstreamError::Connection(error))));
+                        }
+                    }
+                    Poll::Pending if self.shared.lock().arrived.is_empty() => return Poll::Pending,
+                    Poll::Pending => {}
+                }
             }
-            None => {
-                self.is_over = true;
-                None
-            }
-        }
+        })
+        .await
     }
 
     /// Tells the client to open no more streams (GOAWAY); those that are open go on, and
     /// [`next`](Self::next) ends after the last.
     pub(crate) fn graceful_shutdown(&mut self) {
-        self.connection.graceful_shutdown();
+        self.shared.with(Core::announce_farewell);
     }
 
     /// Ends every stream at once, with this code in GOAWAY; [`next`](Self::next) then writes it and ends.
     #[cfg_attr(not(test), expect(dead_code, reason = "for when the drain deadline passes"))]
     pub(crate) fn abrupt_shutdown(&mut self, code: u32) {
-        self.connection.abrupt_shutdown(Reason::from(code));
+        self.connection.end(code, "", Ok(()), &reset_by_us(code));
     }
 
     /// Announces extended CONNECT (RFC 8441) after the fact, once upstream is known to have it.
-    ///
-    /// # Errors
-    ///
-    /// The client has not yet acknowledged the settings before.
-    #[cfg_attr(not(test), expect(dead_code, reason = "serving does not relay extended CONNECT yet"))]
-    pub(crate) fn enable_extended_connect(&mut self) -> Result<(), WireError> {
-        self.connection.enable_connect_protocol().map_err(wire_error)
+    #[cfg_attr(not(test), expect(dead_code, reason = "serving knows it before the client is served"))]
+    pub(crate) fn enable_extended_connect(&mut self) {
+        self.shared.with(|core| {
+            core.settings.extended_connect = true;
+            core.put_settings(&[(setting::ENABLE_CONNECT_PROTOCOL, 1)]);
+        });
     }
 
-    fn admit(
-        &self,
-        request: Request<RecvStream>,
-        mut respond: server::SendResponse<Bytes>,
-    ) -> Result<Incoming, DownstreamError> {
-        let (parts, body) = request.into_parts();
-        let heads::ReadRequest { head, bytes, protocol, fault } =
-            heads::read_request(&parts, self.scheme, self.limits);
-        if let Some(error) = fault {
-            refuse(&mut respond, &error);
-            return Err(DownstreamError::Refused(Box::new(RefusedRequest {
-                head,
-                head_bytes: bytes,
-                error,
-            })));
+    /// The fingerprint of the client's preface and first request in Akamai's form, once that came.
+    pub(crate) fn fingerprint(&self) -> Option<String> {
+        self.shared.lock().fingerprint.text().map(str::to_owned)
+    }
+
+    fn admit(&self, id: u32, read: heads::ReadRequest) -> Result<Incoming, DownstreamError> {
+        let heads::ReadRequest { head, bytes, protocol, fault, .. } = read;
+        let stream = Handle::adopt(&self.shared, id);
+        let responder = Responder { stream: stream.clone(), answered: false, patience: self.patience };
+        let body = BodyReader::new(stream);
+        let incoming = Incoming { head, head_bytes: bytes, protocol, body, responder };
+        match fault {
+            None => Ok(incoming),
+            Some(error) => Err(DownstreamError::Refused(Box::new(RefusedRequest { incoming, error }))),
         }
-        Ok(Incoming {
-            head,
-            head_bytes: bytes,
-            protocol,
-            body: BodyReader::new(body, self.limits),
-            responder: Responder { stream: respond, answered: false, patience: self.patience },
-        })
-    }
-}
-
-/// Fails only when the stream is already gone.
-fn refuse(respond: &mut server::SendResponse<Bytes>, error: &WireError) {
-    if error.kind == WireErrorKind::Limit {
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        let _ = respond.send_response(response, true);
-    } else {
-        respond.send_reset(Reason::PROTOCOL_ERROR);
     }
 }
 
 /// Where the response to one request goes.
 #[derive(Debug)]
 pub(crate) struct Responder {
-    stream: server::SendResponse<Bytes>,
+    stream: Handle,
     answered: bool,
     patience: Duration,
 }
@@ -192,14 +189,10 @@ impl Responder {
     ///
     /// The client reset the stream, or HTTP/2 cannot express the head: a 101 among them (RFC 9113 section 8.6).
     pub(crate) fn informational(&mut self, head: &ResponseHead) -> Result<(), WireError> {
-        let response = heads::write_response(head)?;
-        if !response.status().is_informational() || self.answered {
+        if !head.status.is_informational() || self.answered {
             return Err(WireError::malformed("an interim response is a 1xx before the final one"));
         }
-        if let Some(error) = peek_reset(|cx| self.stream.poll_reset(cx)) {
-            return Err(error);
-        }
-        self.stream.send_informational(response).map_err(wire_error)
+        self.put(head, BodyToCome::Yes)
     }
 
     /// Writes the final response's head. When it fails over the head, another may be written.
@@ -208,21 +201,23 @@ impl Responder {
     ///
     /// The client reset the stream, HTTP/2 cannot express the head, or it is no final one.
     pub(crate) fn head(&mut self, head: &ResponseHead, body: BodyToCome) -> Result<Writer, WireError> {
-        let response = heads::write_response(head)?;
-        if response.status().is_informational() || self.answered {
+        if head.status.is_informational() || self.answered {
             return Err(WireError::malformed("one final response ends the 1xx"));
         }
-        if let Some(error) = peek_reset(|cx| self.stream.poll_reset(cx)) {
-            return Err(error);
-        }
-        let stream = self.stream.send_response(response, body == BodyToCome::No).map_err(wire_error)?;
+        self.put(head, body)?;
         self.answered = true;
-        Ok(Writer::new(stream, body, self.patience))
+        Ok(Writer::new(self.stream.clone(), body, self.patience))
+    }
+
+    fn put(&self, head: &ResponseHead, body: BodyToCome) -> Result<(), WireError> {
+        let fields = heads::response_fields(head)?;
+        let pseudo = [(":status", head.status.as_str().as_bytes())];
+        self.stream.with(|core, id| core.put_head(id, &pseudo, &fields, body == BodyToCome::No))
     }
 
     /// Resets the stream with this code, both directions.
     pub(crate) fn reset(&mut self, code: u32) {
-        self.stream.send_reset(Reason::from(code));
+        self.stream.with(|core, id| core.break_off(id, code));
     }
 
     /// Waits until the client resets the stream or the connection dies. Pends for ever once the final head is
@@ -231,9 +226,22 @@ impl Responder {
         if self.answered {
             return pending().await;
         }
-        match poll_fn(|cx| self.stream.poll_reset(cx)).await {
-            Ok(reason) => reset_error(reason),
-            Err(error) => wire_error(error),
-        }
+        poll_fn(|cx| self.stream.with(|core, id| core.poll_gone(id, cx))).await
+    }
+}
+
+impl Drop for Downstream {
+    fn drop(&mut self) {
+        let error = closed("the connection with the client is closed");
+        self.shared.with(|core| {
+            core.fail_all(&error);
+            // Nobody took these in.
+            while let Some(arrived) = core.arrived.pop_front() {
+                if let Some(stream) = core.streams.get_mut(&arrived.stream) {
+                    stream.handles -= 1;
+                }
+                core.settle(arrived.stream);
+            }
+        });
     }
 }

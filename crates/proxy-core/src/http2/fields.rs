@@ -1,25 +1,25 @@
-//! Header fields between the engine's lists and `http`'s maps.
+//! Header fields: what may come, and what may go (RFC 9113 section 8.2).
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
-};
 
 use crate::{
     head::{Header, Headers},
-    http1::strip_hop_by_hop,
+    http1::{is_token, strip_hop_by_hop},
     wire::{WireError, WireErrorKind},
 };
 
 /// What each field costs beyond its name and value (RFC 9113 section 6.5.2).
+#[cfg(test)]
 const FIELD_OVERHEAD_BYTES: u64 = 32;
 
-/// Connection-specific fields that are no tokens of `Connection` by custom, and the answer to an upgrade to
-/// HTTP/2 in cleartext (RFC 9113 section 8.2.2, RFC 7540 section 3.2.1).
-const HOP_BY_HOP: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
+/// Fields that belong to one connection (RFC 9113 section 8.2.2). `TE` is another: it may say `trailers`.
+const CONNECTION_SPECIFIC: [&[u8]; 5] =
+    [b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"];
+
+/// The answer to an upgrade to HTTP/2 in cleartext, which names itself in `Connection` (RFC 7540 section 3.2.1).
+const HTTP2_SETTINGS: &[u8] = b"http2-settings";
 
 /// What becomes of `Host` in an outgoing request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +31,9 @@ pub(super) enum Host {
 }
 
 /// The size of one field, as RFC 9113 section 6.5.2 counts it.
+#[cfg(test)]
 pub(super) fn field_bytes(name: &str, value: &[u8]) -> u64 {
     name.len() as u64 + value.len() as u64 + FIELD_OVERHEAD_BYTES
-}
-
-/// The size of all fields.
-pub(super) fn map_bytes(map: &HeaderMap) -> u64 {
-    map.iter().map(|(name, value)| field_bytes(name.as_str(), value.as_bytes())).sum()
 }
 
 /// Bounds on a head or a trailer section.
@@ -61,16 +57,56 @@ impl SectionLimits {
     }
 }
 
-/// The fields as received. `HeaderMap` keeps the order of first appearance and groups a repeated name there.
-pub(super) fn received(map: &HeaderMap) -> Headers {
-    map.iter()
-        .map(|(name, value)| {
-            Header::new(
-                Bytes::copy_from_slice(name.as_str().as_bytes()),
-                Bytes::copy_from_slice(value.as_bytes()),
-            )
-        })
-        .collect()
+/// Whether a value may stand in a field: visible octets, those beyond ASCII, spaces and tabs (RFC 9110 section 5.5).
+/// Controls other than CR, LF and NUL break no framing, but strict peers end the whole connection over them.
+pub(super) fn is_value(value: &[u8]) -> bool {
+    value.iter().all(|byte| (*byte >= b' ' && *byte != 0x7f) || *byte == b'\t')
+}
+
+/// Checks a regular field that came.
+///
+/// # Errors
+///
+/// What makes the message malformed (RFC 9113 sections 8.2.1 and 8.2.2). Whitespace around a value does not: it has
+/// no meaning, and clients send it.
+pub(super) fn check(Header { name, value, .. }: &Header) -> Result<(), WireError> {
+    let text = || String::from_utf8_lossy(name).into_owned();
+    if !is_token(name) {
+        return Err(WireError::malformed(format!("field name {:?} is no token", text())));
+    }
+    if name.iter().any(u8::is_ascii_uppercase) {
+        return Err(WireError::malformed(format!("field name {:?} is not in lower case", text())));
+    }
+    if !is_value(value) {
+        return Err(WireError::malformed(format!("value of {} holds a control character", text())));
+    }
+    if CONNECTION_SPECIFIC.contains(&&name[..]) {
+        return Err(WireError::malformed(format!("{} has no place in HTTP/2", text())));
+    }
+    if name == "te" && !value.eq_ignore_ascii_case(b"trailers") {
+        return Err(WireError::malformed("te says more than trailers"));
+    }
+    Ok(())
+}
+
+/// What Content-Length says.
+///
+/// # Errors
+///
+/// One that is no number, and several that disagree (RFC 9110 section 8.6).
+pub(super) fn content_length(headers: &Headers) -> Result<Option<u64>, WireError> {
+    let mut length = None;
+    for value in headers.get_all("content-length") {
+        let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        let Some(number) = digits.and_then(|text| text.parse().ok()) else {
+            return Err(WireError::malformed("content-length is no number"));
+        };
+        if length.is_some_and(|length| length != number) {
+            return Err(WireError::malformed("several values of content-length that disagree"));
+        }
+        length = Some(number);
+    }
+    Ok(length)
 }
 
 /// The fields to write: names in lower case, without what belongs to one connection only
@@ -79,44 +115,56 @@ pub(super) fn received(map: &HeaderMap) -> Headers {
 /// # Errors
 ///
 /// A name that is no token, or a value HTTP/2 cannot carry, makes the message malformed.
-pub(super) fn to_write(headers: &Headers, host: Host) -> Result<HeaderMap, WireError> {
+pub(super) fn to_write(headers: &Headers, host: Host) -> Result<Cow<'_, Headers>, WireError> {
+    let mut fit = true;
+    for Header { name, value, .. } in headers {
+        if !is_token(name) {
+            let name = String::from_utf8_lossy(name);
+            return Err(WireError::malformed(format!("field name {name:?} is no token")));
+        }
+        if !is_value(value) {
+            let name = String::from_utf8_lossy(name);
+            return Err(WireError::malformed(format!("value of {name} holds bytes HTTP/2 does not carry")));
+        }
+        let is_lower = !name.iter().any(u8::is_ascii_uppercase);
+        fit &= is_lower && name != "te" && !is_for_one_hop(name) && (host == Host::Keep || name != "host");
+    }
+    if fit {
+        return Ok(Cow::Borrowed(headers));
+    }
+    let mut te = headers.has_token("te", "trailers");
     let headers = without_nominated(headers);
-    let mut map = HeaderMap::try_with_capacity(headers.len()).map_err(|_| too_many(headers.len()))?;
+    let mut fields = Headers::with_capacity(headers.len());
     for header in headers.iter() {
-        let name = HeaderName::from_bytes(&header.name)
-            .map_err(|_| WireError::malformed(format!("header name {:?} is no token", header.name_text())))?;
-        if is_connection_specific(&name) || (host == Host::Drop && name == HOST) {
+        let name = lower_case(&header.name);
+        if is_for_one_hop(&name) || (host == Host::Drop && name == "host") {
             continue;
         }
-        let value = HeaderValue::from_maybe_shared(header.value.clone()).map_err(|_| {
-            WireError::malformed(format!("value of {name} holds bytes HTTP/2 does not carry"))
-        })?;
-        map.try_append(name, value).map_err(|_| too_many(headers.len()))?;
+        if name == "te" {
+            // `trailers` is all that HTTP/2 leaves of it.
+            if std::mem::take(&mut te) {
+                fields.push("te", "trailers");
+            }
+            continue;
+        }
+        fields.push_header(Header::received(name, header.value.clone(), header.is_never_indexed()));
     }
-    if headers.has_token(TE.as_str(), "trailers") {
-        map.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    Ok(map)
+    Ok(Cow::Owned(fields))
+}
+
+fn lower_case(name: &Bytes) -> Bytes {
+    if name.iter().any(u8::is_ascii_uppercase) { name.to_ascii_lowercase().into() } else { name.clone() }
+}
+
+fn is_for_one_hop(name: &[u8]) -> bool {
+    CONNECTION_SPECIFIC.contains(&name) || name == HTTP2_SETTINGS
 }
 
 /// A message with `Connection` comes from HTTP/1: what that takes away is said there.
 fn without_nominated(headers: &Headers) -> Cow<'_, Headers> {
     let mut headers = Cow::Borrowed(headers);
-    if headers.contains(CONNECTION.as_str()) {
+    if headers.contains("connection") {
         strip_hop_by_hop(headers.to_mut(), &[]);
     }
     headers
-}
-
-/// `TE` counts as one: it is put back when it says `trailers`, all that HTTP/2 leaves of it.
-fn is_connection_specific(name: &HeaderName) -> bool {
-    *name == CONNECTION
-        || *name == TRANSFER_ENCODING
-        || *name == UPGRADE
-        || *name == TE
-        || HOP_BY_HOP.contains(&name.as_str())
-}
-
-fn too_many(count: usize) -> WireError {
-    WireError::new(WireErrorKind::Limit, format!("{count} header fields are more than HTTP/2 is given"))
 }

@@ -5,41 +5,54 @@ use std::{
     future::poll_fn,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
-use h2::{Ping, PingPong, RecvStream, client};
-use tokio::sync::Mutex;
+use bytes::{BufMut, BytesMut};
+use http::Method;
 
 use super::{
     body::BodyReader,
-    fault::{is_unprocessed, wire_error},
-    fields::SectionLimits,
+    connection::Connection,
+    core::{Core, Role, Shared},
+    fault::closed,
+    frame::PREFACE,
+    handle::Handle,
     heads,
+    send::Pseudo,
     settings::Settings,
+    stream::{Fault, Stream},
     writer::{BodyToCome, Writer},
 };
 use crate::{
-    head::{RequestHead, ResponseHead},
-    wire::{BoxedIo, WireError, WireErrorKind},
+    head::{Headers, RequestHead, ResponseHead},
+    wire::{BoxedIo, WireError},
 };
 
 /// A handle to a connection to upstream; clones share it. Once all are dropped and the streams are over, the
 /// connection closes and its [`Driver`] ends.
 #[derive(Clone)]
 pub(crate) struct Upstream {
-    sender: client::SendRequest<Bytes>,
-    limits: SectionLimits,
+    grip: Arc<Grip>,
     patience: Duration,
-    /// For the one ping that tells when upstream's settings are here; gone once it was answered.
-    settling: Arc<Mutex<Option<Settling>>>,
+}
+
+/// Held by all clones of an [`Upstream`].
+struct Grip(Arc<Shared>);
+
+impl Drop for Grip {
+    fn drop(&mut self) {
+        self.0.with(|core| {
+            core.abandoned = true;
+            core.stirred = true;
+        });
+    }
 }
 
 /// Moves a connection's bytes: whoever spawns it owns the connection. Dropping it drops the connection, and every
 /// stream ends as closed.
-pub(crate) struct Driver(client::Connection<BoxedIo, Bytes>);
+pub(crate) struct Driver(Connection);
 
 /// Why a request has no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,35 +65,20 @@ pub(crate) struct SendError {
 }
 
 impl Upstream {
-    /// Sends the preface. Upstream's own is not waited for: requests may go at once.
-    ///
-    /// The caller bounds the wait. Dropping the future drops the connection.
-    ///
-    /// # Errors
-    ///
-    /// The connection ended.
-    pub(crate) async fn connect(io: BoxedIo, settings: &Settings) -> Result<(Self, Driver), WireError> {
-        let (sender, mut connection) = client::Builder::new()
-            .enable_push(false)
-            .initial_window_size(settings.stream_window_bytes)
-            .initial_connection_window_size(settings.connection_window_bytes)
-            .max_header_list_size(settings.announced_head_bytes())
-            .max_send_buffer_size(settings.send_buffer_bytes)
-            .handshake(io)
-            .await
-            .map_err(wire_error)?;
-        let settling = connection.ping_pong().map(|pings| Settling { pings, asked: false });
-        let settling = Arc::new(Mutex::new(settling));
-        let upstream =
-            Self { sender, limits: settings.section_limits(), patience: settings.patience, settling };
-        Ok((upstream, Driver(connection)))
+    /// Makes ready the preface. Upstream's own is not waited for: requests may go at once.
+    pub(crate) fn connect(io: BoxedIo, settings: &Settings) -> (Self, Driver) {
+        let mut core = Core::new(Role::Client, settings);
+        core.control.put_slice(PREFACE);
+        core.introduce();
+        let shared = Shared::new(core);
+        let driver = Driver(Connection::new(io, BytesMut::new(), shared.clone()));
+        (Self { grip: Arc::new(Grip(shared)), patience: settings.patience }, driver)
     }
 
     /// Sends a request's head, once upstream has room for one more stream. `protocol` makes a CONNECT an extended
     /// one (RFC 8441 section 4).
     ///
-    /// Dropped early, a request that waits for room is cancelled: `h2` sends its head when there is room, and the
-    /// reset right behind it.
+    /// Dropped early, a request that waits for room is not sent.
     ///
     /// # Errors
     ///
@@ -91,79 +89,154 @@ impl Upstream {
         protocol: Option<&str>,
         body: BodyToCome,
     ) -> Result<(Writer, ResponseReader), SendError> {
-        let request =
-            heads::write_request(head, protocol).map_err(|error| SendError { error, may_retry: false })?;
-        // A handle of its own: `h2` ties a waiting stream to the handle that sent it.
-        let mut sender = self.sender.clone();
-        poll_fn(|cx| sender.poll_ready(cx)).await.map_err(never_left)?;
-        let (response, stream) = sender.send_request(request, body == BodyToCome::No).map_err(never_left)?;
-        // Now it waits for room. If that fails the stream itself says why: after a GOAWAY it may yet be served.
-        let _ = poll_fn(|cx| sender.poll_ready(cx)).await;
-        let reader = ResponseReader { state: State::Waiting(response), limits: self.limits, head_bytes: 0 };
-        Ok((Writer::new(stream, body, self.patience), reader))
+        let pseudo = heads::request_pseudo(head, protocol)?;
+        let fields = heads::request_fields(head)?;
+        let opening = Opening { head, pseudo: &pseudo, fields: &fields, body };
+        let mut waiting = Waiting { shared: &self.grip.0, ticket: None };
+        let id = poll_fn(|cx| waiting.poll(&opening, cx)).await?;
+        let stream = Handle::adopt(&self.grip.0, id);
+        let writer = Writer::new(stream.clone(), body, self.patience);
+        Ok((writer, ResponseReader { stream, head_bytes: 0, state: State::Waiting }))
     }
 
     /// Tells whether upstream's settings, as far as they are here, allow extended CONNECT (RFC 8441 section 3).
     #[cfg_attr(not(test), expect(dead_code, reason = "serving does not relay extended CONNECT yet"))]
     pub(crate) fn supports_extended_connect(&self) -> bool {
-        self.sender.is_extended_connect_protocol_enabled()
+        self.grip.0.lock().peer.extended_connect
     }
 
-    /// Waits until upstream's first settings are here: they come before its answer to a ping, which is sent when
-    /// this is first asked. Returns also when the connection breaks. The caller bounds the wait.
+    /// Waits until upstream's first settings are here. Returns also when the connection breaks. The caller bounds the
+    /// wait.
     #[cfg_attr(not(test), expect(dead_code, reason = "serving does not relay extended CONNECT yet"))]
     pub(crate) async fn settled(&self) {
-        let mut settling = self.settling.lock().await;
-        if let Some(state) = settling.as_mut() {
-            poll_fn(|cx| state.poll(cx)).await;
-        }
-        *settling = None;
+        poll_fn(|cx| {
+            let mut core = self.grip.0.lock();
+            if core.peer.known || core.closed.is_some() {
+                return Poll::Ready(());
+            }
+            core.settling.retain(|waker| !waker.will_wake(cx.waker()));
+            core.settling.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Tells whether the connection takes no more requests: it broke, upstream said goodbye, or it is used up.
     pub(crate) fn is_closed(&self) -> bool {
-        let mut probe = self.sender.clone();
-        matches!(probe.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
+        !self.grip.0.lock().takes_requests()
     }
 }
 
-struct Settling {
-    pings: PingPong,
-    asked: bool,
+/// A request to be opened.
+struct Opening<'r> {
+    head: &'r RequestHead,
+    pseudo: &'r Pseudo<'r>,
+    fields: &'r Headers,
+    body: BodyToCome,
 }
 
-impl Settling {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.asked && self.pings.send_ping(Ping::opaque()).is_err() {
-            return Poll::Ready(());
+/// A place in the queue of requests that wait for room.
+struct Waiting<'u> {
+    shared: &'u Arc<Shared>,
+    ticket: Option<u64>,
+}
+
+impl Waiting<'_> {
+    fn poll(&mut self, opening: &Opening<'_>, cx: &Context<'_>) -> Poll<Result<u32, SendError>> {
+        let ticket = self.ticket;
+        let poll = self.shared.with(|core| core.poll_open(opening, ticket, cx));
+        match poll {
+            Opened::Yes(id) => {
+                self.ticket = None;
+                Poll::Ready(Ok(id))
+            }
+            Opened::Waits(ticket) => {
+                self.ticket = Some(ticket);
+                Poll::Pending
+            }
+            Opened::Never(error) => Poll::Ready(Err(SendError { error, may_retry: true })),
         }
-        self.asked = true;
-        self.pings.poll_pong(cx).map(|_| ())
     }
 }
 
-fn never_left(error: h2::Error) -> SendError {
-    SendError { error: wire_error(error), may_retry: true }
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.with(|core| {
+                core.queue.retain(|(queued, _)| *queued != ticket);
+                core.admit_next();
+            });
+        }
+    }
+}
+
+enum Opened {
+    Yes(u32),
+    Waits(u64),
+    Never(WireError),
+}
+
+impl Core {
+    fn poll_open(&mut self, opening: &Opening<'_>, ticket: Option<u64>, cx: &Context<'_>) -> Opened {
+        if !self.takes_requests() {
+            let error = self.closed.clone();
+            return Opened::Never(error.unwrap_or_else(|| closed("upstream takes no more requests")));
+        }
+        let is_first = self.queue.front().map(|(first, _)| *first) == ticket;
+        if self.open >= self.peer.max_streams || !is_first {
+            let ticket = ticket.unwrap_or_else(|| {
+                self.next_ticket += 1;
+                self.next_ticket
+            });
+            match self.queue.iter_mut().find(|(queued, _)| *queued == ticket) {
+                Some((_, waker)) => waker.clone_from(cx.waker()),
+                None => self.queue.push_back((ticket, cx.waker().clone())),
+            }
+            return Opened::Waits(ticket);
+        }
+        if ticket.is_some() {
+            self.queue.pop_front();
+        }
+        let id = if self.last_stream == 0 { 1 } else { self.last_stream + 2 };
+        self.last_stream = id;
+        let mut stream = Stream::new(self.settings.stream_window_bytes, self.peer.initial_window);
+        stream.handles = 1;
+        stream.received.bodiless = matches!(opening.head.method, Method::HEAD | Method::CONNECT);
+        self.streams.insert(id, stream);
+        self.open += 1;
+        let end = opening.body == BodyToCome::No;
+        let put = self.put_head(id, opening.pseudo, opening.fields, end);
+        debug_assert!(put.is_ok(), "the stream was just opened");
+        self.admit_next();
+        Opened::Yes(id)
+    }
 }
 
 impl Future for Driver {
     type Output = Result<(), WireError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_err(wire_error)
+        self.0.poll(cx)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.drop_streams();
     }
 }
 
 /// The response to one request.
 pub(crate) struct ResponseReader {
-    state: State,
-    limits: SectionLimits,
+    stream: Handle,
     head_bytes: u64,
+    state: State,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    Waiting(client::ResponseFuture),
-    Final(RecvStream),
+    Waiting,
+    Final,
     Failed,
 }
 
@@ -175,15 +248,25 @@ impl ResponseReader {
     /// The stream was reset, the connection broke, or the head is malformed or over the limits. After an error, and
     /// after the final head, there is no other.
     pub(crate) async fn head(&mut self) -> Result<ResponseHead, SendError> {
-        if let State::Final(_) = self.state {
-            let error = WireError::new(WireErrorKind::Closed, "no head follows the final one");
-            return Err(error.into());
+        match self.state {
+            State::Waiting => {}
+            State::Final => return Err(closed("no head follows the final one").into()),
+            State::Failed => return Err(closed("the response has failed already").into()),
         }
-        let read = poll_fn(|cx| self.poll_head(cx)).await;
-        if read.is_err() {
-            self.state = State::Failed;
+        let read = poll_fn(|cx| self.stream.with(|core, id| core.poll_head(id, cx))).await;
+        match read {
+            Ok((head, bytes)) => {
+                self.head_bytes = bytes;
+                if !head.status.is_informational() {
+                    self.state = State::Final;
+                }
+                Ok(head)
+            }
+            Err(Fault { error, may_retry }) => {
+                self.state = State::Failed;
+                Err(SendError { error, may_retry })
+            }
         }
-        read
     }
 
     /// The last head's size, uncompressed, as RFC 9113 section 6.5.2 counts it.
@@ -193,39 +276,11 @@ impl ResponseReader {
 
     /// The body; there is none before the final head.
     pub(crate) fn body(self) -> Option<BodyReader> {
-        match self.state {
-            State::Final(stream) => Some(BodyReader::new(stream, self.limits)),
-            State::Waiting(_) | State::Failed => None,
-        }
-    }
-
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, SendError>> {
-        let State::Waiting(response) = &mut self.state else {
-            let error = WireError::new(WireErrorKind::Closed, "the response has failed already");
-            return Poll::Ready(Err(error.into()));
-        };
-        let parts = match std::task::ready!(response.poll_informational(cx)) {
-            Some(Ok(interim)) => interim.into_parts().0,
-            Some(Err(error)) => return Poll::Ready(Err(error.into())),
-            None => {
-                let (parts, body) = std::task::ready!(Pin::new(response).poll(cx))?.into_parts();
-                self.state = State::Final(body);
-                parts
-            }
-        };
-        let (head, bytes) = heads::read_response(&parts, self.limits)?;
-        self.head_bytes = bytes;
-        Poll::Ready(Ok(head))
+        (self.state == State::Final).then(|| BodyReader::new(self.stream))
     }
 }
 
-impl From<h2::Error> for SendError {
-    fn from(error: h2::Error) -> Self {
-        Self { may_retry: is_unprocessed(&error), error: wire_error(error) }
-    }
-}
-
-/// An error of ours over what upstream sent: upstream has processed the request.
+/// An error of ours over what upstream sent, or was to be sent: sending it again would not help.
 impl From<WireError> for SendError {
     fn from(error: WireError) -> Self {
         Self { error, may_retry: false }

@@ -1,4 +1,4 @@
-//! Both legs over in-memory connections, against `h2`'s own client and server and against raw frames.
+//! Both legs over in-memory connections, against the client and server of `h2` and against raw frames.
 //!
 //! Time is paused: a wait in which nothing more can happen ends at once, so a test can say that nothing happens.
 
@@ -40,6 +40,8 @@ async fn never<F: Future>(future: F) {
 fn tight() -> Settings {
     let limits = Limits { body_buffer_bytes: 8 * 1024, ..Limits::default() };
     let mut settings = Settings::client_facing(&limits, &Timeouts::default());
+    settings.max_payload_bytes = 16_384;
+    settings.max_stream_window_bytes = settings.stream_window_bytes;
     settings.connection_window_bytes = 2 * settings.stream_window_bytes;
     settings
 }

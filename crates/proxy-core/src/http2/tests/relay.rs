@@ -113,7 +113,7 @@ async fn chain() -> (client::SendRequest<Bytes>, mpsc::UnboundedReceiver<Result<
         }
     });
     let settings = Settings::upstream_facing(&limits, &Timeouts::default());
-    let (upstream, driver) = soon(Upstream::connect(Box::new(upstream_io), &settings)).await.unwrap();
+    let (upstream, driver) = Upstream::connect(Box::new(upstream_io), &settings);
     tokio::spawn(driver);
     let mut arrivals = serve(downstream_io, Settings::client_facing(&limits, &Timeouts::default()));
     let (sender, ends) = mpsc::unbounded_channel();
