@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use mcp_tools::{Config, HostPattern, StateDir};
+use mcp_tools::{AddressRange, Config, HostPattern, StateDir};
 
 use crate::tls::TlsArguments;
 
@@ -22,9 +22,13 @@ pub(crate) struct Cli {
     /// the root. The state directory and the store always count.
     #[arg(long = "allow-dir", value_name = "DIR")]
     allow_dirs: Vec<PathBuf>,
-    /// Address the proxy listens on. Anyone who reaches it can use it: keep it on loopback.
+    /// Address the proxy listens on. Anyone who reaches it could use it and would be recorded, so that any other than a
+    /// loopback address needs --allow-client.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "WIRESCOPE_LISTEN")]
     listen: IpAddr,
+    /// Clients the proxy lets in, and no others: 192.168.1.0/24, one address, or 0.0.0.0/0 for all of IPv4; repeatable.
+    #[arg(long = "allow-client", value_name = "CIDR")]
+    allow_clients: Vec<AddressRange>,
     /// Port the proxy listens on when proxy_start names none; 0 for any free one.
     #[arg(long, value_name = "PORT", default_value_t = 0, env = "WIRESCOPE_PORT")]
     port: u16,
@@ -74,6 +78,7 @@ impl Cli {
             config.allowed_dirs.extend(std::env::current_dir().ok().filter(|dir| dir.parent().is_some()));
         }
         config.listen = self.listen;
+        config.allow_clients = self.allow_clients;
         config.port = self.port;
         config.upstream_ca = self.upstream_ca;
         config.insecure_upstream = self.insecure_upstream;

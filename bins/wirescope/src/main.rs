@@ -11,6 +11,7 @@ mod filter;
 mod follow;
 mod ids;
 mod json;
+mod listen;
 mod output;
 mod place;
 mod progress;

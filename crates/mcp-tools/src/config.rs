@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use client_setup::StateDir;
-use proxy_core::{HostPattern, TlsOptions};
+use proxy_core::{AddressRange, HostPattern, TlsOptions};
 
 /// How the server runs.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Config {
     pub allowed_dirs: Vec<PathBuf>,
     /// The address the proxy listens on.
     pub listen: IpAddr,
+    /// Ranges of client addresses that are let in, and no others. Empty on loopback only: to listen elsewhere needs it.
+    pub allow_clients: Vec<AddressRange>,
     /// The port when `proxy_start` names none; 0 lets the system choose.
     pub port: u16,
     /// A PEM file of further roots to verify upstream with.
@@ -41,6 +43,7 @@ impl Config {
             state,
             allowed_dirs: Vec::new(),
             listen: IpAddr::from([127, 0, 0, 1]),
+            allow_clients: Vec::new(),
             port: 0,
             upstream_ca: None,
             insecure_upstream: Vec::new(),

@@ -33,6 +33,9 @@ impl Engine {
         for hosts in config.passthrough.iter().cloned() {
             builder = builder.passthrough(hosts);
         }
+        for range in &config.allow_clients {
+            builder = builder.allow_clients(*range);
+        }
         let proxy = builder.bind((config.listen, port)).await.map_err(|error| failed(&error))?;
         Ok(Self { handle: proxy.spawn() })
     }
@@ -60,6 +63,8 @@ fn failed(error: &Error) -> ToolError {
         (ErrorKind::Bind { .. }, _) => {
             ToolError::new("listen_failed", text).hint("give another port, or 0 for any free one")
         }
+        (ErrorKind::OpenToAll { .. }, _) => ToolError::new("listen_open_to_all", text)
+            .hint("start the server with --allow-client CIDR beside --listen, or without --listen"),
         (ErrorKind::UpstreamCa { .. } | ErrorKind::UpstreamCaEmpty { .. }, _) => {
             ToolError::new("upstream_ca_unusable", text).hint("start the server with another --upstream-ca")
         }

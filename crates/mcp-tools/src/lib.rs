@@ -33,6 +33,7 @@ mod view;
 pub use client_setup::StateDir;
 pub use config::Config;
 pub use proxy_core::{
-    AutoPassthrough, ClientCertificateFiles, HostPattern, KeyLog, TlsOptions, TlsVersion, TlsVersions,
+    AddressRange, AutoPassthrough, ClientCertificateFiles, HostPattern, KeyLog, TlsOptions, TlsVersion,
+    TlsVersions,
 };
 pub use server::{Server, tools_markdown};

@@ -1,18 +1,15 @@
 //! `run`: the proxy, until it is told to stop.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use proxy_core::{Drained, ProxyHandle};
+use proxy_core::{Drained, Listener, ProxyHandle};
 
 use crate::{
-    engine::{UpstreamArguments, bind},
-    failure::Usage,
+    engine::{UpstreamArguments, bind_all},
     follow::Follower,
+    listen::{ListenArguments, usage},
     output::{Out, note},
     place::Place,
     recording::{Recording, Wanted},
@@ -29,21 +26,13 @@ const STOPPING: &str = "stopping: exchanges under way have 5 seconds to end; Ctr
 /// Runs the proxy and records what passes.
 ///
 /// On a terminal the latest exchanges are shown in a table; otherwise stdout has the line `listening on
-/// http://ADDRESS` once clients can connect, and then one line for each exchange that ended: time, id, method, status,
+/// http://ADDRESS` (with `, ` between several listeners) once clients can connect, and then one line for each exchange that ended: time, id, method, status,
 /// host, path, type, size and duration. Ctrl-C or SIGTERM stops it: exchanges under way have five seconds to end, a
 /// second signal cuts them.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The port to listen on; 0 takes any that is free.
-    #[arg(long, value_name = "PORT", default_value_t = 8080, env = "WIRESCOPE_PORT", hide_env_values = true)]
-    port: u16,
-    /// The address to listen on, with or without a port (which wins over --port).
-    #[arg(long, value_name = "ADDRESS", env = "WIRESCOPE_LISTEN", hide_env_values = true)]
-    listen: Option<Listen>,
-    /// Allow --listen to name an address that other machines reach: they can then use this proxy, and their traffic
-    /// is recorded here.
-    #[arg(long)]
-    allow_remote: bool,
+    #[command(flatten)]
+    listen: ListenArguments,
     /// Record into a session of this name, which is kept; without it the session is evicted oldest first.
     #[arg(long, value_name = "NAME", conflicts_with = "no_capture")]
     session: Option<String>,
@@ -58,50 +47,10 @@ pub(crate) struct Arguments {
     upstream: UpstreamArguments,
 }
 
-/// An address with or without a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Listen {
-    ip: IpAddr,
-    port: Option<u16>,
-}
-
-impl std::str::FromStr for Listen {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = if text == "localhost" { "127.0.0.1" } else { text };
-        if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse() {
-            return Ok(Self { ip, port: None });
-        }
-        let text = text
-            .strip_prefix("localhost:")
-            .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
-        let address: SocketAddr = text
-            .parse()
-            .map_err(|_| "not an address; write one like 127.0.0.1, 127.0.0.1:8080 or [::1]:8080")?;
-        Ok(Self { ip: address.ip(), port: Some(address.port()) })
-    }
-}
-
-impl Arguments {
-    fn address(&self) -> Result<SocketAddr> {
-        let listen = self.listen.unwrap_or(Listen { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), port: None });
-        if !listen.ip.is_loopback() && !self.allow_remote {
-            return Err(Usage::error(format!(
-                "listen on {}: other machines reach that address, could use the proxy and would be recorded; leave out \
-                 --listen, or add --allow-remote if you want that",
-                listen.ip
-            )));
-        }
-        Ok(SocketAddr::new(listen.ip, listen.port.unwrap_or(self.port)))
-    }
-}
-
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
-    let address = arguments.address()?;
     let ca = place.ca()?;
-    let mut builder = arguments.upstream.builder(ca)?;
+    let mut builder = arguments.listen.apply(arguments.upstream.builder(ca)?)?;
     let recording = if arguments.no_capture {
         None
     } else {
@@ -114,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("start the proxy's threads")?;
     let served = runtime.block_on(async {
         let mut stop = Stop::listen()?;
-        let proxy = bind(builder, address).await?.spawn();
+        let proxy = bind_all(builder).await?.spawn();
         let follower = announce(&proxy, recording.as_ref())?;
         stop.next().await;
         if let Some(follower) = &follower {
@@ -140,16 +89,16 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
 
 /// Says that clients can connect, and begins to show what passes.
 fn announce(proxy: &ProxyHandle, recording: Option<&Recording>) -> Result<Option<Follower>> {
-    let address = proxy.local_addr();
+    let listeners = proxy.listeners();
     let mut out = Out::new();
-    let header = header(address, recording);
+    let header = header(listeners, recording);
     match recording {
         Some(recording) if out.is_terminal() => return Follower::start(recording, header).map(Some),
         Some(_) => {}
         None if out.is_terminal() => return out.text(&(header.join("\n") + "\n")).map(|()| None),
         None => {}
     }
-    let told = out.line_now(format_args!("listening on http://{address}"));
+    let told = out.line_now(format_args!("listening on {}", listed(listeners)));
     // Whoever wanted the address has it, and may leave: the proxy goes on.
     if let Err(error) = told
         && !error.is::<crate::output::ReaderLeft>()
@@ -160,28 +109,26 @@ fn announce(proxy: &ProxyHandle, recording: Option<&Recording>) -> Result<Option
 }
 
 /// What a person needs to know to use it.
-fn header(address: SocketAddr, recording: Option<&Recording>) -> Vec<String> {
-    let reached = match address.ip() {
-        ip if ip.is_unspecified() && ip.is_ipv4() => {
-            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port())
-        }
-        _ => address,
-    };
+fn header(listeners: &[Listener], recording: Option<&Recording>) -> Vec<String> {
     let recorded = recording.map_or_else(
         || "recording nothing".to_owned(),
         |recording| {
             format!("recording session {} in {}", recording.session(), recording.directory().display())
         },
     );
-    vec![
-        format!("wirescope listening on http://{address}, {recorded}"),
-        format!(
-            "  use it      set the proxy {reached} for HTTP and HTTPS, as: export https_proxy=http://{reached}"
-        ),
+    let mut lines = vec![format!("wirescope listening on {}, {recorded}", listed(listeners))];
+    lines.extend(usage(listeners));
+    lines.extend([
         "  trust it    open http://wirescope.test/ through the proxy, or see: wirescope ca trust".to_owned(),
         "  or neither  wirescope exec -- curl https://example.com/ captures one command".to_owned(),
         "  stop        Ctrl-C".to_owned(),
-    ]
+    ]);
+    lines
+}
+
+/// All listeners in one line.
+fn listed(listeners: &[Listener]) -> String {
+    listeners.iter().map(Listener::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Lets exchanges under way end; the next signal cuts them.
@@ -223,29 +170,5 @@ fn tell_cut(drained: Option<Drained>) {
             note(format_args!("wirescope: cut {} that had not ended", text::count(cut, "connection")));
         }
         Some(_) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_come_with_or_without_port() {
-        for (text, ip, port) in [
-            ("127.0.0.1", "127.0.0.1", None),
-            ("127.0.0.1:0", "127.0.0.1", Some(0)),
-            ("localhost", "127.0.0.1", None),
-            ("localhost:81", "127.0.0.1", Some(81)),
-            ("::1", "::1", None),
-            ("[::1]", "::1", None),
-            ("[::1]:8080", "::1", Some(8080)),
-            ("0.0.0.0:1", "0.0.0.0", Some(1)),
-        ] {
-            assert_eq!(text.parse(), Ok(Listen { ip: ip.parse().unwrap(), port }), "{text}");
-        }
-        for bad in ["", "8080", "example.com", "127.0.0.1:99999", "::1:"] {
-            assert!(bad.parse::<Listen>().is_err(), "{bad}");
-        }
     }
 }
