@@ -23,7 +23,7 @@ use crate::{
     http2,
     interceptor::Interceptor,
     limits::{Limits, Timeouts},
-    listener::{Clients, Listener},
+    listener::{Clients, Listener, Loops},
     roads::Roads,
     setup_page, tls,
 };
@@ -46,6 +46,7 @@ pub(crate) struct Engine {
     pub(crate) interception: tls::Interception,
     pub(crate) guard: LoopGuard,
     pub(crate) clients: Clients,
+    pub(crate) loops: Loops,
     pub(crate) roads: Roads,
     pub(crate) local: SocketAddr,
     pub(crate) ids: Ids,

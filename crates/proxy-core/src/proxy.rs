@@ -22,7 +22,7 @@ use crate::{
     http2,
     interceptor::Interceptor,
     limits::{Limits, Timeouts},
-    listener::{Accepted, Doors, Listener, Mode, Plan, Strangers, enter, original_destination},
+    listener::{Accepted, Doors, Listener, Loops, Mode, Plan, Strangers, enter, original_destination},
     observer::Observer,
     roads::Roads,
     tls::{Acceptor, Connector, Interception, TlsOptions, UpstreamTrust},
@@ -119,6 +119,7 @@ impl ProxyBuilder {
             interception: Interception::new(self.passthrough, &self.tls),
             guard: LoopGuard::new(listeners.iter().map(Listener::address)),
             clients: self.plan.clients()?,
+            loops: Loops::default(),
             local,
             ids: Ids::default(),
         };
@@ -249,8 +250,9 @@ async fn client(engine: Arc<Engine>, accepted: Accepted, draining: watch::Receiv
     let cut = Cut::default();
     let io = Box::new(Unstalled::new(Socket::new(tcp, cut.clone()), engine.timeouts.idle_body));
     let layer = Layer { io, facts, tunnel: None, depth: 0, refusal: None, cut };
-    let layer = enter(&engine, listener.mode(), original, layer).await;
-    connection::run(engine, layer, draining).await;
+    if let Some(layer) = enter(&engine, listener.mode(), original, layer).await {
+        connection::run(engine, layer, draining).await;
+    }
     drop(permit);
 }
 

@@ -1,25 +1,26 @@
 //! Connections that lead somewhere before a word was said: to a reverse listener's origin, or to where the system
 //! redirected them from.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use crate::{
     client_hello::ClientHelloSummary,
     connection::{Layer, Opening, Tunnel, note_failure, reach},
     engine::Engine,
+    event::ClientFacts,
     failure::{Failure, FailureKind},
     listener::Mode,
     upstreams::Reach,
 };
 
 /// Opens what a connection leads to, where its listener or the system says it. A failure to reach that is told to the
-/// first request.
+/// first request; a connection that is one of our own is recorded and given up.
 pub(crate) async fn enter(
     engine: &Engine,
     mode: &Mode,
     original: Option<SocketAddr>,
     mut layer: Layer,
-) -> Layer {
+) -> Option<Layer> {
     match (mode, original) {
         (Mode::Reverse(reverse), _) => {
             let origin = &reverse.origin;
@@ -29,13 +30,33 @@ pub(crate) async fn enter(
             layer.tunnel = Some(tunnel);
         }
         (Mode::Transparent, Some(original)) if !engine.guard.is_own(original) => {
-            let opening = Opening::made_up(original.to_string(), 0);
-            let host = original.ip().to_string();
-            layer.tunnel = Some(open(engine, opening, &host, original.port()).await);
+            layer.tunnel = Some(redirected(engine, original, &layer.facts).await?);
         }
         _ => {}
     }
-    layer
+    Some(layer)
+}
+
+/// Goes on to where a redirected connection was to go, unless it is the proxy that went there.
+async fn redirected(engine: &Engine, original: SocketAddr, facts: &Arc<ClientFacts>) -> Option<Tunnel> {
+    let opening = Opening::made_up(original.to_string(), 0);
+    let is_own = || engine.loops.is_own(facts.peer, Instant::now());
+    if !is_own() {
+        let tunnel = open(engine, opening.clone(), &original.ip().to_string(), original.port()).await;
+        if let Reach::Dialled(tcp) = &tunnel.upstream {
+            engine.loops.dialled(tcp.local, Instant::now());
+        }
+        // It may have been accepted before the one who dialled it took note of that.
+        if !is_own() {
+            return Some(tunnel);
+        }
+    }
+    let failure = Failure::new(
+        FailureKind::Loop,
+        "the system redirects the proxy's own connections back to it; except them from the redirection",
+    );
+    note_failure(engine, facts, Some(&opening), failure);
+    None
 }
 
 async fn open(engine: &Engine, opening: Opening, host: &str, port: u16) -> Tunnel {
