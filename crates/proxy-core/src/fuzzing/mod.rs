@@ -8,6 +8,7 @@ mod cuts;
 mod detection;
 mod http1;
 mod seeds;
+mod socks;
 mod target;
 mod websocket;
 

@@ -20,6 +20,22 @@ pub(super) fn openings() -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.to_vec()).chain(hellos()).collect()
 }
 
+/// Messages of SOCKS clients of every version.
+pub(super) fn socks() -> Vec<Vec<u8>> {
+    let messages: [&[u8]; 9] = [
+        b"\x05\x02\x00\x02",
+        b"\x01\x04user\x06secret",
+        b"\x05\x01\x00\x01\x7f\0\0\x01\x01\xbb",
+        b"\x05\x01\x00\x03\x09a.example\x00\x50",
+        b"\x05\x01\x00\x03\x05[::1]\x00\x50",
+        b"\x05\x01\x00\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x00\x50",
+        b"\x05\x03\x00\x01\0\0\0\0\0\0",
+        b"\x04\x01\x00\x50\x7f\0\0\x01user\0",
+        b"\x04\x01\x00\x50\0\0\0\x01\0a.example\0",
+    ];
+    messages.iter().map(|message| message.to_vec()).collect()
+}
+
 /// ClientHello messages in their records.
 pub(super) fn hellos() -> Vec<Vec<u8>> {
     let server_name = extension(0, &[&[0, 14, 0, 0, 11][..], b"a.b.example"].concat());

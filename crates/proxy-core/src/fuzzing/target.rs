@@ -1,6 +1,6 @@
 //! The table of targets.
 
-use super::{detection, http1, seeds, websocket};
+use super::{detection, http1, seeds, socks, websocket};
 
 /// One function to fuzz.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http1_requests", run: http1::requests, seeds: seeds::requests },
     Target { name: "http1_responses", run: http1::responses, seeds: seeds::responses },
     Target { name: "http1_chunked", run: http1::chunked, seeds: seeds::chunked },
+    Target { name: "socks", run: socks::messages, seeds: seeds::socks },
     Target { name: "websocket", run: websocket::messages, seeds: seeds::frames },
 ];
 

@@ -6,3 +6,6 @@ mod reply;
 mod serve;
 
 pub(crate) use serve::{is_socks, serve};
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use parse::{Parsed, greeting, login, request};
