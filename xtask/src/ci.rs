@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{codegen, repo::Repo, steps::Steps, tidy};
+use crate::{api, codegen, repo::Repo, steps::Steps, tidy};
 
 /// Runs the checks from the quickest to the slowest; the tests come last, so that their results close the output.
 ///
@@ -15,6 +15,7 @@ pub(crate) fn run(repo: &Repo) -> Result<()> {
     steps.command("clippy", repo.cargo().args(clippy))?;
     let doc = ["doc", "--workspace", "--no-deps", "--locked"];
     steps.command("doc", repo.cargo().args(doc).env("RUSTDOCFLAGS", "--deny=warnings"))?;
+    steps.run("api --check", || api::run(repo, true))?;
     steps.command("build", repo.cargo().args(codegen::BUILD))?;
     steps.run("codegen --check", || codegen::run(repo, true))?;
     // A packaged crate is verified outside the workspace. Handing the profiles over lets it use what has been built.

@@ -5,6 +5,7 @@
     reason = "what these commands find is told on the terminal"
 )]
 
+mod api;
 mod bench;
 mod ci;
 mod codegen;
@@ -41,6 +42,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Writes docs/api/proxy-core.txt, the public interface of proxy-core.
+    Api {
+        /// Writes nothing; fails when the text is not what would be written.
+        #[arg(long)]
+        check: bool,
+    },
     /// Sends real clients (curl, Chromium) through the built binaries and validates the HAR they leave.
     E2e(e2e::Arguments),
     /// Fuzzes the parsers with coverage guidance (needs a nightly compiler and cargo-fuzz).
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(&repo),
         Command::Tidy => tidy::run(&repo),
         Command::Codegen { check } => codegen::run(&repo, check),
+        Command::Api { check } => api::run(&repo, check),
         Command::E2e(arguments) => e2e::run(&repo, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&repo, &arguments),
         Command::Soak(arguments) => soak::run(&repo, &arguments),
