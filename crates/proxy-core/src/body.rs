@@ -98,6 +98,10 @@ impl WholeBody {
         }
     }
 
+    pub(crate) fn into_content(self) -> Result<Bytes, Unread> {
+        self.content
+    }
+
     pub(crate) fn into_replaced(self) -> Option<Bytes> {
         self.content.ok().filter(|_| self.replaced)
     }

@@ -9,7 +9,7 @@ use http::Method;
 use tokio::sync::watch;
 
 use crate::{
-    connection::Tunnel,
+    connection::{self, Tunnel},
     engine::Engine,
     event::{ClientFacts, ListenerKind},
     failure::{Failure, FailureKind},
@@ -64,6 +64,11 @@ impl Client {
     /// Whether the proxy is shutting down, so that connections close after the exchange they carry.
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// Waits until the proxy shuts down.
+    pub(crate) async fn drained(&self) {
+        connection::drained(&mut self.draining.clone()).await;
     }
 
     /// Whether all requests go to where one tunnel leads.

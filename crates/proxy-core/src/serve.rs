@@ -15,7 +15,7 @@ use crate::{
     connection::{Layer, Opening, Tunnel, drained},
     cut::Cut,
     engine::Engine,
-    event::{ClientFacts, Outcome, ResponseSource},
+    event::{ClientFacts, Outcome},
     exchange::{
         forward::Shape,
         local::{self, Answer},
@@ -168,7 +168,11 @@ impl Http1 {
                 }
                 Next::Cut
             }
-            Afterwards::Close | Afterwards::Cut => Next::Close,
+            Afterwards::ResetConnection => {
+                self.cut.reset();
+                Next::Cut
+            }
+            Afterwards::Close | Afterwards::CloseConnection | Afterwards::Cut => Next::Close,
         }
     }
 
@@ -193,7 +197,7 @@ impl Http1 {
         let head = Arc::new(head);
         let ledger = self.cx.engine.ledger(&self.cx.facts, &head, head_bytes);
         let (page, body) = setup_page::error_page(status, local::TITLE, &failure, head.host(), None);
-        let answer = Answer { head: page, body, source: ResponseSource::Proxy };
+        let answer = Answer::own(page, body);
         local::give(&ledger, &head, Responder::Http1(&mut self.writer), answer, true).await;
         ledger.end(Outcome::Failed(failure));
         Next::Close
@@ -241,7 +245,7 @@ pub(crate) fn unreadable() -> RequestHead {
 
 /// Serves HTTP/2 until the connection ends. Its exchanges run as tasks that end with it.
 pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) {
-    let Layer { io, facts, tunnel, .. } = layer;
+    let Layer { io, facts, tunnel, cut, .. } = layer;
     let scheme = tunnel.as_ref().map_or(Scheme::Http, Tunnel::scheme);
     let mut tunnel = tunnel;
     if let Some(tunnel) = &mut tunnel {
@@ -279,7 +283,17 @@ pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut wat
                 shutting_down = true;
                 connection.graceful_shutdown();
             }
-            Some(_) = exchanges.join_next() => {}
+            Some(ended) = exchanges.join_next() => match ended {
+                Ok(Afterwards::ResetConnection) => {
+                    cut.reset();
+                    break;
+                }
+                Ok(Afterwards::CloseConnection) if !shutting_down => {
+                    shutting_down = true;
+                    connection.graceful_shutdown();
+                }
+                _ => {}
+            },
             () = sleep(engine.timeouts.keep_alive), if exchanges.is_empty() && !shutting_down => {
                 shutting_down = true;
                 connection.graceful_shutdown();
@@ -308,7 +322,7 @@ fn with_fingerprint(
 }
 
 /// Runs the exchange of one HTTP/2 stream.
-async fn stream(cx: Arc<Client>, incoming: Incoming, in_tunnel: bool) {
+async fn stream(cx: Arc<Client>, incoming: Incoming, in_tunnel: bool) -> Afterwards {
     let Incoming { mut head, head_bytes, protocol, body, responder } = incoming;
     let admitted = cx.admit(&mut head);
     let head = Arc::new(head);
@@ -319,11 +333,12 @@ async fn stream(cx: Arc<Client>, incoming: Incoming, in_tunnel: bool) {
             let (facts, body) = (cx.facts.clone(), BodyReader::Http2(body));
             let arrived = Arrived { facts, head, head_bytes, body, shape: Shape::Unknown, client };
             turn_down(&cx, arrived, failure).await;
-            return;
+            return Afterwards::KeepAlive;
         }
     };
     if head.method == Method::CONNECT && (protocol.is_some() || !in_tunnel) {
-        return not_yet(&cx, &head, head_bytes, client).await;
+        not_yet(&cx, &head, head_bytes, client).await;
+        return Afterwards::KeepAlive;
     }
     let shape = match Shape::of_http2(body.is_at_end(), &head.headers) {
         Ok(shape) => shape,
@@ -332,11 +347,12 @@ async fn stream(cx: Arc<Client>, incoming: Incoming, in_tunnel: bool) {
             let mut body = BodyReader::Http2(body);
             let failure = error.into_failure(Side::Client);
             let Ended { outcome, .. } = local::refuse(&ledger, &head, &mut body, client, failure).await;
-            return ledger.end(outcome);
+            ledger.end(outcome);
+            return Afterwards::KeepAlive;
         }
     };
     let arrived = Arrived { facts, head, head_bytes, body: BodyReader::Http2(body), shape, client };
-    run(&cx, arrived).await;
+    run(&cx, arrived).await
 }
 
 /// Answers a request that may not go on, and records it.
@@ -361,13 +377,8 @@ async fn refuse_stream(cx: Arc<Client>, refused: Box<RefusedRequest>) {
 /// CONNECT inside HTTP/2 is refused, on the record.
 async fn not_yet(cx: &Client, head: &Arc<RequestHead>, head_bytes: u64, client: Responder<'_>) {
     let ledger = cx.engine.ledger(&cx.facts, head, head_bytes);
-    let answer = Answer {
-        head: ResponseHead::new(StatusCode::NOT_IMPLEMENTED),
-        body: bytes::Bytes::from_static(
-            b"CONNECT inside HTTP/2 is not supported; use HTTP/1.1 to the proxy\n",
-        ),
-        source: ResponseSource::Proxy,
-    };
+    let text = b"CONNECT inside HTTP/2 is not supported; use HTTP/1.1 to the proxy\n";
+    let answer = Answer::own(ResponseHead::new(StatusCode::NOT_IMPLEMENTED), text[..].into());
     local::give(&ledger, head, client, answer, false).await;
     ledger.end(Outcome::Failed(Failure::new(FailureKind::Limit, "CONNECT inside HTTP/2 is not supported")));
 }

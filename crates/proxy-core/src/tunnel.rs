@@ -10,11 +10,11 @@ use crate::{
     connection::{Layer, Opening, drained, secure_upstream},
     cut::Cut,
     engine::Engine,
-    event::{ClientFacts, EventKind, Outcome, ResponseSource, UpstreamFacts},
+    event::{ClientFacts, EventKind, Outcome, UpstreamFacts},
     exchange::{
         ledger::{Dialled, Ledger},
         local::{self, Answer},
-        relay::{Ends, Tap, relay},
+        relay::{Ends, Followed, Tap, relay},
     },
     failure::{Failure, FailureKind, Side},
     head::ResponseHead,
@@ -45,7 +45,7 @@ pub(crate) async fn refuse(
 ) {
     let ledger = engine.ledger(facts, head, *head_bytes);
     let (page, body) = local::error_page(head, &failure);
-    let answer = Answer { head: page, body, source: ResponseSource::Proxy };
+    let answer = Answer::own(page, body);
     local::give(&ledger, head, Responder::Http1(&mut *writer), answer, true).await;
     ledger.end(Outcome::Failed(failure));
     let _ = writer.shutdown().await;
@@ -226,7 +226,7 @@ async fn carry(
     let client = Ends { reader: BodyReader::raw(reader), writer: Writer::Http1(writer) };
     let upstream =
         Ends { reader: BodyReader::raw(&mut upstream.reader), writer: Writer::Http1(&mut upstream.writer) };
-    let outcome = relay(&engine.timeouts, &ledger, client, upstream, Tap::Bytes).await;
+    let outcome = relay(&engine.timeouts, &ledger, client, upstream, Followed::untouched(Tap::Bytes)).await;
     let outcome = match outcome {
         Outcome::Upgrade => Outcome::Tunnel,
         other => other,

@@ -18,7 +18,7 @@ use crate::{
     body::{BodyTransformer, Unread, WholeBody},
     client::Client,
     coding::{self, Coding, Decoder, Undecodable},
-    event::Direction,
+    event::{ClientFacts, Direction},
     failure::{Failure, FailureKind, Side},
     head::{Headers, ResponseHead},
     leg::{BodyReader, Responder},
@@ -35,7 +35,10 @@ const ENDLESS: [&str; 3] = ["text/event-stream", "application/grpc", "multipart/
 pub(super) struct Desk<'x, 'u, 'c> {
     pub(super) cx: &'x Client,
     pub(super) ledger: &'x Ledger,
+    /// The client's connection, and who it is.
+    pub(super) facts: &'x ClientFacts,
     pub(super) way: Direction,
+    pub(super) leaves: Leaves,
     pub(super) body: &'x mut BodyReader<'u>,
     pub(super) client: &'x mut Option<Responder<'c>>,
     /// As received.
@@ -48,6 +51,17 @@ pub(super) struct Desk<'x, 'u, 'c> {
     pub(super) flow: Option<Box<Flow>>,
     /// Transformers that want pieces decoded, and those that do not, in their order.
     pub(super) transformers: Vec<(Pieces, Box<dyn BodyTransformer>)>,
+    /// What goes wrong on purpose with the bytes as they are on the wire.
+    pub(super) faults: Vec<Stage>,
+}
+
+/// Where a client is seen to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaves {
+    /// Where its request's body is read, which is this message's.
+    SeenByBody,
+    /// Where it is answered; another half of the exchange reads its body.
+    SeenByResponder,
 }
 
 /// In what form a transformer wants pieces.
@@ -78,12 +92,12 @@ impl Desk<'_, '_, '_> {
     /// Waits for a decision for as long as there is a client to wait for it.
     pub(super) async fn watched<T>(&mut self, deciding: impl Future<Output = T>) -> Result<T, Failure> {
         let gone = async {
-            match (self.way, &mut *self.client) {
-                (Direction::ToUpstream, _) => {
+            match (self.leaves, &mut *self.client) {
+                (Leaves::SeenByBody, _) => {
                     client_gone(&self.cx.engine.timeouts, self.body, self.client).await.failure
                 }
-                (Direction::ToClient, Some(client)) => client.gone().await.into_failure(Side::Client),
-                (Direction::ToClient, None) => std::future::pending().await,
+                (Leaves::SeenByResponder, Some(client)) => client.gone().await.into_failure(Side::Client),
+                (Leaves::SeenByResponder, None) => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -235,6 +249,10 @@ impl Desk<'_, '_, '_> {
         fields: impl FnOnce() -> &'f mut Headers,
     ) -> Result<Cleared, Failure> {
         self.set_transformers();
+        let faults = std::mem::take(&mut self.faults);
+        if !faults.is_empty() {
+            self.flow().stages.extend(faults);
+        }
         let received = self.shape;
         let Some(mut flow) = self.flow else { return Ok(Cleared::untouched(received)) };
         let decodes = flow.stages.iter().any(|stage| matches!(stage, Stage::Decode(_)));
@@ -294,9 +312,9 @@ async fn decoded(fields: &Headers, pieces: &[Bytes], max_bytes: usize) -> Result
         });
     }
     let pieces = pieces.to_vec();
-    let bytes = pieces.iter().map(Bytes::len).sum();
+    let bytes: usize = pieces.iter().map(Bytes::len).sum();
     let decode = move || coding::decode(&codings, &pieces, max_bytes);
-    match off_thread(bytes, decode).await {
+    match off_thread(bytes > MAX_CODED_IN_PLACE_BYTES, decode).await {
         Some(Ok(body)) => Ok(body),
         Some(Err(Undecodable::TooLarge)) => Err(Unread::TooLarge { max_bytes }),
         Some(Err(Undecodable::Broken(problem))) => Err(undecodable(problem)),
@@ -318,7 +336,7 @@ pub(super) async fn encoded(fields: &mut Headers, body: Bytes) -> Result<Bytes, 
         let body = body.clone();
         move || coding::encode(&codings, body)
     };
-    match off_thread(body.len(), encode).await {
+    match off_thread(body.len() > MAX_CODED_IN_PLACE_BYTES, encode).await {
         Some(Ok(coded)) => Ok(coded),
         // Writing to memory does not fail; should it, the body is as good without its coding.
         Some(Err(_)) | None => {
@@ -328,12 +346,12 @@ pub(super) async fn encoded(fields: &mut Headers, body: Bytes) -> Result<Bytes, 
     }
 }
 
-/// Does what takes long where it holds up nobody. `None` when it panicked.
+/// Does what takes long, or blocks, where it holds up nobody. `None` when it panicked.
 pub(super) async fn off_thread<T: Send + 'static>(
-    bytes: usize,
+    blocks: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    if bytes <= MAX_CODED_IN_PLACE_BYTES { Some(work()) } else { spawn_blocking(work).await.ok() }
+    if blocks { spawn_blocking(work).await.ok() } else { Some(work()) }
 }
 
 /// A failure of what only passes through here.

@@ -8,14 +8,17 @@ use tokio::time::timeout;
 
 use super::{
     broken::Broken,
-    desk::{Cleared, Desk},
+    desk::{Cleared, Desk, Leaves},
     flow::{Passage, Stopped},
     forward::{self, Persistence},
     intercept::{self, Passing, Ruling},
     ledger::Ledger,
     local,
+    pace::Pace,
     patience::within,
     relay::Tap,
+    ruled::Ruled,
+    run::Ended,
     upload::Upload,
 };
 use crate::{
@@ -45,8 +48,10 @@ pub(super) struct Download<'x> {
 pub(super) enum Downloaded<'u, 'c> {
     /// A whole response.
     Whole { outcome: Outcome, keep_client: bool, keep_upstream: bool },
+    /// Nothing the client gets: a rule or an interceptor ended the exchange.
+    Left(Ended),
     /// A response that switched protocols; the stream goes on both ways.
-    Upgraded { from_upstream: BodyReader<'u>, to_client: Writer<'c>, tap: Tap },
+    Upgraded { from_upstream: BodyReader<'u>, to_client: Writer<'c>, tap: Tap, pace: Pace },
 }
 
 impl<'x> Download<'x> {
@@ -57,6 +62,7 @@ impl<'x> Download<'x> {
         self,
         mut source: ResponseReader<'u>,
         client: &mut Option<Responder<'c>>,
+        ruled: Option<&mut Ruled>,
     ) -> Result<Downloaded<'u, 'c>, Broken> {
         let Self { cx, ledger, asked, sent, .. } = self;
         let (received, bytes) = self.final_head(&mut source, client).await?;
@@ -73,7 +79,9 @@ impl<'x> Download<'x> {
         let desk = Desk {
             cx,
             ledger,
+            facts: &cx.facts,
             way: Direction::ToClient,
+            leaves: Leaves::SeenByResponder,
             body: &mut body,
             client,
             shape,
@@ -82,8 +90,9 @@ impl<'x> Download<'x> {
             fields: &received.headers,
             flow: None,
             transformers: Vec::new(),
+            faults: Vec::new(),
         };
-        let passing = match decide(sent, &received, desk).await {
+        let passing = match decide(ruled, sent, &received, desk).await {
             Ruling::Pass(passing) => passing,
             Ruling::Answer(answer) => {
                 let Some(client) = client.take() else { return Err(answered_already().into()) };
@@ -91,11 +100,11 @@ impl<'x> Download<'x> {
                 return Ok(Downloaded::Whole { outcome, keep_client: false, keep_upstream: false });
             }
             Ruling::Refuse(failure) => return Err(failure.into()),
-            Ruling::Abort(failure) => {
+            Ruling::Abort(failure, afterwards) => {
                 if let Some(mut client) = client.take() {
                     client.reset(code::CANCEL);
                 }
-                return Err(failure.into());
+                return Ok(Downloaded::Left(Ended { outcome: Outcome::Failed(failure), afterwards }));
             }
         };
         self.pass(body, &received, passing, client).await
@@ -110,7 +119,7 @@ impl<'x> Download<'x> {
         passing: Passing<Arc<ResponseHead>>,
         client: &mut Option<Responder<'c>>,
     ) -> Result<Downloaded<'u, 'c>, Broken> {
-        let Passing { head, body: Cleared { mut flow, received: length, shape } } = passing;
+        let Passing { head, body: Cleared { mut flow, received: length, shape }, .. } = passing;
         let out = forward::response(self.asked, &head, shape, self.persistence(received));
         let Some(responder) = client.take() else { return Err(answered_already().into()) };
         let mut writer = match responder.head(&out.head, out.encoding) {
@@ -123,7 +132,9 @@ impl<'x> Download<'x> {
         };
         if let Some(tap) = self.upgrade(&head) {
             writer.flush().await.map_err(|error| Broken::by(Side::Client, error))?;
-            return Ok(Downloaded::Upgraded { from_upstream: body.into_raw(), to_client: writer, tap });
+            let pace = flow.map(|flow| flow.pace).unwrap_or_default();
+            let from_upstream = body.into_raw();
+            return Ok(Downloaded::Upgraded { from_upstream, to_client: writer, tap, pace });
         }
         if out.drops_body || received.status == StatusCode::SWITCHING_PROTOCOLS {
             body = BodyReader::Spent;
@@ -252,16 +263,16 @@ impl<'x> Download<'x> {
 
 /// Asks whoever may change what upstream answered.
 async fn decide(
+    ruled: Option<&mut Ruled>,
     sent: &RequestHead,
     received: &Arc<ResponseHead>,
     desk: Desk<'_, '_, '_>,
 ) -> Ruling<Passing<Arc<ResponseHead>>> {
-    let interceptors = &desk.cx.engine.interceptors;
-    if interceptors.is_empty() {
+    if desk.cx.engine.interceptors.is_empty() && ruled.is_none() {
         let body = Cleared::untouched(desk.shape);
-        return Ruling::Pass(Passing { head: received.clone(), body });
+        return Ruling::Pass(Passing { head: received.clone(), ruled: None, body });
     }
-    intercept::response(interceptors, sent, received, desk).await
+    intercept::response(ruled, sent, received, desk).await
 }
 
 fn answered_already() -> Failure {

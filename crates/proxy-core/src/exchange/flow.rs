@@ -17,6 +17,7 @@ use crate::{
     head::Headers,
     leg::{BodyReader, Writer},
     limits::Timeouts,
+    rules::Corrupt,
     wire::{Piece, WireError},
 };
 
@@ -55,10 +56,10 @@ pub(super) enum Stage {
         left: u64,
         why: Failure,
     },
-    /// Flips a bit in every so many bytes.
+    /// Flips bits; so many bytes passed.
     Corrupt {
-        every: u64,
-        until_next: u64,
+        corrupt: Corrupt,
+        offset: u64,
     },
 }
 
@@ -156,7 +157,7 @@ impl Stage {
             }
             Self::Truncate { left, why } => {
                 let passes = usize::try_from(*left).unwrap_or(usize::MAX);
-                if data.len() < passes {
+                if data.len() <= passes {
                     *left -= data.len() as u64;
                     return Ok((data, None));
                 }
@@ -164,7 +165,12 @@ impl Stage {
                 data.truncate(passes);
                 Ok((data, Some(why.clone())))
             }
-            Self::Corrupt { every, until_next } => Ok((corrupt(&data, *every, until_next), None)),
+            Self::Corrupt { corrupt, offset } => {
+                let mut corrupted = data.to_vec();
+                corrupt.apply(*offset, &mut corrupted);
+                *offset += corrupted.len() as u64;
+                Ok((corrupted.into(), None))
+            }
         }
     }
 
@@ -198,19 +204,6 @@ fn undecodable(why: Undecodable) -> Failure {
     }
 }
 
-/// Flips the lowest bit of the byte that is due, and of each `every` bytes later.
-fn corrupt(data: &[u8], every: u64, until_next: &mut u64) -> Bytes {
-    let every = every.max(1);
-    let mut data = data.to_vec();
-    let mut at = *until_next;
-    while let Some(byte) = usize::try_from(at).ok().and_then(|at| data.get_mut(at)) {
-        *byte ^= 1;
-        at = at.saturating_add(every);
-    }
-    *until_next = at - data.len() as u64;
-    data.into()
-}
-
 /// A body under way through its flow.
 pub(super) struct Passage<'x> {
     pub(super) timeouts: &'x Timeouts,
@@ -238,7 +231,6 @@ impl Passage<'_> {
         if flow.invited {
             self.upload.begin();
         }
-        flow.pace.latency().await;
         to.flush().await.map_err(|error| Stopped::Peer(sink, error))?;
         let held = std::mem::take(&mut flow.held.pieces);
         match flow.instead.take() {

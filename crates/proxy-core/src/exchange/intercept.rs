@@ -11,6 +11,8 @@ use futures_util::FutureExt;
 use super::{
     desk::{Cleared, Desk, Pieces, aborted},
     local::Answer,
+    ruled::{self, Ruled},
+    run::Afterwards,
 };
 use crate::{
     body::{BodyWish, WholeBody},
@@ -28,18 +30,20 @@ pub(super) enum Ruling<H> {
     Answer(Answer),
     /// The client gets an error page.
     Refuse(Failure),
-    /// The client gets nothing.
-    Abort(Failure),
+    /// The client gets nothing, and this becomes of its connection.
+    Abort(Failure, Afterwards),
 }
 
 /// A message on its way, with what its body goes through.
 pub(super) struct Passing<H> {
     pub(super) head: H,
+    /// Its way through the rules, where they have a say.
+    pub(super) ruled: Option<Box<Ruled>>,
     pub(super) body: Cleared,
 }
 
 /// What ended a round early.
-type Ended<T> = Result<T, Ruling<std::convert::Infallible>>;
+pub(super) type Ended<T> = Result<T, Ruling<std::convert::Infallible>>;
 
 impl Ruling<std::convert::Infallible> {
     /// The same for a message of whatever kind.
@@ -48,29 +52,34 @@ impl Ruling<std::convert::Infallible> {
             Self::Pass(never) => match never {},
             Self::Answer(answer) => Ruling::Answer(answer),
             Self::Refuse(failure) => Ruling::Refuse(failure),
-            Self::Abort(failure) => Ruling::Abort(failure),
+            Self::Abort(failure, afterwards) => Ruling::Abort(failure, afterwards),
         }
     }
 }
 
-/// Asks about a request, in the interceptors' order.
+/// Asks about a request: the rules, then the interceptors in their order.
 pub(super) async fn request<'h>(
     interceptors: &[Box<dyn Interceptor>],
     asked: &'h RequestHead,
     mut desk: Desk<'_, '_, '_>,
 ) -> Ruling<Passing<Cow<'h, RequestHead>>> {
     let mut head = Cow::Borrowed(asked);
+    let ruled = match ruled::request(asked, &mut head, &mut desk).await {
+        Ok(ruled) => ruled,
+        Err(ruling) => return ruling.of(),
+    };
     for interceptor in interceptors {
         if let Err(ruling) = one_request(&**interceptor, &mut head, &mut desk).await {
             return ruling.of();
         }
     }
-    if head.authority != asked.authority && head.headers.contains("host") {
+    let keeps_host = ruled.as_ref().is_some_and(|ruled| ruled.keeps_host);
+    if head.authority != asked.authority && !keeps_host && head.headers.contains("host") {
         let head = head.to_mut();
         head.headers.set("host", head.authority.clone());
     }
     match desk.clear(|| &mut head.to_mut().headers).await {
-        Ok(body) => Ruling::Pass(Passing { head, body }),
+        Ok(body) => Ruling::Pass(Passing { head, ruled, body }),
         Err(failure) => Ruling::Refuse(failure),
     }
 }
@@ -89,14 +98,20 @@ async fn one_request(
     Ok(())
 }
 
-/// Asks about a response, in the interceptors' order.
+/// Asks about a response: the rules, then the interceptors in their order.
 pub(super) async fn response(
-    interceptors: &[Box<dyn Interceptor>],
+    ruled: Option<&mut Ruled>,
     request: &RequestHead,
     received: &Arc<ResponseHead>,
     mut desk: Desk<'_, '_, '_>,
 ) -> Ruling<Passing<Arc<ResponseHead>>> {
+    let interceptors = &desk.cx.engine.interceptors;
     let mut head = received.clone();
+    if let Some(ruled) = ruled
+        && let Err(ruling) = ruled.response(request, received, &mut head, &mut desk).await
+    {
+        return ruling.of();
+    }
     for interceptor in interceptors {
         if let Err(ruling) = one_response(&**interceptor, request, Arc::make_mut(&mut head), &mut desk).await
         {
@@ -104,10 +119,10 @@ pub(super) async fn response(
         }
     }
     if head.status.is_informational() && head.status != received.status {
-        return Ruling::Refuse(aborted("an interceptor made an interim response of the final one"));
+        return Ruling::Refuse(aborted("a rule or an interceptor made an interim response of the final one"));
     }
     match desk.clear(|| &mut Arc::make_mut(&mut head).headers).await {
-        Ok(body) => Ruling::Pass(Passing { head, body }),
+        Ok(body) => Ruling::Pass(Passing { head, ruled: None, body }),
         Err(failure) => Ruling::Refuse(failure),
     }
 }
@@ -144,7 +159,7 @@ async fn fulfil(wish: BodyWish, desk: &mut Desk<'_, '_, '_>) -> Ended<Option<Who
 /// What a failure on the way means: nobody waits for an error page who left.
 pub(super) fn broken<H>(failure: Failure) -> Ruling<H> {
     match failure.kind {
-        FailureKind::ClientLeft => Ruling::Abort(failure),
+        FailureKind::ClientLeft => Ruling::Abort(failure, Afterwards::Cut),
         _ => Ruling::Refuse(failure),
     }
 }
@@ -157,9 +172,9 @@ async fn ask(desk: &mut Desk<'_, '_, '_>, verdict: impl Future<Output = Verdict>
             Err(Ruling::Refuse(aborted("an interceptor answered with an interim response")))
         }
         Ok(Ok(Verdict::Respond { head, body })) => {
-            Err(Ruling::Answer(Answer { head, body, source: ResponseSource::Mock }))
+            Err(Ruling::Answer(Answer { head, body, source: ResponseSource::Mock, flow: None }))
         }
-        Ok(Ok(Verdict::Abort(failure))) => Err(Ruling::Abort(failure)),
+        Ok(Ok(Verdict::Abort(failure))) => Err(Ruling::Abort(failure, Afterwards::Cut)),
         Ok(Err(_panic)) => Err(panicked()),
         Err(failure) => Err(broken(failure)),
     }

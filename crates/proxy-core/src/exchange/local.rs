@@ -7,6 +7,7 @@ use http::{Method, StatusCode, Version};
 use tokio::time::timeout;
 
 use super::{
+    flow::{Flow, Unwritten},
     forward,
     ledger::Ledger,
     run::{Afterwards, Ended, error_status},
@@ -16,9 +17,9 @@ use crate::{
     failure::{Failure, Side},
     head::{RequestHead, ResponseHead},
     http1::Encoding,
-    leg::{BodyReader, Responder},
+    leg::{BodyReader, Responder, Writer, code},
     setup_page,
-    wire::{Piece, WireError},
+    wire::Piece,
 };
 
 /// What is still read of a request's body after a local answer, so that the client gets to read the answer.
@@ -34,6 +35,15 @@ pub(crate) struct Answer {
     pub(crate) head: ResponseHead,
     pub(crate) body: Bytes,
     pub(crate) source: ResponseSource,
+    /// What its body goes through, if anything.
+    pub(super) flow: Option<Box<Flow>>,
+}
+
+impl Answer {
+    /// An answer of the proxy itself.
+    pub(crate) fn own(head: ResponseHead, body: Bytes) -> Self {
+        Self { head, body, source: ResponseSource::Proxy, flow: None }
+    }
 }
 
 /// Gives an answer, and takes in what the client still sends.
@@ -48,7 +58,12 @@ pub(crate) async fn answer(
     let keep = forward::client_keeps_alive(request) && !answer.head.headers.has_token("connection", "close");
     let outcome = give(ledger, request, client, answer, !keep || waits).await;
     let swallowed = !waits && timeout(SWALLOW_FOR, swallow(ledger, body)).await.is_ok_and(|done| done);
-    let afterwards = if keep && swallowed { Afterwards::KeepAlive } else { Afterwards::Close };
+    let afterwards = match outcome {
+        // What the client has of it is not whole, and must not look so.
+        Outcome::Failed(_) => Afterwards::Cut,
+        _ if keep && swallowed => Afterwards::KeepAlive,
+        _ => Afterwards::Close,
+    };
     Ended { outcome, afterwards }
 }
 
@@ -61,9 +76,7 @@ pub(crate) async fn refuse(
     failure: Failure,
 ) -> Ended {
     let (head, page) = error_page(request, &failure);
-    let ended =
-        answer(ledger, request, body, client, Answer { head, body: page, source: ResponseSource::Proxy })
-            .await;
+    let ended = answer(ledger, request, body, client, Answer::own(head, page)).await;
     Ended { outcome: Outcome::Failed(failure), afterwards: ended.afterwards }
 }
 
@@ -81,7 +94,7 @@ pub(crate) async fn give(
     answer: Answer,
     close: bool,
 ) -> Outcome {
-    let Answer { mut head, body, source } = answer;
+    let Answer { mut head, body, source, flow } = answer;
     let length = match head.status {
         // RFC 9110 section 8.6: no length where there can be no content, nor one of ours on what was not changed.
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
@@ -100,25 +113,38 @@ pub(crate) async fn give(
     }
     let encoding = if silent { Encoding::None } else { Encoding::Length(body.len() as u64) };
     ledger.response(&std::sync::Arc::new(head.clone()), 0, source);
-    match put(ledger, client, &head, encoding, body).await {
+    let mut writer = match client.head(&head, encoding) {
+        Ok(writer) => writer,
+        Err(refused) => return Outcome::Failed(refused.1.into_failure(Side::Client)),
+    };
+    if encoding != Encoding::None {
+        ledger.response_piece(&body);
+    }
+    match put(&mut writer, encoding, body, flow).await {
         Ok(()) => Outcome::Mock,
-        Err(error) => Outcome::Failed(error.into_failure(Side::Client)),
+        Err(Unwritten::Sink(error)) => Outcome::Failed(error.into_failure(Side::Client)),
+        Err(Unwritten::Here(failure)) => {
+            writer.reset(code::CANCEL);
+            Outcome::Failed(failure)
+        }
     }
 }
 
 async fn put(
-    ledger: &Ledger,
-    client: Responder<'_>,
-    head: &ResponseHead,
+    writer: &mut Writer<'_>,
     encoding: Encoding,
     body: Bytes,
-) -> Result<(), WireError> {
-    let mut writer = client.head(head, encoding).map_err(|refused| refused.1)?;
-    if encoding == Encoding::None {
-        return writer.end(None).await;
+    flow: Option<Box<Flow>>,
+) -> Result<(), Unwritten> {
+    match flow {
+        _ if encoding == Encoding::None => writer.end(None).await.map_err(Unwritten::Sink),
+        None => writer.last(body).await.map_err(Unwritten::Sink),
+        Some(mut flow) => {
+            writer.flush().await.map_err(Unwritten::Sink)?;
+            flow.put(body, writer).await?;
+            flow.end(None, writer).await
+        }
     }
-    ledger.response_piece(&body);
-    writer.last(body).await
 }
 
 /// Reads the rest of a request's body for the record. `true` when it came to its end.

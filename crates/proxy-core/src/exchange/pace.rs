@@ -1,4 +1,4 @@
-//! A slow line: bytes leave no faster than it carries them, and the first ones late.
+//! A slow line: bytes leave no faster than it carries them.
 
 use std::time::Duration;
 
@@ -50,25 +50,12 @@ impl Line {
 pub(crate) struct Pace {
     /// Every line it has to take.
     lines: Vec<Line>,
-    latency: Duration,
 }
 
 impl Pace {
     /// Has it take one more line.
     pub(crate) fn slow(&mut self, bytes_per_second: Option<u64>) {
         self.lines.extend(bytes_per_second.map(Line::new));
-    }
-
-    /// Has its first byte come later.
-    pub(crate) fn put_off(&mut self, latency: Duration) {
-        self.latency += latency;
-    }
-
-    /// Waits as long as the message's first byte is under way. Dropping it has no effect.
-    pub(crate) async fn latency(&self) {
-        if !self.latency.is_zero() {
-            sleep(self.latency).await;
-        }
     }
 
     /// Takes off `data` what may leave at once.

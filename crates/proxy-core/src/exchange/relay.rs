@@ -8,9 +8,10 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::ledger::Ledger;
+use super::{ledger::Ledger, messages::Lane};
 use crate::{
     event::{Direction, EventKind, MessageKind, Outcome, WebSocketMessage},
     failure::{Failure, FailureKind, Side},
@@ -95,6 +96,20 @@ impl Messages {
     }
 }
 
+/// What is noted of a stream, and what is done to it.
+pub(crate) struct Followed {
+    pub(super) tap: Tap,
+    pub(super) up: Lane,
+    pub(super) down: Lane,
+}
+
+impl Followed {
+    /// A stream nobody touches.
+    pub(crate) fn untouched(tap: Tap) -> Self {
+        Self { tap, up: Lane::default(), down: Lane::default() }
+    }
+}
+
 /// One side of a relay.
 pub(crate) struct Ends<'c> {
     pub(crate) reader: BodyReader<'c>,
@@ -108,16 +123,17 @@ pub(crate) async fn relay(
     ledger: &Ledger,
     mut client: Ends<'_>,
     mut upstream: Ends<'_>,
-    tap: Tap,
+    followed: Followed,
 ) -> Outcome {
+    let Followed { tap, mut up, mut down } = followed;
     for ends in [&mut client, &mut upstream] {
         ends.reader.make_raw();
         ends.writer.make_raw();
     }
     let relay = Relay { timeouts, ledger, tap, ended: OnceLock::new() };
     let result = tokio::try_join!(
-        relay.one_way(Direction::ToUpstream, &mut client.reader, &mut upstream.writer),
-        relay.one_way(Direction::ToClient, &mut upstream.reader, &mut client.writer),
+        relay.one_way(Direction::ToUpstream, &mut client.reader, &mut upstream.writer, &mut up),
+        relay.one_way(Direction::ToClient, &mut upstream.reader, &mut client.writer, &mut down),
     );
     relay.tap.finish(ledger);
     match result {
@@ -128,6 +144,16 @@ pub(crate) async fn relay(
             if relay.tap.is_closing() { Outcome::Upgrade } else { Outcome::Failed(error.into_failure(side)) }
         }
     }
+}
+
+/// Writes at the pace of the line.
+async fn write(to: &mut Writer<'_>, mut data: Bytes, lane: &mut Lane) -> Result<(), WireError> {
+    while !data.is_empty() {
+        let slice = lane.pace.slice(&mut data);
+        lane.pace.carry(slice.len()).await;
+        to.data(slice).await?;
+    }
+    Ok(())
 }
 
 /// What the two directions share.
@@ -160,6 +186,7 @@ impl Relay<'_> {
         direction: Direction,
         from: &mut BodyReader<'_>,
         to: &mut Writer<'_>,
+        lane: &mut Lane,
     ) -> Result<(), (Side, WireError)> {
         let (source, sink) = match direction {
             Direction::ToUpstream => (Side::Client, Side::Upstream),
@@ -170,18 +197,32 @@ impl Relay<'_> {
             let piece = tokio::select! {
                 piece = self.next(from) => piece.map_err(|error| (source, error))?,
                 error = to.gone() => return Err((sink, error)),
+                own = lane.own(self.ledger) => {
+                    self.ledger.stir();
+                    write(to, own, lane).await.map_err(|error| (sink, error))?;
+                    continue;
+                }
             };
             match piece {
                 Some(Piece::Data(data)) => {
                     self.ledger.stir();
                     self.tap.note(self.ledger, direction, &data);
-                    to.data(data).await.map_err(|error| (sink, error))?;
+                    if lane.messages.is_none() {
+                        write(to, data, lane).await.map_err(|error| (sink, error))?;
+                        continue;
+                    }
+                    for passing in lane.pass(self.ledger, &data).await {
+                        write(to, passing, lane).await.map_err(|error| (sink, error))?;
+                    }
                 }
                 Some(Piece::Trailers(_)) => {}
                 None => break,
             }
         }
         self.ledger.stir();
+        for passing in lane.finish(self.ledger) {
+            write(to, passing, lane).await.map_err(|error| (sink, error))?;
+        }
         let _ = self.ended.set(source);
         // A peer that is gone already needs no farewell.
         let _ = to.shutdown().await;

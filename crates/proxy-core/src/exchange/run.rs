@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     broken::Broken,
-    desk::{Cleared, Desk},
+    desk::{Cleared, Desk, Leaves},
     download::{Download, Downloaded},
     flow::Passage,
     forward::{self, Leg, Shape},
@@ -22,13 +22,14 @@ use super::{
     ledger::Ledger,
     local::{self, Answer},
     patience::client_gone,
-    relay::{Ends, relay},
+    relay::{Ends, Followed, relay},
+    ruled::Ruled,
     upload::{Upload, upload},
 };
 use crate::{
     client::Client,
     engine::SETUP_HOST,
-    event::{ClientFacts, Direction, Outcome, ResponseSource},
+    event::{ClientFacts, Direction, Outcome},
     failure::{Failure, FailureKind, Side},
     head::RequestHead,
     http1::Encoding,
@@ -62,6 +63,10 @@ pub(crate) enum Afterwards {
     Close,
     /// Close so that the client sees that something is missing.
     Cut,
+    /// Close the client's whole connection, in either version, once what else it carries is over.
+    CloseConnection,
+    /// Reset the client's whole TCP connection, in either version, at once.
+    ResetConnection,
 }
 
 /// An exchange that is over.
@@ -84,7 +89,9 @@ pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
     let desk = Desk {
         cx,
         ledger: &ledger,
+        facts: &facts,
         way: Direction::ToUpstream,
+        leaves: Leaves::SeenByBody,
         body: &mut body,
         client: &mut client,
         shape,
@@ -93,11 +100,14 @@ pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
         fields: &head.headers,
         flow: None,
         transformers: Vec::new(),
+        faults: Vec::new(),
     };
     let ruling = decide(&head, desk).await;
     let ended = match (ruling, client) {
-        (Ruling::Pass(Passing { head: sent, body: cleared }), client) => {
-            Exchange { cx, ledger: &ledger, asked: &head, sent: &sent, body, cleared, client }.forward().await
+        (Ruling::Pass(Passing { head: sent, ruled, body: cleared }), client) => {
+            let asked = &head;
+            let exchange = Exchange { cx, ledger: &ledger, asked, sent: &sent, body, cleared, ruled, client };
+            exchange.forward().await
         }
         (Ruling::Answer(answer), Some(client)) => {
             local::answer(&ledger, &head, &mut body, client, answer).await
@@ -105,9 +115,9 @@ pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
         (Ruling::Refuse(failure), Some(client)) => {
             local::refuse(&ledger, &head, &mut body, client, failure).await
         }
-        (Ruling::Abort(failure), Some(mut client)) => {
+        (Ruling::Abort(failure, afterwards), Some(mut client)) => {
             client.reset(code::CANCEL);
-            Ended::failed(failure)
+            Ended { outcome: Outcome::Failed(failure), afterwards }
         }
         // Nothing takes the client before this.
         (_, None) => Ended::failed(Failure::new(FailureKind::ClientLeft, "")),
@@ -116,16 +126,16 @@ pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
     ended.afterwards
 }
 
-/// Asks whoever may answer before upstream does: the set-up page, then the interceptors in their order.
+/// Asks whoever may answer before upstream does: the set-up page, the rules, then the interceptors in their order.
 async fn decide<'h>(head: &'h RequestHead, desk: Desk<'_, '_, '_>) -> Ruling<Passing<Cow<'h, RequestHead>>> {
     let Client { engine, .. } = desk.cx;
     if head.host().eq_ignore_ascii_case(SETUP_HOST) {
         let (page, body) = setup_page::respond(&engine.ca, engine.local, &head.method, &head.target);
-        return Ruling::Answer(Answer { head: page, body, source: ResponseSource::Proxy });
+        return Ruling::Answer(Answer::own(page, body));
     }
-    if engine.interceptors.is_empty() {
+    if engine.interceptors.is_empty() && engine.changes.rules.is_idle() {
         let body = Cleared::untouched(desk.shape);
-        return Ruling::Pass(Passing { head: Cow::Borrowed(head), body });
+        return Ruling::Pass(Passing { head: Cow::Borrowed(head), ruled: None, body });
     }
     intercept::request(&engine.interceptors, head, desk).await
 }
@@ -140,6 +150,7 @@ struct Exchange<'x, 'c> {
     sent: &'x RequestHead,
     body: BodyReader<'c>,
     cleared: Cleared,
+    ruled: Option<Box<Ruled>>,
     /// Taken when the final head is put: from then on an error page is too late.
     client: Option<Responder<'c>>,
 }
@@ -155,7 +166,11 @@ enum Transfer {
 impl Exchange<'_, '_> {
     /// Gets the response from upstream, or tells the client why there is none.
     async fn forward(mut self) -> Ended {
-        let failure = match self.attempt().await {
+        let attempted = self.attempt().await;
+        if let Some(ruled) = &mut self.ruled {
+            ruled.notes.tell(self.ledger);
+        }
+        let failure = match attempted {
             Ok(ended) => return ended,
             Err(failure) => failure,
         };
@@ -218,8 +233,17 @@ impl Exchange<'_, '_> {
         }
     }
 
+    /// The request as upstream is to see it: it may name another host than where it goes.
+    fn outward(&self) -> Cow<'_, RequestHead> {
+        let mut out = self.cx.outward(self.asked, self.sent);
+        if self.ruled.as_ref().is_some_and(|ruled| ruled.keeps_host) {
+            out.to_mut().authority.clone_from(&self.asked.authority);
+        }
+        out
+    }
+
     async fn over_http1(&mut self, mut connection: Box<Http1Connection>) -> Transfer {
-        let sent = self.cx.outward(self.asked, self.sent);
+        let sent = self.outward();
         let (out, encoding) = forward::request(&sent, self.cleared.shape, Leg::Http1);
         if let Err(error) = connection.put_request(out) {
             return Transfer::Failed(error.into_failure(Side::Client));
@@ -237,7 +261,7 @@ impl Exchange<'_, '_> {
     }
 
     async fn over_http2(&mut self, upstream: &http2::Upstream) -> Transfer {
-        let sent = self.cx.outward(self.asked, self.sent);
+        let sent = self.outward();
         let (out, encoding) = forward::request(&sent, self.cleared.shape, Leg::Http2);
         let to_come = if encoding == Encoding::None { BodyToCome::No } else { BodyToCome::Yes };
         match upstream.send(&out, None, to_come).await {
@@ -258,20 +282,21 @@ impl Exchange<'_, '_> {
         mut to_upstream: Writer<'u>,
         source: ResponseReader<'u>,
     ) -> (Transfer, bool) {
-        let Self { cx, ledger, asked, sent, body, client, cleared, .. } = self;
+        let Self { cx, ledger, asked, sent, body, client, cleared, ruled, .. } = self;
         let timeouts = &cx.engine.timeouts;
         let state = Upload::default();
         let got = {
             let passage = Passage { timeouts, ledger, way: Direction::ToUpstream, upload: &state };
             let mut up = pin!(upload(passage, cleared.flow.as_deref_mut(), body, &mut to_upstream));
             let down = Download { cx, ledger, asked, sent, upload: &state };
-            let mut down = pin!(down.run(source, client));
+            let mut down = pin!(down.run(source, client, ruled.as_deref_mut()));
             let got = tokio::select! {
                 biased;
                 broken = &mut up => Err(broken),
                 got = &mut down => got,
             };
             match got {
+                Ok(left @ Downloaded::Left(_)) => Ok(left),
                 Ok(whole @ Downloaded::Whole { .. }) => {
                     // However it ends, the client's connection is closed if the request is not whole by then.
                     let _ = timeout(LINGER, settled(&state, up)).await;
@@ -294,11 +319,21 @@ impl Exchange<'_, '_> {
                 let afterwards = if keep_client && done { Afterwards::KeepAlive } else { Afterwards::Close };
                 (Transfer::Over(Ended { outcome, afterwards }), keep_upstream && done)
             }
-            Ok(Downloaded::Upgraded { from_upstream, to_client, tap }) => {
+            Ok(Downloaded::Left(ended)) => {
+                to_upstream.reset(code::CANCEL);
+                (Transfer::Over(ended), false)
+            }
+            Ok(Downloaded::Upgraded { from_upstream, to_client, tap, pace }) => {
                 let from_client = std::mem::replace(body, BodyReader::Spent);
                 let client = Ends { reader: from_client, writer: to_client };
                 let upstream = Ends { reader: from_upstream, writer: to_upstream };
-                let outcome = relay(timeouts, ledger, client, upstream, tap).await;
+                let mut followed = Followed::untouched(tap);
+                followed.down.pace = pace;
+                followed.up.pace = cleared.flow.take().map(|flow| flow.pace).unwrap_or_default();
+                if let Some(ruled) = ruled {
+                    ruled.follow(&mut followed, cx.engine.limits.max_recorded_message_bytes);
+                }
+                let outcome = relay(timeouts, ledger, client, upstream, followed).await;
                 let failed = matches!(outcome, Outcome::Failed(_));
                 let afterwards = if failed { Afterwards::Cut } else { Afterwards::Close };
                 (Transfer::Over(Ended { outcome, afterwards }), false)

@@ -232,6 +232,12 @@ impl Rules {
         file::print(&rules, format)
     }
 
+    /// Whether no rule is enabled.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.0.enabled.load(Ordering::Acquire) == 0
+    }
+
     /// The snapshot to match against; `None` while no rule is enabled.
     pub(super) fn enabled(&self) -> Option<Arc<Snapshot>> {
         if self.0.enabled.load(Ordering::Acquire) == 0 { None } else { Some(self.current()) }

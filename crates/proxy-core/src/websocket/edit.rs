@@ -73,11 +73,6 @@ impl MessageSplitter {
         self.state == State::Following
     }
 
-    /// Whether none may be put in any more.
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self.state, State::Closed | State::Lost)
-    }
-
     /// Takes the next bytes, and gives what passes now.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Passing> {
         let mut out = Vec::new();
@@ -317,7 +312,7 @@ mod tests {
         splitter.feed(&[b'b', b'c', b'd', b'e', 0x80, 0x01, b'f']);
         assert!(splitter.may_insert());
         splitter.feed(&frame(MessageKind::Close, &[3, 0xe8], None));
-        assert!(!splitter.may_insert() && splitter.is_over());
+        assert!(!splitter.may_insert());
     }
 
     proptest! {

@@ -10,8 +10,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use proxy_core::{
     CertificateAuthority, ClientFacts, Direction, Ending, Event, EventKind, ExchangeId, FailureKind, Headers,
-    Observer, Outcome, Proxy, ProxyBuilder, ProxyHandle, RequestHead, ResponseHead, ResponseSource,
-    UpstreamFacts, UpstreamTrust, WebSocketMessage,
+    Observer, Outcome, Proxy, ProxyBuilder, ProxyHandle, RequestHead, ResponseHead, ResponseSource, RuleHit,
+    Rules, UpstreamFacts, UpstreamTrust, WebSocketMessage,
 };
 use testkit::{ProxyClient, TestCa};
 use tokio::sync::watch;
@@ -45,6 +45,15 @@ impl Lab {
         Self { addr: proxy.local_addr(), proxy: Some(proxy), ca_pem, origin_ca, log }
     }
 
+    /// A proxy with these rules, in the form of files.
+    pub(crate) async fn with_rules(rules: serde_json::Value) -> (Self, Rules) {
+        let handle = Rules::with_seed(7);
+        for rule in rules.as_array().unwrap() {
+            handle.add(serde_json::from_value(rule.clone()).unwrap()).unwrap();
+        }
+        (Self::with(|builder| builder.rules(handle.clone())).await, handle)
+    }
+
     /// A client that trusts the proxy's CA.
     pub(crate) fn client(&self, alpn: &[&str]) -> ProxyClient {
         ProxyClient::new(self.addr, &self.ca_pem, alpn).unwrap()
@@ -73,6 +82,7 @@ pub(crate) struct Told {
     pub(crate) response_body: BytesMut,
     pub(crate) response_trailers: Option<Headers>,
     pub(crate) messages: Vec<WebSocketMessage>,
+    pub(crate) rules: Vec<RuleHit>,
     pub(crate) tunnel_bytes: (u64, u64),
     pub(crate) endings: Vec<Ending>,
 }
@@ -103,6 +113,17 @@ impl Told {
         self.response_body.clone().freeze()
     }
 
+    /// What rules did, as `id: what`.
+    pub(crate) fn changes(&self) -> Vec<String> {
+        let changes = |hit: &RuleHit| -> Vec<String> {
+            match hit.changes.is_empty() {
+                true => vec![hit.rule.clone()],
+                false => hit.changes.iter().map(|change| format!("{}: {change}", hit.rule)).collect(),
+            }
+        };
+        self.rules.iter().flat_map(changes).collect()
+    }
+
     fn note(&mut self, kind: &EventKind) {
         assert!(self.endings.is_empty(), "told after its ending: {kind:?}");
         match kind {
@@ -123,6 +144,7 @@ impl Told {
             EventKind::ResponseBody(data) => self.response_body.extend_from_slice(data),
             EventKind::ResponseTrailers(trailers) => self.response_trailers = Some(trailers.clone()),
             EventKind::Message(message) => self.messages.push(message.clone()),
+            EventKind::Rule(hit) => self.rules.push(hit.clone()),
             EventKind::TunnelBytes { direction: Direction::ToUpstream, bytes } => {
                 self.tunnel_bytes.0 += bytes
             }
