@@ -356,7 +356,7 @@ async fn stream(cx: Arc<Client>, incoming: Incoming, in_tunnel: bool) -> Afterwa
 }
 
 /// Answers a request that may not go on, and records it.
-async fn refuse_stream(cx: Arc<Client>, refused: Box<RefusedRequest>) {
+async fn refuse_stream(cx: Arc<Client>, refused: Box<RefusedRequest>) -> Afterwards {
     let RefusedRequest { incoming: Incoming { mut head, head_bytes, body, responder, .. }, error } = *refused;
     let _ = take_credentials(&mut head);
     let status = match error.kind {
@@ -367,11 +367,12 @@ async fn refuse_stream(cx: Arc<Client>, refused: Box<RefusedRequest>) {
     let failure = error.into_failure(Side::Client);
     let accept = head.headers.get_str("accept");
     let (page, content) = setup_page::error_page(status, local::TITLE, &failure, head.host(), accept);
-    let answer = Answer { head: page, body: content, source: ResponseSource::Proxy };
+    let answer = Answer::own(page, content);
     // Nobody reads what else came of it.
     drop(body);
     local::give(&ledger, &head, Responder::Http2(responder), answer, false).await;
     ledger.end(Outcome::Failed(failure));
+    Afterwards::KeepAlive
 }
 
 /// CONNECT inside HTTP/2 is refused, on the record.
