@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use mcp_tools::{AddressRange, Config, HostPattern, StateDir};
 
-use crate::tls::TlsArguments;
+use crate::{roads::RoadArguments, tls::TlsArguments};
 
 /// The MCP server of wirescope: an intercepting HTTP(S) proxy for agents, over standard input and output.
 #[derive(Debug, Parser)]
@@ -43,6 +43,8 @@ pub(crate) struct Cli {
     passthrough: Vec<HostPattern>,
     #[command(flatten)]
     tls: TlsArguments,
+    #[command(flatten)]
+    roads: RoadArguments,
     /// Log more to standard error; twice for everything.
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -84,6 +86,7 @@ impl Cli {
         config.insecure_upstream = self.insecure_upstream;
         config.passthrough = self.passthrough;
         config.tls = self.tls.options()?;
+        self.roads.apply(&mut config)?;
         Ok(config)
     }
 }

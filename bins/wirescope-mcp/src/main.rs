@@ -6,6 +6,7 @@
 mod at_end;
 mod cli;
 mod logging;
+mod roads;
 mod tls;
 
 use std::{

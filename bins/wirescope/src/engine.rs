@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use proxy_core::{CertificateAuthority, ErrorKind, HostPattern, Proxy, ProxyBuilder};
 
-use crate::tls::TlsArguments;
+use crate::{roads::RoadArguments, tls::TlsArguments};
 
 /// How upstream is treated.
 #[derive(Args, Clone, Debug, Default)]
@@ -23,12 +23,14 @@ pub(crate) struct UpstreamArguments {
     passthrough: Vec<HostPattern>,
     #[command(flatten)]
     tls: TlsArguments,
+    #[command(flatten)]
+    roads: RoadArguments,
 }
 
 impl UpstreamArguments {
     /// Begins a proxy that treats upstream so.
     pub(crate) fn builder(&self, ca: CertificateAuthority) -> Result<ProxyBuilder> {
-        let mut builder = Proxy::builder(ca);
+        let mut builder = self.roads.apply(Proxy::builder(ca))?;
         for file in &self.upstream_ca {
             builder = builder.upstream_ca_file(file).context("use --upstream-ca")?;
         }

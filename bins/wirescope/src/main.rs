@@ -16,6 +16,7 @@ mod output;
 mod place;
 mod progress;
 mod recording;
+mod roads;
 mod row;
 mod signals;
 mod table;

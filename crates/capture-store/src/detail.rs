@@ -443,8 +443,7 @@ impl Input {
     }
 
     fn headers(&mut self) -> Result<Headers, Damaged> {
-        let fields =
-            self.list(|input| Ok(proxy_core::Header::new(input.bytes()?, input.bytes()?)))?;
+        let fields = self.list(|input| Ok(proxy_core::Header::new(input.bytes()?, input.bytes()?)))?;
         Ok(fields.into_iter().collect())
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::{
     schema,
     toolbox::Toolbox,
-    tools::{capture, har, history, interceptors, proxy, sessions, traffic, window},
+    tools::{capture, har, history, interceptors, proxy, sessions, traffic, upstream, window},
 };
 
 /// The families, in the order documents show them.
@@ -19,6 +19,7 @@ const FAMILIES: &[Family] = &[
     history::FAMILY,
     har::FAMILY,
     interceptors::FAMILY,
+    upstream::FAMILY,
 ];
 
 /// A family of tools: one router.

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use client_setup::StateDir;
-use proxy_core::{AddressRange, HostPattern, TlsOptions};
+use proxy_core::{AddressPolicy, AddressRange, HostPattern, ResolveOverride, TlsOptions, UpstreamRoutes};
 
 /// How the server runs.
 #[derive(Clone, Debug)]
@@ -30,6 +30,12 @@ pub struct Config {
     pub passthrough: Vec<HostPattern>,
     /// How TLS is done on both sides.
     pub tls: TlsOptions,
+    /// The parent proxies requests go through; tools edit them while the proxy runs.
+    pub upstream_routes: UpstreamRoutes,
+    /// Which upstream addresses may be dialled.
+    pub address_policy: AddressPolicy,
+    /// Where hosts are, whatever the system's resolver says.
+    pub resolve: Vec<ResolveOverride>,
     /// Bytes of JSON in one answer; lists drop whole items beyond it.
     pub answer_bytes: usize,
 }
@@ -49,6 +55,9 @@ impl Config {
             insecure_upstream: Vec::new(),
             passthrough: Vec::new(),
             tls: TlsOptions::new(),
+            upstream_routes: UpstreamRoutes::new(),
+            address_policy: AddressPolicy::open(),
+            resolve: Vec::new(),
             answer_bytes: 16 * 1024,
         }
     }

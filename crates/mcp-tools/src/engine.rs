@@ -23,7 +23,14 @@ impl Engine {
         ca: CertificateAuthority,
         recorder: Recorder,
     ) -> Result<Self, ToolError> {
-        let mut builder = Proxy::builder(ca).observer(recorder).tls(config.tls.clone());
+        let mut builder = Proxy::builder(ca)
+            .observer(recorder)
+            .tls(config.tls.clone())
+            .upstream_routes(config.upstream_routes.clone())
+            .address_policy(config.address_policy.clone());
+        for host in config.resolve.iter().cloned() {
+            builder = builder.resolve(host);
+        }
         if let Some(path) = &config.upstream_ca {
             builder = builder.upstream_ca_file(path).map_err(|error| failed(&error))?;
         }

@@ -33,7 +33,8 @@ mod view;
 pub use client_setup::StateDir;
 pub use config::Config;
 pub use proxy_core::{
-    AddressRange, AutoPassthrough, ClientCertificateFiles, HostPattern, KeyLog, TlsOptions, TlsVersion,
-    TlsVersions,
+    AddressPolicy, AddressRange, AutoPassthrough, ClientCertificateFiles, HostPattern, KeyLog, NoProxy,
+    ResolveOverride, Route, RouteTable, RouteTarget, TargetPattern, TlsOptions, TlsVersion, TlsVersions,
+    UpstreamRoutes,
 };
 pub use server::{Server, tools_markdown};

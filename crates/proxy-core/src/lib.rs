@@ -81,7 +81,7 @@ pub use proxy::{Drained, Proxy, ProxyBuilder, ProxyHandle};
 pub use resolve::{ParseResolveOverrideError, ResolveOverride};
 pub use roads::UpstreamSharing;
 pub use rules::Rules;
-pub use targets::{IpRange, NoProxy, ParseTargetError, TargetPattern};
+pub use targets::{NoProxy, ParseTargetError, TargetPattern};
 pub use tls::{
     AutoPassthrough, ClientCertificate, ClientCertificateFiles, KeyLog, ParseClientCertificateError,
     ParseTlsVersionError, TlsOptions, TlsVersion, TlsVersions, UpstreamTrust,

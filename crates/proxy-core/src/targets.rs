@@ -2,25 +2,15 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use crate::hosts::is_host_name;
+use crate::{hosts::is_host_name, listener::AddressRange};
 
 /// Entries a list may have; a longer one is refused.
 const MAX_ENTRIES: usize = 1_000;
 
-/// Addresses that share their first bits, in CIDR form: `10.0.0.0/8`, `fd00::/8`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IpRange {
-    base: IpAddr,
-    prefix: u32,
-}
-
-/// The text is no target pattern, address range or list of them.
+/// The text is no target pattern, or no list of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseTargetError {
-    /// It is no range of addresses.
-    #[error("read {0:?} as an address range; write one like 10.0.0.0/8, fd00::/8 or 192.0.2.1")]
-    Range(String),
     /// It is no pattern.
     #[error(
         "read {0:?} as a target; write a host name, `*.example.com`, an IP address, a range like 10.0.0.0/8, or `*`, each \
@@ -30,63 +20,6 @@ pub enum ParseTargetError {
     /// The list is too long.
     #[error("take more than 1000 targets in one list; leave some out, or use a wider pattern")]
     TooMany,
-}
-
-impl IpRange {
-    /// Tells whether the address is in the range. IPv4 addresses in IPv6 clothes (`::ffff:10.0.0.1`) count as IPv4.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.base, address.to_canonical()) {
-            (IpAddr::V4(base), IpAddr::V4(address)) => {
-                let mask = u32::MAX.checked_shl(32 - self.prefix).unwrap_or(0);
-                (base.to_bits() ^ address.to_bits()) & mask == 0
-            }
-            (IpAddr::V6(base), IpAddr::V6(address)) => {
-                let mask = u128::MAX.checked_shl(128 - self.prefix).unwrap_or(0);
-                (base.to_bits() ^ address.to_bits()) & mask == 0
-            }
-            _ => false,
-        }
-    }
-
-    fn width(base: IpAddr) -> u32 {
-        if base.is_ipv4() { 32 } else { 128 }
-    }
-}
-
-impl FromStr for IpRange {
-    type Err = ParseTargetError;
-
-    fn from_str(text: &str) -> Result<Self, ParseTargetError> {
-        let refuse = || ParseTargetError::Range(shown(text));
-        let (base, prefix) = match text.split_once('/') {
-            Some((base, prefix)) => (base, Some(prefix)),
-            None => (text, None),
-        };
-        let base: IpAddr = base.parse().map_err(|_| refuse())?;
-        let width = Self::width(base);
-        let prefix = match prefix {
-            None => width,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().ok().filter(|prefix| *prefix <= width).ok_or_else(refuse)?
-            }
-            Some(_) => return Err(refuse()),
-        };
-        // `::ffff:10.0.0.0/104` is what nobody writes, and what would never match.
-        if base != base.to_canonical() {
-            return Err(refuse());
-        }
-        Ok(Self { base, prefix })
-    }
-}
-
-impl fmt::Display for IpRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.prefix == Self::width(self.base) {
-            true => self.base.fmt(f),
-            false => write!(f, "{}/{}", self.base, self.prefix),
-        }
-    }
 }
 
 /// Where something goes, as people write it in a list: `api.example.com`, `*.example.com`, `192.0.2.1`, `10.0.0.0/8`,
@@ -109,7 +42,8 @@ enum Hosts {
     Below(String),
     /// A name and every name below.
     Domain(String),
-    Range(IpRange),
+    Address(IpAddr),
+    Range(AddressRange),
     /// `localhost`, names below it (RFC 6761 section 6.3), and loopback addresses.
     Loopback,
     /// Names without a dot.
@@ -132,8 +66,12 @@ impl TargetPattern {
 
     /// Tells whether a target is meant that was found at `address`; `host` comes without brackets.
     pub(crate) fn matches_at(&self, host: &str, port: u16, address: IpAddr) -> bool {
-        let in_range = || matches!(&self.hosts, Hosts::Range(range) if range.contains(address));
-        self.matches(host, port) || (self.port.is_none_or(|own| own == port) && in_range())
+        let is_there = || match &self.hosts {
+            Hosts::Address(own) => address.to_canonical() == *own,
+            Hosts::Range(range) => range.contains(address),
+            _ => false,
+        };
+        self.matches(host, port) || (self.port.is_none_or(|own| own == port) && is_there())
     }
 
     fn parse(text: &str, names: Names) -> Result<Self, ParseTargetError> {
@@ -168,6 +106,9 @@ impl Hosts {
     fn parse(text: &str, names: Names) -> Option<Self> {
         if text == "*" {
             return Some(Self::All);
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Some(Self::Address(address.to_canonical()));
         }
         if let Ok(range) = text.parse() {
             return Some(Self::Range(range));
@@ -208,6 +149,7 @@ impl Hosts {
                     || (ends_with(host, name)
                         && host.as_bytes().get(host.len() - name.len() - 1) == Some(&b'.'))
             }
+            Self::Address(own) => address().is_some_and(|address| address == *own),
             Self::Range(range) => address().is_some_and(|address| range.contains(address)),
             Self::Loopback => is_localhost(host) || address().is_some_and(|address| address.is_loopback()),
             Self::Plain => !host.contains(['.', ':']),
@@ -241,6 +183,7 @@ impl fmt::Display for TargetPattern {
             Hosts::All => "*".to_owned(),
             Hosts::Exact(name) | Hosts::Domain(name) => name.clone(),
             Hosts::Below(suffix) => format!("*{suffix}"),
+            Hosts::Address(address) => address.to_string(),
             Hosts::Range(range) => range.to_string(),
             Hosts::Loopback => "localhost".to_owned(),
             Hosts::Plain => "<local>".to_owned(),
@@ -366,7 +309,6 @@ mod tests {
             "10.0.0.0/-1",
             "10.0.0.0/",
             ".example.com",
-            "::ffff:1.2.3.4/104",
             "[::1]x",
         ] {
             assert!(bad.parse::<TargetPattern>().is_err(), "{bad}");
@@ -428,13 +370,6 @@ mod tests {
             let list: NoProxy = entries.join(",").parse().unwrap();
             let any = entries.iter().any(|entry| entry.parse::<NoProxy>().unwrap().matches(&host, port));
             prop_assert_eq!(list.matches(&host, port), any);
-        }
-
-        #[test]
-        fn a_range_has_the_addresses_that_share_its_bits(base: u32, prefix in 0_u32..=32, other: u32) {
-            let range: IpRange = format!("{}/{prefix}", std::net::Ipv4Addr::from(base)).parse().unwrap();
-            let shares = (0..prefix).all(|bit| (base ^ other) & (1 << (31 - bit)) == 0);
-            prop_assert_eq!(range.contains(IpAddr::V4(other.into())), shares);
         }
     }
 }

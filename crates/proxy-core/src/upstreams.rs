@@ -72,14 +72,16 @@ impl Destination {
 pub(crate) enum Need {
     /// A request and its response.
     Message,
-    /// A request that may turn the connection into a stream of bytes.
+    /// A request that may turn the connection into a stream of bytes, or that a parent would take elsewhere.
     Stream,
 }
 
 impl Need {
-    pub(crate) fn of(head: &RequestHead) -> Self {
+    fn of(head: &RequestHead, to: &Destination) -> Self {
         let may_switch = head.method == Method::CONNECT || forward::is_upgrade(head);
-        if may_switch { Self::Stream } else { Self::Message }
+        // In absolute form a request says where it goes; in a tunnel it may name another host than the tunnel's.
+        let names_it = head.port() == to.port && head.host().eq_ignore_ascii_case(&to.host);
+        if may_switch || !names_it { Self::Stream } else { Self::Message }
     }
 }
 
@@ -346,7 +348,7 @@ impl Upstreams {
         head: &RequestHead,
     ) -> Result<Leased, Failure> {
         let parent = to.parent(engine);
-        let wanted = Wanted { to, parent: parent.as_ref(), need: Need::of(head) };
+        let wanted = Wanted { to, parent: parent.as_ref(), need: Need::of(head, to) };
         let personal = proves_user_for_connection(head);
         if let Some(leased) = self.present(engine, &wanted, personal) {
             return Ok(leased);
@@ -379,7 +381,7 @@ impl Upstreams {
         head: &RequestHead,
     ) -> Result<Leased, Failure> {
         let parent = to.parent(engine);
-        let wanted = Wanted { to, parent: parent.as_ref(), need: Need::of(head) };
+        let wanted = Wanted { to, parent: parent.as_ref(), need: Need::of(head, to) };
         let opened = open_or_learn(engine, &wanted).await?;
         self.adopt(engine, to, opened, proves_user_for_connection(head)).await
     }
@@ -443,5 +445,44 @@ impl Upstreams {
     pub(crate) fn give_back(&self, engine: &Engine, connection: Box<Http1Connection>) {
         let shared = engine.roads.shared.as_ref().filter(|_| !connection.is_personal);
         shared.unwrap_or(&self.own).give_back(connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Version;
+
+    use super::*;
+    use crate::head::{Headers, Scheme};
+
+    #[test]
+    fn only_a_request_that_names_where_it_goes_is_put_in_absolute_form() {
+        let to = Destination {
+            host: "example.com".to_owned(),
+            port: 80,
+            security: Security::Plain { http2: false },
+        };
+        for (method, authority, fields, need) in [
+            ("GET", "EXAMPLE.com", &[][..], Need::Message),
+            ("GET", "example.com:80", &[], Need::Message),
+            ("GET", "example.com:81", &[], Need::Stream),
+            ("GET", "elsewhere.test", &[], Need::Stream),
+            ("CONNECT", "example.com:80", &[], Need::Stream),
+            ("GET", "example.com", &[("Connection", "upgrade"), ("Upgrade", "websocket")], Need::Stream),
+        ] {
+            let mut headers = Headers::new();
+            for (name, value) in fields {
+                headers.push(*name, *value);
+            }
+            let head = RequestHead {
+                method: method.parse().unwrap(),
+                scheme: Scheme::Http,
+                authority: authority.to_owned(),
+                target: "/".to_owned(),
+                version: Version::HTTP_11,
+                headers,
+            };
+            assert_eq!(Need::of(&head, &to), need, "{method} {authority} {fields:?}");
+        }
     }
 }

@@ -7,4 +7,5 @@ pub(crate) mod interceptors;
 pub(crate) mod proxy;
 pub(crate) mod sessions;
 pub(crate) mod traffic;
+pub(crate) mod upstream;
 pub(crate) mod window;

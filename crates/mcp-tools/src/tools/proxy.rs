@@ -48,8 +48,7 @@ pub(crate) const FAMILY: Family = Family {
         Reference::new(
             "proxy_status",
             "proxy-mcp",
-            "`running` is true only while the listener is there; upstream, rule and transparent fields are empty until those \
-             are built",
+            "`running` is true only while the listener is there; rule and transparent fields are empty until those are built",
         ),
         Reference::new(
             "proxy_get_ca_cert",
@@ -147,9 +146,12 @@ pub(crate) struct StatusView {
     url: Option<String>,
     /// SHA-256 of the CA's public key, base64; null before the CA was first needed.
     cert_fingerprint: Option<String>,
-    /// Always null: upstream proxies are not built yet.
+    /// The parent proxy of everything that no host upstream is for, without credentials; null where there is none.
     global_upstream: Option<String>,
-    /// Always empty: upstream proxies are not built yet.
+    /// What goes there straight all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    no_proxy: Vec<String>,
+    /// The parent proxies of hosts, without credentials, by their pattern; `direct` where there is none.
     host_upstreams: BTreeMap<String, String>,
     /// Always 0: rules are not built yet.
     rule_count: u64,
@@ -306,14 +308,20 @@ impl Toolbox {
             Ok((live::total(&store, &live)?, persistence))
         })
         .await?;
+        let routes = self.config().upstream_routes.table();
         Ok(Json(StatusView {
             status: Success::Success,
             running: running.is_some(),
             port: running.as_ref().map(|running| running.address.port()),
             url: running.as_ref().map(proxy_url),
             cert_fingerprint: fingerprint,
-            global_upstream: None,
-            host_upstreams: BTreeMap::new(),
+            global_upstream: routes.all.as_ref().map(|route| route.target.to_string()),
+            no_proxy: routes.all.iter().flat_map(|route| route.no_proxy.entries()).collect(),
+            host_upstreams: routes
+                .hosts
+                .iter()
+                .map(|(hosts, route)| (hosts.to_string(), route.target.to_string()))
+                .collect(),
             rule_count: 0,
             traffic_count,
             transparent_proxy: Transparent::default(),

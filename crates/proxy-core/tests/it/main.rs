@@ -5,6 +5,7 @@ mod admission;
 mod bodies;
 mod chaos;
 mod curl;
+mod dialling;
 mod edited;
 mod endings;
 mod endurance;
