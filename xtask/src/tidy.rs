@@ -4,6 +4,7 @@ mod code;
 mod docs;
 mod graph;
 mod house;
+mod proof;
 mod source;
 mod text;
 
@@ -75,6 +76,7 @@ pub(crate) fn run(repo: &Repo) -> Result<()> {
     findings.extend(sources.iter().flat_map(|file| source::check(&file.path, &file.text)));
     findings.extend(files.iter().flat_map(|file| text::check(&file.path, &file.text)));
     findings.extend(docs::check(repo.root(), &files));
+    findings.extend(proof::check(&files));
     for (path, lines) in source::long(&sources) {
         println!(
             "note: {path} has {lines} lines before its tests; over {} wants a reason",

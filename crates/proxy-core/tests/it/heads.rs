@@ -177,3 +177,24 @@ async fn expectations_are_the_origins_to_answer() {
     assert_eq!(told[0].request_body, "hello");
     assert_eq!((told[1].status(), told[1].outcome()), (Some(417), &Outcome::Response));
 }
+
+#[tokio::test]
+async fn sixty_kilobytes_of_fields_pass_in_either_version() {
+    for alpn in ["h2", "http/1.1"] {
+        let lab = Lab::new().await;
+        let origin = Origin::https(&lab.origin_ca).await.unwrap();
+        let large = "x".repeat(6_000);
+        let mut client = lab.client(&[alpn]).https(&origin.authority()).await.unwrap();
+        let mut request = client.request(http::Method::GET, "/json", testkit::full("")).unwrap();
+        for number in 0..10 {
+            let name = http::HeaderName::try_from(format!("x-large-{number}")).unwrap();
+            request.headers_mut().insert(name, http::HeaderValue::from_str(&large).unwrap());
+        }
+        // What the origin makes of it is its own: the testkit's takes 16 KiB over HTTP/2.
+        let _ = client.fetch(request).await;
+        let told = lab.log.one().await;
+        assert_eq!(told.upstream.len(), 1, "{alpn}: it was passed on");
+        let recorded = told.request.unwrap();
+        assert_eq!(recorded.headers.iter().filter(|field| field.value == large).count(), 10, "{alpn}");
+    }
+}
