@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::{
     schema,
     toolbox::Toolbox,
-    tools::{capture, har, history, interceptors, proxy, sessions, traffic, upstream, window},
+    tools::{capture, handshakes, har, history, interceptors, proxy, sessions, traffic, upstream, window},
 };
 
 /// The families, in the order documents show them.
@@ -17,6 +17,7 @@ const FAMILIES: &[Family] = &[
     capture::FAMILY,
     sessions::FAMILY,
     history::FAMILY,
+    handshakes::FAMILY,
     har::FAMILY,
     interceptors::FAMILY,
     upstream::FAMILY,

@@ -2,5 +2,6 @@
 
 mod captures;
 mod detail;
+mod handshakes;
 mod lists;
 pub(crate) mod support;

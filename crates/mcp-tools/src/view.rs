@@ -8,9 +8,9 @@ use std::{
 };
 
 use capture_store::{
-    Exchange, ExchangeKind, ExchangeState, ExchangeSummary, Seq, SessionInfo, SessionKind, SessionState,
+    Exchange, ExchangeKind, ExchangeState, ExchangeSummary, Peer, Seq, SessionInfo, SessionKind, SessionState,
 };
-use proxy_core::{Headers, TlsFacts};
+use proxy_core::{Headers, TlsFacts, TlsFingerprint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -147,11 +147,11 @@ pub(crate) struct IndexRow {
     pub(crate) has_full_response_body: bool,
     /// Always null: rules are not built yet.
     pub(crate) matched_rule_id: Option<String>,
-    /// Always null: not captured.
+    /// The MD5 of the client's JA3.
     pub(crate) ja3: Option<String>,
-    /// Always null: not captured.
+    /// The client's JA4.
     pub(crate) ja4: Option<String>,
-    /// Always null: not captured.
+    /// The MD5 of upstream's JA3S.
     pub(crate) ja3s: Option<String>,
     pub(crate) response_content_type: Option<String>,
     /// Always null: records are rows of a database.
@@ -163,10 +163,16 @@ pub(crate) struct IndexRow {
     pub(crate) error: Option<String>,
 }
 
+/// The fingerprint of a side's hello.
+fn fingerprint(peer: Option<&Peer>) -> Option<&TlsFingerprint> {
+    peer?.tls.as_ref()?.fingerprint.as_ref()
+}
+
 impl IndexRow {
     pub(crate) fn new(exchange: &Exchange) -> Self {
         let summary = &exchange.summary;
         let has_response = summary.status.is_some();
+        let client = fingerprint(exchange.client.as_ref());
         let whole = |recorded: capture_store::Recorded| {
             recorded.complete && recorded.stored_bytes == recorded.wire_bytes
         };
@@ -186,9 +192,9 @@ impl IndexRow {
             has_full_request_body: whole(exchange.request_body),
             has_full_response_body: has_response && whole(exchange.response_body),
             matched_rule_id: None,
-            ja3: None,
-            ja4: None,
-            ja3s: None,
+            ja3: client.map(|it| it.ja3_hash.clone()),
+            ja4: client.map(|it| it.ja4.clone()),
+            ja3s: fingerprint(exchange.upstream.as_ref()).map(|it| it.ja3_hash.clone()),
             response_content_type: summary.response_content_type.clone(),
             record_offset: None,
             record_line_bytes: None,
@@ -257,27 +263,31 @@ pub(crate) struct TlsSide {
     pub(crate) cipher: String,
     /// The protocol agreed on.
     pub(crate) alpn: Option<String>,
-    /// Always null: what the client offered is not captured.
+    /// The protocols the client offered, in its order; null of upstream.
     pub(crate) client_alpn: Option<Vec<String>>,
-    /// Always null: not captured.
+    /// The MD5 of the client's JA3, or of upstream's JA3S.
     pub(crate) ja3_fingerprint: Option<String>,
-    /// Always null: not captured.
+    /// The client's JA4, or upstream's JA4S.
     pub(crate) ja4_fingerprint: Option<String>,
+    /// Whether the client's hello had an Encrypted Client Hello: the name may then be a stand-in.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) encrypted_client_hello: bool,
 }
 
 impl TlsView {
     pub(crate) fn new(exchange: &Exchange) -> Option<Self> {
-        let side = |facts: &TlsFacts| TlsSide {
+        let side = |facts: &TlsFacts, is_client: bool| TlsSide {
             sni_hostname: facts.sni.clone(),
             version: facts.version.clone(),
             cipher: facts.cipher.clone(),
             alpn: facts.alpn.clone(),
-            client_alpn: None,
-            ja3_fingerprint: None,
-            ja4_fingerprint: None,
+            client_alpn: is_client.then(|| facts.offered_alpn.clone()),
+            ja3_fingerprint: facts.fingerprint.as_ref().map(|it| it.ja3_hash.clone()),
+            ja4_fingerprint: facts.fingerprint.as_ref().map(|it| it.ja4.clone()),
+            encrypted_client_hello: facts.encrypted_client_hello,
         };
-        let client = exchange.client.as_ref().and_then(|peer| peer.tls.as_ref()).map(side);
-        let server = exchange.upstream.as_ref().and_then(|peer| peer.tls.as_ref()).map(side);
+        let client = exchange.client.as_ref().and_then(|peer| peer.tls.as_ref()).map(|it| side(it, true));
+        let server = exchange.upstream.as_ref().and_then(|peer| peer.tls.as_ref()).map(|it| side(it, false));
         (client.is_some() || server.is_some()).then_some(Self { client, server })
     }
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 use proxy_core::{
     ClientFacts, ConnectionId, Ending, Event, EventKind, ExchangeId, Headers, Observer as _, Outcome,
-    RequestHead, ResponseHead, ResponseSource, Scheme, Sizes, Timings, WebSocketMessage,
+    RequestHead, ResponseHead, ResponseSource, Scheme, Sizes, Timings, TlsFacts, TlsFingerprint,
+    WebSocketMessage,
 };
 use serde_json::{Value, json};
 
@@ -78,11 +79,17 @@ impl Bench {
             version: Version::HTTP_11,
             headers,
         };
-        EventKind::Request {
-            client: Arc::new(ClientFacts::new(ConnectionId(1), address, address)),
-            head: Arc::new(head),
-            started_at: SystemTime::now(),
+        let mut client = ClientFacts::new(ConnectionId(1), address, address);
+        if exchange.tls {
+            let mut tls = TlsFacts::default();
+            tls.fingerprint = Some(TlsFingerprint::new(
+                "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0".to_owned(),
+                "ada70206e40642a3e4461f35503241d5".to_owned(),
+                "t13d1516h2_8daaf6152771_e5627efa2ab1".to_owned(),
+            ));
+            client.tls = Some(tls);
         }
+        EventKind::Request { client: Arc::new(client), head: Arc::new(head), started_at: SystemTime::now() }
     }
 }
 
@@ -91,6 +98,8 @@ impl Bench {
 pub(crate) struct Fed {
     pub(crate) target: String,
     pub(crate) open: bool,
+    /// Whether the client spoke TLS.
+    pub(crate) tls: bool,
     pub(crate) response_headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
     pub(crate) messages: Vec<WebSocketMessage>,

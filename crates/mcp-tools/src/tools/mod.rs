@@ -1,6 +1,7 @@
 //! The tool families. Each is one router; [`crate::catalogue`] adds them together.
 
 pub(crate) mod capture;
+pub(crate) mod handshakes;
 pub(crate) mod har;
 pub(crate) mod history;
 pub(crate) mod interceptors;

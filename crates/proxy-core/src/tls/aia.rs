@@ -46,23 +46,28 @@ pub(crate) async fn learn(engine: &Engine, failure: &Failure) -> bool {
     timeout(MAX_FETCHING, complete(engine, known, chain)).await.unwrap_or(false)
 }
 
-/// Fetches one issuer after the other until the chain reaches a root.
+/// Fetches one issuer after the other until the chain reaches a root. Only then is anything kept: what somebody passes
+/// off as an issuer's certificate must not stand in the way of the real one.
 async fn complete(engine: &Engine, known: &Intermediates, mut chain: Vec<CertificateDer<'static>>) -> bool {
     let _one_at_a_time = known.fetching.lock().await;
-    // Another connection may have been here while this one waited.
-    let mut is_further = false;
+    let mut fetched: Vec<(String, CertificateDer<'static>)> = Vec::new();
     for _ in 0..=MAX_DEPTH {
-        let found = known.missing_in(&chain);
-        is_further |= !found.is_empty();
-        chain.extend(found);
+        // Another connection may have been here while this one waited.
+        chain.extend(known.missing_in(&chain));
         if engine.connector.reaches_root(&chain) {
-            break;
+            fetched.into_iter().for_each(|(_, issuer)| known.keep(issuer));
+            return true;
         }
         let Some((subject, addresses)) = intermediates::wanted(&chain) else { break };
-        let Some(issuer) = fetch_any(engine, known, &subject, &addresses).await else { break };
-        known.keep(issuer);
+        let Some((url, issuer)) = fetch_any(engine, known, &subject, &addresses).await else { break };
+        chain.push(issuer.clone());
+        fetched.push((url, issuer));
     }
-    is_further
+    for (url, _) in fetched {
+        tracing::info!(%url, "what was fetched does not complete upstream's chain");
+        known.note_failed(&url);
+    }
+    false
 }
 
 async fn fetch_any(
@@ -70,14 +75,14 @@ async fn fetch_any(
     known: &Intermediates,
     subject: &[u8],
     addresses: &[String],
-) -> Option<CertificateDer<'static>> {
+) -> Option<(String, CertificateDer<'static>)> {
     for url in addresses.iter().filter(|url| known.may_ask(url)) {
         match fetch(engine, url).await {
             Ok(content) => {
                 let mut found = intermediates::certificates(&content).into_iter();
                 if let Some(issuer) = found.find(|der| intermediates::issued(der, subject)) {
                     tracing::info!(%url, "fetched an intermediate certificate that upstream left out");
-                    return Some(issuer);
+                    return Some((url.clone(), issuer));
                 }
                 tracing::info!(%url, "what was fetched is no certificate of the issuer");
             }

@@ -84,7 +84,12 @@ impl Verifier {
             return false;
         };
         let verified = verifier.verify_server_cert(end_entity, intermediates, &nobody, &[], UnixTime::now());
-        !verified.is_err_and(|error| is_unknown_issuer(&error))
+        let is_for_another = |error| {
+            use CertificateError as C;
+            let rustls::Error::InvalidCertificate(reason) = error else { return false };
+            matches!(reason, C::NotValidForName | C::NotValidForNameContext { .. })
+        };
+        verified.map_or_else(is_for_another, |_| true)
     }
 
     pub(super) fn any(provider: Arc<CryptoProvider>) -> Self {

@@ -23,6 +23,7 @@ mod paused;
 mod rewritten;
 mod ruled;
 mod rules_of_http1;
+mod secured;
 mod smuggling;
 mod socks;
 mod stalls;
