@@ -9,12 +9,13 @@ use http::Method;
 use tokio::sync::watch;
 
 use crate::{
-    connection::{self, Tunnel},
+    connection,
     engine::Engine,
     event::{ClientFacts, ListenerKind},
     failure::{Failure, FailureKind},
     head::{RequestHead, Scheme},
     listener::{HostField, Reverse, take_credentials},
+    opening::Tunnel,
     upstreams::{Destination, Security, Upstreams},
 };
 

@@ -6,25 +6,25 @@
 
 use std::sync::Arc;
 
-use http::{Method, Version};
 use tokio::sync::watch;
 
 use crate::{
-    client_hello::ClientHelloSummary,
     cut::Cut,
     detect::Detection,
     engine::{Engine, SETUP_HOST},
     event::{ClientFacts, ListenerKind, Outcome},
     exchange::run::error_status,
     failure::{Failure, FailureKind},
-    head::{Headers, RequestHead, Scheme, split_authority},
-    listener::{self, Reverse},
+    head::split_authority,
+    listener,
+    opening::{Opening, Tunnel},
     peek::{Patience, Rewind, peek},
+    secure,
     serve::{self, Connect},
     socks,
-    tls::{self, Handshake, NotAccepted, Refusal},
+    tls::{self, Refusal},
     tunnel,
-    upstreams::{self, Destination, Reach, Security, dial_tcp},
+    upstreams::{Reach, dial_tcp},
     wire::BoxedIo,
 };
 
@@ -50,7 +50,7 @@ impl Layer {
 
     /// The host the client means: by its SNI, else the tunnel's.
     fn name(&self) -> &str {
-        wanted_name(&self.facts, self.tunnel.as_ref())
+        secure::wanted_name(&self.facts, self.tunnel.as_ref())
     }
 
     /// What opened the tunnel it is in.
@@ -66,49 +66,6 @@ impl Layer {
             .as_ref()
             .is_some_and(|tunnel| matches!(tunnel.upstream, Reach::Dialled(_) | Reach::Ready(_)));
         reached && !is_refused && !self.speaks_http()
-    }
-}
-
-/// The host a client means that asks for TLS: by its SNI, else the tunnel's.
-fn wanted_name<'a>(facts: &'a ClientFacts, tunnel: Option<&'a Tunnel>) -> &'a str {
-    let sni = facts.tls.as_ref().and_then(|tls| tls.sni.as_deref());
-    sni.or(tunnel.map(|tunnel| tunnel.host.as_str())).unwrap_or_default()
-}
-
-/// What a CONNECT or SOCKS opened, or where a listener leads everything.
-pub(crate) struct Tunnel {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// What opened it, for the record when the tunnel is not decrypted.
-    pub(crate) opening: Opening,
-    pub(crate) upstream: Reach,
-    /// How upstream is spoken to; known once the client's first bytes were seen.
-    pub(crate) security: Security,
-    /// Whether it is the client's TLS that is decrypted in it.
-    pub(crate) secured: bool,
-    /// What a reverse listener does with it: the origin says how upstream is spoken to, not the client.
-    pub(crate) reverse: Option<Arc<Reverse>>,
-}
-
-/// The request that opened a tunnel: a CONNECT as it came, or what stands for one in the record.
-#[derive(Clone)]
-pub(crate) struct Opening {
-    pub(crate) head: Arc<RequestHead>,
-    pub(crate) head_bytes: u64,
-}
-
-impl Opening {
-    /// A CONNECT that nobody sent: a SOCKS request, or what a listener knows by itself.
-    pub(crate) fn made_up(authority: String, head_bytes: u64) -> Self {
-        let head = RequestHead {
-            method: Method::CONNECT,
-            scheme: Scheme::Http,
-            target: authority.clone(),
-            authority,
-            version: Version::HTTP_11,
-            headers: Headers::new(),
-        };
-        Self { head: Arc::new(head), head_bytes }
     }
 }
 
@@ -148,10 +105,24 @@ async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver
     if layer.refusal.is_some() && matches!(detection, Detection::Http1 | Detection::Http2) {
         engine.interception.accepted(layer.facts.peer.ip(), layer.name());
     }
+    // In boxes, so that a connection on which nobody said anything yet is small.
     match &mut layer.tunnel {
-        Some(tunnel) => tunnel.hear(&detection),
-        None => return at_the_door(engine, layer, detection, seen, draining).await,
+        Some(tunnel) => {
+            tunnel.hear(&detection);
+            Box::pin(in_the_tunnel(engine, layer, detection, seen, draining)).await
+        }
+        None => Box::pin(at_the_door(engine, layer, detection, seen, draining)).await,
     }
+}
+
+/// Goes on with a connection that leads to an upstream, by what is spoken on it.
+async fn in_the_tunnel(
+    engine: &Arc<Engine>,
+    layer: Layer,
+    detection: Detection,
+    seen: Seen,
+    draining: &mut watch::Receiver<bool>,
+) -> Option<Layer> {
     match detection {
         Detection::Http1 => http1(engine, layer, draining).await,
         Detection::Http2 => {
@@ -159,7 +130,7 @@ async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver
             None
         }
         Detection::Tls(hello) if layer.tunnel.as_ref().is_some_and(|tunnel| !tunnel.secured) => {
-            in_tunnel(engine, layer, &hello).await
+            secure::intercept(engine, layer, &hello).await
         }
         Detection::Unknown if seen == Seen::Nothing => nothing_came(engine, layer, draining).await,
         // Never relayed undecrypted: a hello that comes too slowly or too large would slip past interception.
@@ -197,9 +168,9 @@ async fn at_the_door(
         Detection::Unknown if seen == Seen::Socks && may_be_socks => socks::serve(engine, layer).await,
         Detection::Tls(hello) if kind == ListenerKind::Transparent && !is_tls => {
             let layer = listener::by_name(engine, layer, &hello).await?;
-            in_tunnel(engine, layer, &hello).await
+            secure::intercept(engine, layer, &hello).await
         }
-        Detection::Tls(hello) if !is_tls => to_proxy(engine, layer, &hello).await,
+        Detection::Tls(hello) if !is_tls => secure::to_proxy(engine, layer, &hello).await,
         Detection::Http2 => {
             serve::http2(engine, layer, draining).await;
             None
@@ -241,73 +212,6 @@ impl Seen {
             _ if socks::is_socks(bytes) => Self::Socks,
             _ => Self::Other,
         }
-    }
-}
-
-impl Tunnel {
-    /// A tunnel of which no byte was seen yet.
-    pub(crate) fn new(opening: Opening, host: &str, port: u16, upstream: Reach) -> Self {
-        Self {
-            host: host.to_owned(),
-            port,
-            opening,
-            upstream,
-            security: Security::Plain { http2: false },
-            secured: false,
-            reverse: None,
-        }
-    }
-
-    /// Learns what the client speaks in it. Where TLS is spoken to upstream whatever the client does, that decides
-    /// what is offered there.
-    fn hear(&mut self, detection: &Detection) {
-        let is_https = self.reverse.as_ref().is_some_and(|reverse| reverse.origin.scheme() == Scheme::Https);
-        if !is_https || self.secured {
-            return;
-        }
-        let alpn: &[&[u8]] = match detection {
-            Detection::Http1 => &[b"http/1.1"],
-            Detection::Http2 => &[b"h2", b"http/1.1"],
-            Detection::Unknown | Detection::Silent => &[],
-            Detection::Tls(_) => return,
-        };
-        let alpn = alpn.iter().map(|name| name.to_vec()).collect();
-        self.security = Security::Tls { server_name: self.host.clone(), alpn };
-    }
-
-    /// Notes that HTTP/2 is spoken; in cleartext that is by prior knowledge.
-    pub(crate) fn speak_http2(&mut self) {
-        if self.secured {
-            return;
-        }
-        if let Security::Plain { http2 } = &mut self.security {
-            *http2 = true;
-        }
-        if let Reach::Ready(opened) = &mut self.upstream
-            && opened.facts.tls.is_none()
-        {
-            opened.http2 = true;
-        }
-    }
-
-    /// Where it leads, and how upstream is spoken to.
-    pub(crate) fn destination(&self) -> Destination {
-        Destination { host: self.host.clone(), port: self.port, security: self.security.clone() }
-    }
-
-    /// Upstream's own certificate, where it showed one and that was verified.
-    fn verified_certificate(&self, engine: &Engine) -> Option<&[u8]> {
-        let (Reach::Ready(opened), Security::Tls { server_name, .. }) = (&self.upstream, &self.security)
-        else {
-            return None;
-        };
-        let shown = opened.facts.tls.as_ref()?.certificates.first()?;
-        engine.connector.verifies(server_name).then_some(&**shown)
-    }
-
-    /// The scheme of what is in it.
-    pub(crate) fn scheme(&self) -> Scheme {
-        if self.secured { Scheme::Https } else { Scheme::Http }
     }
 }
 
@@ -379,107 +283,6 @@ async fn connect(
     Some((Arc::new(facts), tunnel, Box::new(Rewind::new(io, buffered))))
 }
 
-/// TLS inside a tunnel: passed through where that is asked for, else decrypted, with both legs speaking what
-/// upstream chose of what the client offered.
-async fn in_tunnel(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummary) -> Option<Layer> {
-    let Layer { io, facts, tunnel, depth, refusal, cut } = layer;
-    let mut tunnel = tunnel?;
-    let origin = tunnel.reverse.as_ref().map(|reverse| &reverse.origin);
-    // A reverse listener's client names the proxy; the origin has a name of its own.
-    let name = match (origin, &hello.sni) {
-        (None, Some(name)) => name.clone(),
-        _ => tunnel.host.clone(),
-    };
-    let is_plain_upstream = origin.is_some_and(|origin| origin.scheme() == Scheme::Http);
-    if !is_plain_upstream && let Some(why) = engine.interception.passes(facts.peer.ip(), &tunnel.host, &name)
-    {
-        let layer = Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut };
-        tunnel::pass_through(engine, layer, hello, why).await;
-        return None;
-    }
-    tunnel.secured = true;
-    if is_plain_upstream {
-        let chosen =
-            [&b"http/1.1"[..], b"h2"].into_iter().find(|name| hello.alpn.iter().any(|it| it == name));
-        let chosen = chosen.map(<[u8]>::to_vec);
-        let layer = Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut };
-        return secured(engine, layer, hello, chosen).await;
-    }
-    let alpn = tls::upstream_alpn(&hello.alpn);
-    tunnel.security = Security::Tls { server_name: name.clone(), alpn: alpn.clone() };
-    let upstream = std::mem::replace(&mut tunnel.upstream, Reach::Open);
-    tunnel.upstream = secure_upstream(engine, upstream, &tunnel.destination()).await;
-    let chosen = match &tunnel.upstream {
-        Reach::Ready(opened) => {
-            opened.facts.tls.as_ref().and_then(|tls| tls.alpn.clone()).map(String::into_bytes)
-        }
-        _ => alpn.iter().find(|name| *name == b"h2").or(alpn.first()).cloned(),
-    };
-    // Later connections of this client must speak what was agreed with it.
-    let alpn = chosen.iter().cloned().collect();
-    tunnel.security = Security::Tls { server_name: name, alpn };
-    secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, hello, chosen).await
-}
-
-/// Goes on in TLS with what was reached, unless that is done already; once more from the start where it failed for want
-/// of an intermediate certificate that could be fetched.
-pub(crate) async fn secure_upstream(engine: &Engine, upstream: Reach, to: &Destination) -> Reach {
-    let Security::Tls { server_name, alpn } = &to.security else { return upstream };
-    // A client that was silent for long has had upstream's first word waited for, on the connection as it was.
-    let opened = match upstream {
-        Reach::Dialled(tcp) => upstreams::plain(engine, tcp, false),
-        Reach::Ready(opened) if opened.facts.tls.is_none() => *opened,
-        other => return other,
-    };
-    let secured = match upstreams::secure(engine, opened, server_name, alpn).await {
-        Err(failure) if tls::learn(engine, &failure).await => upstreams::open_to(engine, to).await,
-        secured => secured,
-    };
-    match secured {
-        Ok(opened) => Reach::Ready(Box::new(opened)),
-        Err(failure) => Reach::Failed(failure),
-    }
-}
-
-/// TLS to the proxy itself.
-async fn to_proxy(engine: &Arc<Engine>, layer: Layer, hello: &ClientHelloSummary) -> Option<Layer> {
-    secured(engine, layer, hello, Some(b"http/1.1".to_vec())).await
-}
-
-/// Does the handshake with the client.
-async fn secured(
-    engine: &Arc<Engine>,
-    layer: Layer,
-    hello: &ClientHelloSummary,
-    alpn: Option<Vec<u8>>,
-) -> Option<Layer> {
-    let Layer { io, facts, tunnel, depth, cut, .. } = layer;
-    let own = facts.local.ip().to_canonical().to_string();
-    let host_fallback = match &tunnel {
-        Some(tunnel) if tunnel.reverse.is_none() => tunnel.host.as_str(),
-        _ => own.as_str(),
-    };
-    let mirrors = tunnel.as_ref().and_then(|tunnel| tunnel.verified_certificate(engine));
-    let wanted = Handshake { host_fallback, alpn, mirrors, hello: Some(hello) };
-    match engine.acceptor.accept(io, wanted, engine.timeouts.handshake).await {
-        Ok(accepted) => {
-            let mut facts = ClientFacts::clone(&facts);
-            facts.tls = Some(accepted.facts);
-            let refusal = Some(accepted.refusal);
-            Some(Layer { io: accepted.io, facts: Arc::new(facts), tunnel, depth, refusal, cut })
-        }
-        Err(NotAccepted { failure, refused }) => {
-            let mut facts = ClientFacts::clone(&facts);
-            facts.tls = Some(tls::facts_of_hello(hello));
-            if refused {
-                engine.interception.refused(facts.peer.ip(), wanted_name(&facts, tunnel.as_ref()));
-            }
-            note_failure(engine, &Arc::new(facts), tunnel.as_ref().map(|tunnel| &tunnel.opening), failure);
-            None
-        }
-    }
-}
-
 /// Records why a client left that asked for nothing: it refused our certificate, or would have been told that upstream
 /// could not be reached. If there is no such reason, there was no exchange.
 fn note_leaving(
@@ -494,7 +297,7 @@ fn note_leaving(
     });
     let refused = refusal.and_then(Refusal::get);
     if refused.is_some() {
-        engine.interception.refused(facts.peer.ip(), wanted_name(facts, tunnel));
+        engine.interception.refused(facts.peer.ip(), secure::wanted_name(facts, tunnel));
     }
     if let Some(failure) = refused.or(unreached) {
         note_failure(engine, facts, tunnel.map(|tunnel| &tunnel.opening), failure.clone());

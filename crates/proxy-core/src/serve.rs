@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     client::Client,
-    connection::{Layer, Opening, Tunnel, drained},
+    connection::{Layer, drained},
     cut::Cut,
     engine::Engine,
     event::{ClientFacts, Outcome},
@@ -27,6 +27,7 @@ use crate::{
     http2::{Downstream, DownstreamError, Incoming, RefusedRequest},
     leg::{BodyReader, Http1Reader, Http1Writer, Responder},
     listener::take_credentials,
+    opening::{Opening, Tunnel},
     setup_page,
     wire::{WireError, WireErrorKind},
 };

@@ -7,7 +7,7 @@ use tokio::{io::split, sync::watch, time::timeout};
 
 use crate::{
     client_hello::ClientHelloSummary,
-    connection::{Layer, Opening, drained, secure_upstream},
+    connection::{Layer, drained},
     cut::Cut,
     engine::Engine,
     event::{ClientFacts, EventKind, Outcome, UpstreamFacts},
@@ -21,7 +21,9 @@ use crate::{
     http1,
     leg::{BodyReader, Http1Reader, Http1Writer, Responder, Writer},
     limits::Timeouts,
+    opening::Opening,
     peek::Rewind,
+    secure::secure_upstream,
     tls::{self, Passing},
     upstreams::{self, Opened, Reach, Security, Way},
     wire::{BoxedIo, WireError},

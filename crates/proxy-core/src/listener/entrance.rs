@@ -5,11 +5,12 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use crate::{
     client_hello::ClientHelloSummary,
-    connection::{Layer, Opening, Tunnel, note_failure, reach},
+    connection::{Layer, note_failure, reach},
     engine::Engine,
     event::ClientFacts,
     failure::{Failure, FailureKind},
     listener::Mode,
+    opening::{Opening, Tunnel},
     upstreams::Reach,
 };
 

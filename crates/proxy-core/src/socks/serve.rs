@@ -13,11 +13,12 @@ use super::{
     reply::Reply,
 };
 use crate::{
-    connection::{Layer, Opening, Tunnel, reach},
+    connection::{Layer, reach},
     engine::Engine,
     event::{ClientFacts, ListenerKind, Outcome},
     failure::{Failure, FailureKind},
     listener::{LINGER, linger},
+    opening::{Opening, Tunnel},
     peek::Rewind,
     upstreams::Reach,
     wire::BoxedIo,

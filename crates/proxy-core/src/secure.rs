@@ -1,0 +1,130 @@
+//! TLS on a client connection: decrypted, passed through, or to the proxy itself.
+
+use std::sync::Arc;
+
+use crate::{
+    client_hello::ClientHelloSummary,
+    connection::{Layer, note_failure},
+    engine::Engine,
+    event::ClientFacts,
+    head::Scheme,
+    opening::Tunnel,
+    tls::{self, Handshake, NotAccepted},
+    tunnel,
+    upstreams::{self, Destination, Reach, Security},
+};
+
+/// TLS inside a tunnel: passed through where that is asked for, else decrypted, with both legs speaking what
+/// upstream chose of what the client offered.
+pub(crate) async fn intercept(
+    engine: &Arc<Engine>,
+    layer: Layer,
+    hello: &ClientHelloSummary,
+) -> Option<Layer> {
+    let Layer { io, facts, tunnel, depth, refusal, cut } = layer;
+    let mut tunnel = tunnel?;
+    let origin = tunnel.reverse.as_ref().map(|reverse| &reverse.origin);
+    // A reverse listener's client names the proxy; the origin has a name of its own.
+    let name = match (origin, &hello.sni) {
+        (None, Some(name)) => name.clone(),
+        _ => tunnel.host.clone(),
+    };
+    let is_plain_upstream = origin.is_some_and(|origin| origin.scheme() == Scheme::Http);
+    if !is_plain_upstream && let Some(why) = engine.interception.passes(facts.peer.ip(), &tunnel.host, &name)
+    {
+        let layer = Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut };
+        tunnel::pass_through(engine, layer, hello, why).await;
+        return None;
+    }
+    tunnel.secured = true;
+    if is_plain_upstream {
+        let chosen =
+            [&b"http/1.1"[..], b"h2"].into_iter().find(|name| hello.alpn.iter().any(|it| it == name));
+        let chosen = chosen.map(<[u8]>::to_vec);
+        let layer = Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut };
+        return secured(engine, layer, hello, chosen).await;
+    }
+    let alpn = tls::upstream_alpn(&hello.alpn);
+    tunnel.security = Security::Tls { server_name: name.clone(), alpn: alpn.clone() };
+    let upstream = std::mem::replace(&mut tunnel.upstream, Reach::Open);
+    tunnel.upstream = secure_upstream(engine, upstream, &tunnel.destination()).await;
+    let chosen = match &tunnel.upstream {
+        Reach::Ready(opened) => {
+            opened.facts.tls.as_ref().and_then(|tls| tls.alpn.clone()).map(String::into_bytes)
+        }
+        _ => alpn.iter().find(|name| *name == b"h2").or(alpn.first()).cloned(),
+    };
+    // Later connections of this client must speak what was agreed with it.
+    let alpn = chosen.iter().cloned().collect();
+    tunnel.security = Security::Tls { server_name: name, alpn };
+    secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, hello, chosen).await
+}
+
+/// Goes on in TLS with what was reached, unless that is done already; once more from the start where it failed for want
+/// of an intermediate certificate that could be fetched.
+pub(crate) async fn secure_upstream(engine: &Engine, upstream: Reach, to: &Destination) -> Reach {
+    let Security::Tls { server_name, alpn } = &to.security else { return upstream };
+    // A client that was silent for long has had upstream's first word waited for, on the connection as it was.
+    let opened = match upstream {
+        Reach::Dialled(tcp) => upstreams::plain(engine, tcp, false),
+        Reach::Ready(opened) if opened.facts.tls.is_none() => *opened,
+        other => return other,
+    };
+    let secured = match upstreams::secure(engine, opened, server_name, alpn).await {
+        Err(failure) if tls::learn(engine, &failure).await => upstreams::open_to(engine, to).await,
+        secured => secured,
+    };
+    match secured {
+        Ok(opened) => Reach::Ready(Box::new(opened)),
+        Err(failure) => Reach::Failed(failure),
+    }
+}
+
+/// TLS to the proxy itself.
+pub(crate) async fn to_proxy(
+    engine: &Arc<Engine>,
+    layer: Layer,
+    hello: &ClientHelloSummary,
+) -> Option<Layer> {
+    secured(engine, layer, hello, Some(b"http/1.1".to_vec())).await
+}
+
+/// Does the handshake with the client.
+async fn secured(
+    engine: &Arc<Engine>,
+    layer: Layer,
+    hello: &ClientHelloSummary,
+    alpn: Option<Vec<u8>>,
+) -> Option<Layer> {
+    let Layer { io, facts, tunnel, depth, cut, .. } = layer;
+    let own = facts.local.ip().to_canonical().to_string();
+    let host_fallback = match &tunnel {
+        Some(tunnel) if tunnel.reverse.is_none() => tunnel.host.as_str(),
+        _ => own.as_str(),
+    };
+    let mirrors = tunnel.as_ref().and_then(|tunnel| tunnel.verified_certificate(engine));
+    let wanted = Handshake { host_fallback, alpn, mirrors, hello: Some(hello) };
+    match engine.acceptor.accept(io, wanted, engine.timeouts.handshake).await {
+        Ok(accepted) => {
+            let mut facts = ClientFacts::clone(&facts);
+            facts.tls = Some(accepted.facts);
+            let refusal = Some(accepted.refusal);
+            Some(Layer { io: accepted.io, facts: Arc::new(facts), tunnel, depth, refusal, cut })
+        }
+        Err(NotAccepted { failure, refused }) => {
+            let mut facts = ClientFacts::clone(&facts);
+            facts.tls = Some(tls::facts_of_hello(hello));
+            if refused {
+                engine.interception.refused(facts.peer.ip(), wanted_name(&facts, tunnel.as_ref()));
+            }
+            note_failure(engine, &Arc::new(facts), tunnel.as_ref().map(|tunnel| &tunnel.opening), failure);
+            None
+        }
+    }
+}
+
+/// The host a client means that asks for TLS: by its SNI, else the tunnel's.
+pub(crate) fn wanted_name<'a>(facts: &'a ClientFacts, tunnel: Option<&'a Tunnel>) -> &'a str {
+    let sni = facts.tls.as_ref().and_then(|tls| tls.sni.as_deref());
+    sni.or(tunnel.map(|tunnel| tunnel.host.as_str())).unwrap_or_default()
+}
