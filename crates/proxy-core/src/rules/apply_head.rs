@@ -177,7 +177,7 @@ pub(super) fn lower_url(head: &RequestHead) -> String {
 }
 
 /// Splits an absolute URL into what a request's head is made of.
-fn split_url(url: &str) -> Option<(Scheme, &str, String)> {
+pub(super) fn split_url(url: &str) -> Option<(Scheme, &str, String)> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "http" => Scheme::Http,

@@ -1,13 +1,16 @@
 //! Rules as text: TOML and JSON files.
 
-use std::{fmt::Display, path::Path};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{
     action::Action,
     content::Content,
-    edit::BodyEdit,
+    edit::{BodyEdit, BodyEdits},
     error::{Place, RuleError, RuleErrorKind},
     messages::MessageEdit,
     rule::Rule,
@@ -139,40 +142,39 @@ pub(super) fn load(path: &Path) -> Result<Vec<Rule>, RuleError> {
         error
     })?;
     let base = path.parent().unwrap_or(Path::new(""));
-    rules.iter_mut().flat_map(|rule| &mut rule.then).for_each(|action| rebase(action, base));
+    rules.iter_mut().flat_map(Rule::paths_mut).for_each(|path| *path = base.join(&*path));
     Ok(rules)
 }
 
-/// Puts a directory before the relative paths of an action.
-fn rebase(action: &mut Action, base: &Path) {
-    let content = |content: &mut Content| {
-        if let Content::File(path) = content {
-            *path = base.join(&*path);
-        }
-    };
+impl Rule {
+    /// The paths of the files and directories that it names.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.then.iter_mut().flat_map(paths)
+    }
+}
+
+/// The paths that an action names.
+fn paths(action: &mut Action) -> Vec<&mut PathBuf> {
+    fn of(content: &mut Content) -> Option<&mut PathBuf> {
+        if let Content::File(path) = content { Some(path) } else { None }
+    }
+    fn of_edits(edits: &mut BodyEdits) -> Vec<&mut PathBuf> {
+        edits
+            .iter_mut()
+            .filter_map(|edit| if let BodyEdit::Set(content) = edit { of(content) } else { None })
+            .collect()
+    }
     match action {
-        Action::Mock(mock) => content(&mut mock.body),
-        Action::MapLocal(map) => map.directory = base.join(&map.directory),
-        Action::RequestBody(edits) | Action::ResponseBody(edits) => {
-            edits.iter_mut().for_each(|edit| {
-                if let BodyEdit::Set(new) = edit {
-                    content(new)
-                }
-            });
-        }
-        Action::InjectMessage(message) => content(&mut message.content),
+        Action::Mock(mock) => of(&mut mock.body).into_iter().collect(),
+        Action::MapLocal(map) => vec![&mut map.directory],
+        Action::RequestBody(edits) | Action::ResponseBody(edits) => of_edits(edits),
+        Action::InjectMessage(message) => of(&mut message.content).into_iter().collect(),
         Action::EditMessages(edit) => match &mut edit.then {
-            MessageEdit::Replace(new) | MessageEdit::Answer(new) => content(new),
-            MessageEdit::Edit(edits) => {
-                edits.iter_mut().for_each(|edit| {
-                    if let BodyEdit::Set(new) = edit {
-                        content(new)
-                    }
-                });
-            }
-            MessageEdit::Drop => {}
+            MessageEdit::Replace(new) | MessageEdit::Answer(new) => of(new).into_iter().collect(),
+            MessageEdit::Edit(edits) => of_edits(edits),
+            MessageEdit::Drop => Vec::new(),
         },
-        _ => {}
+        _ => Vec::new(),
     }
 }
 

@@ -29,6 +29,7 @@ mod apply_head;
 mod chance;
 mod content;
 mod course;
+mod described;
 mod edit;
 mod error;
 mod evaluate;
@@ -62,12 +63,16 @@ mod template;
 mod token;
 mod wording;
 
+#[cfg(test)]
+mod tests;
+
 pub use action::{Action, Phase};
 pub use answer::{MapLocal, Mock, Redirect};
 pub use apply_body::{EditedBody, edit_body, edits_read_files};
 pub use chance::{Occurrence, Probability, Window};
 pub use content::{Content, MAX_CONTENT_BYTES};
 pub use course::{Course, Plan, Step};
+pub use described::{Described, DescribedBody};
 pub use edit::{BodyEdit, BodyEdits, Edits, FieldEdits, FieldName, FieldValue, Pairs, QueryEdits};
 pub use error::{Place, RuleError, RuleErrorKind};
 pub use evaluate::Holds;
