@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{ca, completions, delete, demo, exec, export, import, run, search, sessions, show},
+    commands::{ca, completions, delete, demo, exec, export, import, rules, run, search, sessions, show},
     place::Place,
 };
 
@@ -64,6 +64,7 @@ pub(crate) enum Command {
     Export(export::Arguments),
     Import(import::Arguments),
     Delete(delete::Arguments),
+    Rules(rules::Arguments),
     Ca(ca::Arguments),
     Completions(completions::Arguments),
     /// Prints this command line's reference page.

@@ -18,6 +18,7 @@ mod progress;
 mod recording;
 mod roads;
 mod row;
+mod rules_file;
 mod signals;
 mod table;
 mod text;

@@ -8,6 +8,7 @@ use proxy_core::{CertificateAuthority, Error, ErrorKind, Proxy, ProxyHandle};
 use crate::{
     config::Config,
     error::{ToolError, chain},
+    toolbox::Changes,
 };
 
 /// A running proxy. Dropping it cuts every connection at once.
@@ -22,12 +23,15 @@ impl Engine {
         port: u16,
         ca: CertificateAuthority,
         recorder: Recorder,
+        changes: &Changes,
     ) -> Result<Self, ToolError> {
         let mut builder = Proxy::builder(ca)
             .observer(recorder)
             .tls(config.tls.clone())
             .upstream_routes(config.upstream_routes.clone())
-            .address_policy(config.address_policy.clone());
+            .address_policy(config.address_policy.clone())
+            .rules(changes.rules.clone())
+            .breakpoints(changes.breakpoints.clone());
         for host in config.resolve.iter().cloned() {
             builder = builder.resolve(host);
         }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use capture_store::{Recorder, Store, StoreConfig};
-use proxy_core::CertificateAuthority;
+use proxy_core::{Breakpoints, CertificateAuthority, rules::Rules};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -48,10 +48,19 @@ struct Shared {
     /// Reads that move a cursor wait for each other here, so that two at once do not deliver the same.
     reads: tokio::sync::Mutex<()>,
     processes: Processes,
+    /// They outlive the proxy that runs them.
+    changes: Changes,
     /// Counts commits of whatever recorder runs.
     commits: watch::Sender<u64>,
     /// The client is gone: nobody waits for answers any more.
     closing: CancellationToken,
+}
+
+/// What changes traffic.
+#[derive(Clone, Default)]
+pub(crate) struct Changes {
+    pub(crate) rules: Rules,
+    pub(crate) breakpoints: Breakpoints,
 }
 
 #[derive(Default)]
@@ -99,6 +108,7 @@ impl Toolbox {
             captures: Mutex::default(),
             reads: tokio::sync::Mutex::default(),
             processes: Processes::default(),
+            changes: Changes::default(),
             commits: watch::Sender::new(0),
             closing: CancellationToken::new(),
         };
@@ -115,6 +125,11 @@ impl Toolbox {
 
     pub(crate) fn processes(&self) -> &Processes {
         &self.shared.processes
+    }
+
+    /// What changes traffic, whether the proxy runs or not.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.shared.changes
     }
 
     pub(crate) fn captures(&self) -> MutexGuard<'_, Captures> {

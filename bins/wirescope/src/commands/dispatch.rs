@@ -6,7 +6,8 @@ use anyhow::Result;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    ca, completions, delete, demo, exec, export, import, reference, run as relay, search, sessions, show,
+    ca, completions, delete, demo, exec, export, import, reference, rules, run as relay, search, sessions,
+    show,
 };
 use crate::{
     cli::{Cli, Command},
@@ -30,6 +31,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Export(arguments) => export::run(&arguments, &global.place()?),
         Command::Import(arguments) => import::run(&arguments, &global.place()?),
         Command::Delete(arguments) => delete::run(&arguments, &global.place()?),
+        Command::Rules(arguments) => rules::run(&arguments, &global.place()?),
         Command::Ca(arguments) => ca::run(&arguments, &global.place()?),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::HelpMarkdown => reference::run(),

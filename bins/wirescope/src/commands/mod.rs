@@ -9,6 +9,7 @@ pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod import;
 mod reference;
+pub(crate) mod rules;
 pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod sessions;

@@ -13,6 +13,7 @@ use crate::{
     output::{Out, note},
     place::Place,
     recording::{Recording, Wanted},
+    rules_file::{RulesArguments, RulesFile},
     signals::Stop,
     text,
 };
@@ -45,12 +46,18 @@ pub(crate) struct Arguments {
     no_capture: bool,
     #[command(flatten)]
     upstream: UpstreamArguments,
+    #[command(flatten)]
+    rules: RulesArguments,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
+    let rules = arguments.rules.load()?;
     let ca = place.ca()?;
     let mut builder = arguments.listen.apply(arguments.upstream.builder(ca)?)?;
+    if let Some(file) = &rules {
+        builder = builder.rules(file.rules());
+    }
     let recording = if arguments.no_capture {
         None
     } else {
@@ -65,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
         let mut stop = Stop::listen()?;
         let proxy = bind_all(builder).await?.spawn();
         let follower = announce(&proxy, recording.as_ref())?;
-        stop.next().await;
+        until_stopped(&mut stop, rules).await;
         if let Some(follower) = &follower {
             follower.say(STOPPING);
         }
@@ -84,6 +91,15 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
             }
             Err(error)
         }
+    }
+}
+
+/// Waits for the first signal, and takes changed rules in meanwhile.
+async fn until_stopped(stop: &mut Stop, rules: Option<RulesFile>) {
+    let Some(rules) = rules else { return stop.next().await };
+    tokio::select! {
+        () = stop.next() => {}
+        never = rules.watch(|line| note(line)) => match never {},
     }
 }
 

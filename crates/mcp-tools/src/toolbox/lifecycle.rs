@@ -54,13 +54,14 @@ impl Toolbox {
         .map_err(|error| self.with_another_store(error))?;
         let session = recorder.session();
         let port = start.port.unwrap_or(self.shared.config.port);
-        let engine = match Engine::start(&self.shared.config, port, ca, recorder.clone()).await {
-            Ok(engine) => engine,
-            Err(error) => {
-                undo(recorder, store).await;
-                return Err(error);
-            }
-        };
+        let engine =
+            match Engine::start(&self.shared.config, port, ca, recorder.clone(), self.changes()).await {
+                Ok(engine) => engine,
+                Err(error) => {
+                    undo(recorder, store).await;
+                    return Err(error);
+                }
+            };
         let commits = self.shared.commits.clone();
         recorder.on_commit(move |_| commits.send_modify(|count| *count += 1));
         let view = RunningView {

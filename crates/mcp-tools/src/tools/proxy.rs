@@ -153,7 +153,7 @@ pub(crate) struct StatusView {
     no_proxy: Vec<String>,
     /// The parent proxies of hosts, without credentials, by their pattern; `direct` where there is none.
     host_upstreams: BTreeMap<String, String>,
-    /// Always 0: rules are not built yet.
+    /// Rules there are, enabled or not.
     rule_count: u64,
     /// Exchanges that `proxy_list_traffic` lists.
     traffic_count: u64,
@@ -322,7 +322,7 @@ impl Toolbox {
                 .iter()
                 .map(|(hosts, route)| (hosts.to_string(), route.target.to_string()))
                 .collect(),
-            rule_count: 0,
+            rule_count: self.changes().rules.list().len() as u64,
             traffic_count,
             transparent_proxy: Transparent::default(),
             persistence,
