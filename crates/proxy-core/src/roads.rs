@@ -23,7 +23,7 @@ pub enum UpstreamSharing {
     /// Everybody's: an unused one serves the next client's request. For load generators. It trades isolation for
     /// speed: an origin that ties something to a connection sees clients mixed, and on a shared HTTP/2 connection a client
     /// that does not read can hold up the others. Connections that carried NTLM or Negotiate, which prove a user for a
-    /// whole connection, are never shared.
+    /// whole connection, or to hosts that are shown a client certificate, are never shared.
     Shared,
 }
 

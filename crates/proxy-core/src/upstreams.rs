@@ -285,6 +285,16 @@ impl Http1Connection {
     }
 }
 
+/// Whether a connection for a request is tied to who makes it, so that nobody else may have it: by what the request
+/// says, or by the client certificate that is shown there.
+fn is_personal(engine: &Engine, to: &Destination, head: &RequestHead) -> bool {
+    let is_certified = match &to.security {
+        Security::Plain { .. } => false,
+        Security::Tls { server_name, .. } => engine.connector.certifies(server_name),
+    };
+    is_certified || proves_user_for_connection(head)
+}
+
 /// Whether a request authenticates the connection it goes on, and not just itself (RFC 4559; NTLM over HTTP).
 fn proves_user_for_connection(head: &RequestHead) -> bool {
     head.headers.get_all("authorization").any(|value| {
@@ -349,7 +359,7 @@ impl Upstreams {
     ) -> Result<Leased, Failure> {
         let parent = to.parent(engine);
         let wanted = Wanted { to, parent: parent.as_ref(), need: Need::of(head, to) };
-        let personal = proves_user_for_connection(head);
+        let personal = is_personal(engine, to, head);
         if let Some(leased) = self.present(engine, &wanted, personal) {
             return Ok(leased);
         }
@@ -383,7 +393,7 @@ impl Upstreams {
         let parent = to.parent(engine);
         let wanted = Wanted { to, parent: parent.as_ref(), need: Need::of(head, to) };
         let opened = open_or_learn(engine, &wanted).await?;
-        self.adopt(engine, to, opened, proves_user_for_connection(head)).await
+        self.adopt(engine, to, opened, is_personal(engine, to, head)).await
     }
 
     /// Lends a connection that is there: the client's own, or one that clients share. A request that proves a user for

@@ -119,6 +119,11 @@ impl Connector {
         Ok(Self { trust, verifier, intermediates, plain, certified })
     }
 
+    /// Whether a host is shown a client certificate, if it asks for one.
+    pub(crate) fn certifies(&self, host: &str) -> bool {
+        self.certified.iter().any(|(hosts, _)| hosts.matches(host))
+    }
+
     /// Where fetched intermediates are kept; `None` where none are to be fetched.
     pub(crate) fn intermediates(&self) -> Option<&Intermediates> {
         self.intermediates.as_deref()
