@@ -1,18 +1,13 @@
 //! HTTP/1 heads and bodies: the same whatever the cut, and the same when written and read again.
 
-use std::{
-    collections::VecDeque,
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::FutureExt;
 use http::Method;
-use tokio::io::{AsyncRead, ReadBuf};
 
-use super::cuts::{self, pieces};
+use super::{
+    cuts::{self, pieces},
+    peer::Peer,
+};
 use crate::{
     head::{RequestHead, ResponseHead, Scheme},
     http1::{
@@ -24,34 +19,6 @@ use crate::{
 const LIMITS: HeadLimits = HeadLimits { max_bytes: 4 * 1024, max_headers: 64 };
 const MAX_TRAILER_BYTES: usize = 1024;
 const MAX_MESSAGES: usize = 16;
-
-/// A peer that sends these bytes, one read each, and then closes.
-struct Peer(VecDeque<Bytes>);
-
-impl Peer {
-    fn new(pieces: &[&[u8]]) -> Self {
-        Self(pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect())
-    }
-}
-
-impl AsyncRead for Peer {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        while let Some(piece) = self.0.front_mut() {
-            if piece.is_empty() {
-                self.0.pop_front();
-                continue;
-            }
-            let now = piece.split_to(piece.len().min(buf.remaining()));
-            buf.put_slice(&now);
-            break;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
 
 /// A future over a [`Peer`] never has to wait.
 #[expect(clippy::expect_used, reason = "that a parser waits for nothing is a property held here")]

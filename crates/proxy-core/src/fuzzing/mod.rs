@@ -7,6 +7,8 @@
 mod cuts;
 mod detection;
 mod http1;
+mod http2;
+mod peer;
 mod seeds;
 mod socks;
 mod target;

@@ -141,3 +141,62 @@ pub(super) fn frames() -> Vec<Vec<u8>> {
         .map(|(mode, stream)| [&[*mode], uncut(stream).as_slice()].concat())
         .collect()
 }
+
+/// The first two requests of RFC 7541 appendix C.4, as blocks.
+const BLOCKS: [&[u8]; 2] = [
+    b"\x82\x86\x84\x41\x8c\xf1\xe3\xc2\xe5\xf2\x3a\x6b\xa0\xab\x90\xf4\xff",
+    b"\x82\x86\x84\xbe\x58\x86\xa8\xeb\x10\x64\x9c\xbf",
+];
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(payload.len()).unwrap_or_default().to_be_bytes();
+    [&size[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// What an HTTP/2 client sends behind its preface and settings.
+pub(super) fn http2_requests() -> Vec<Vec<u8>> {
+    let [first, second] = BLOCKS;
+    let get = [frame(1, 5, 1, first), frame(1, 5, 3, second)].concat();
+    let post = [
+        frame(1, 4, 1, b"\x83\x87\x84\x41\x01a\x00\x0econtent-length\x015"),
+        frame(8, 0, 0, &[0, 0, 16, 0]),
+        frame(0, 0, 1, b"hel"),
+        frame(0, 8, 1, b"\x02lo\0\0"),
+        frame(1, 5, 1, b"\x00\x03sum\x011"),
+    ];
+    let others = [
+        frame(4, 0, 0, &[0, 3, 0, 0, 0, 1, 0, 4, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0]),
+        frame(1, 1, 1, &first[..4]),
+        frame(9, 4, 1, &first[4..]),
+        frame(6, 0, 0, &[0; 8]),
+        frame(2, 0, 3, &[0, 0, 0, 1, 16]),
+        frame(3, 0, 1, &[0, 0, 0, 8]),
+        frame(1, 0x2d, 3, &[&[1, 0, 0, 0, 0, 16][..], second, &[0]].concat()),
+        frame(7, 0, 0, &[0; 8]),
+    ];
+    [get, post.concat(), others.concat()].iter().map(|stream| uncut(stream)).collect()
+}
+
+/// What an HTTP/2 upstream sends behind its settings.
+pub(super) fn http2_responses() -> Vec<Vec<u8>> {
+    let plain = [frame(1, 4, 1, b"\x88"), frame(0, 1, 1, b"hello"), frame(1, 5, 3, b"\x88")].concat();
+    let more = [
+        frame(4, 0, 0, &[0, 3, 0, 0, 0, 1, 0, 8, 0, 0, 0, 1]),
+        frame(1, 4, 1, b"\x08\x03103\x00\x04link\x01a"),
+        frame(1, 4, 1, b"\x88\x0f\x0d\x015"),
+        frame(8, 0, 1, &[0, 0, 1, 0]),
+        frame(0, 0, 1, b"hello"),
+        frame(1, 5, 1, b"\x00\x03sum\x011"),
+        frame(5, 4, 1, &[0, 0, 0, 2, 0x82]),
+        frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]),
+    ];
+    [plain, more.concat()].iter().map(|stream| uncut(stream)).collect()
+}
+
+/// Header blocks, each behind its length.
+pub(super) fn blocks() -> Vec<Vec<u8>> {
+    let [first, second] = BLOCKS;
+    let sized = |block: &[u8]| [&[u8::try_from(block.len()).unwrap_or_default()][..], block].concat();
+    let sizes = b"\x20\x3f\xe1\x1f\x82\x87\x84\x41\x01a\x10\x01n\x01v\x40\x01i\x01w";
+    vec![[sized(first), sized(second)].concat(), [sized(first), sized(sizes), sized(second)].concat()]
+}

@@ -1,6 +1,6 @@
 //! The table of targets.
 
-use super::{detection, http1, seeds, socks, websocket};
+use super::{detection, http1, http2, seeds, socks, websocket};
 
 /// One function to fuzz.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http1_requests", run: http1::requests, seeds: seeds::requests },
     Target { name: "http1_responses", run: http1::responses, seeds: seeds::responses },
     Target { name: "http1_chunked", run: http1::chunked, seeds: seeds::chunked },
+    Target { name: "http2_requests", run: http2::requests, seeds: seeds::http2_requests },
+    Target { name: "http2_responses", run: http2::responses, seeds: seeds::http2_responses },
+    Target { name: "hpack", run: http2::blocks, seeds: seeds::blocks },
     Target { name: "socks", run: socks::messages, seeds: seeds::socks },
     Target { name: "websocket", run: websocket::messages, seeds: seeds::frames },
 ];
