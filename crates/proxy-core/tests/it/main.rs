@@ -7,6 +7,7 @@ mod chaos;
 mod curl;
 mod dialling;
 mod edited;
+mod edits_under_load;
 mod endings;
 mod endurance;
 mod heads;
