@@ -144,7 +144,7 @@ impl<'x> Download<'x> {
             !matches!(body, BodyReader::Spent) && forward::upstream_keeps_alive(received, length);
         let carried = match flow.as_deref_mut() {
             None => carry_down(self.cx, self.ledger, &mut body, &mut writer).await,
-            Some(flow) => self.passage().carry(flow, &mut body, &mut writer).await,
+            Some(flow) => Box::pin(self.passage().carry(flow, &mut body, &mut writer)).await,
         };
         match carried {
             Ok(()) => {
@@ -272,7 +272,7 @@ async fn decide(
         let body = Cleared::untouched(desk.shape);
         return Ruling::Pass(Passing { head: received.clone(), ruled: None, body });
     }
-    intercept::response(ruled, sent, received, desk).await
+    Box::pin(intercept::response(ruled, sent, received, desk)).await
 }
 
 fn answered_already() -> Failure {

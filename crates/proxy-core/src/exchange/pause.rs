@@ -100,19 +100,24 @@ async fn pause(
         notes.add(step, format!("did not pause: {max} exchanges are paused already"));
         return Ok(None);
     };
+    let otherwise = || match breakpoint.otherwise {
+        Otherwise::Continue => Resume::Continue,
+        Otherwise::Abort => Resume::Abort,
+    };
     let decided = async {
         tokio::select! {
             biased;
-            resume = pause.decided() => (Some(resume), "at a breakpoint"),
-            () = cx.drained() => (None, "at a breakpoint, as the proxy shuts down"),
-            () = sleep(patience) => (None, "at a breakpoint, after its time was up"),
+            resume = pause.decided() => (resume, "at a breakpoint"),
+            () = cx.drained() => (otherwise(), "at a breakpoint, as the proxy shuts down"),
+            () = sleep(patience) => (otherwise(), "at a breakpoint, after its time was up"),
         }
     };
     let (resume, how) = desk.watched(decided).await.map_err(broken)?;
-    let resume = resume.unwrap_or(match breakpoint.otherwise {
-        Otherwise::Continue => Resume::Continue,
-        Otherwise::Abort => Resume::Abort,
-    });
+    become_of(resume, how, step, notes)
+}
+
+/// What a decision makes of what waited.
+fn become_of(resume: Resume, how: &str, step: &Step, notes: &mut Notes) -> Ended<Option<Edit>> {
     match resume {
         Resume::Continue => {
             notes.add(step, format!("let go on {how}"));

@@ -211,7 +211,7 @@ impl Relay<'_> {
                         write(to, data, lane).await.map_err(|error| (sink, error))?;
                         continue;
                     }
-                    for passing in lane.pass(self.ledger, &data).await {
+                    for passing in Box::pin(lane.pass(self.ledger, &data)).await {
                         write(to, passing, lane).await.map_err(|error| (sink, error))?;
                     }
                 }

@@ -137,7 +137,8 @@ async fn decide<'h>(head: &'h RequestHead, desk: Desk<'_, '_, '_>) -> Ruling<Pas
         let body = Cleared::untouched(desk.shape);
         return Ruling::Pass(Passing { head: Cow::Borrowed(head), ruled: None, body });
     }
-    intercept::request(&engine.interceptors, head, desk).await
+    // Boxed, so that exchanges nobody touches do not carry its state about.
+    Box::pin(intercept::request(&engine.interceptors, head, desk)).await
 }
 
 /// An exchange on its way to upstream and back.
@@ -324,25 +325,30 @@ impl Exchange<'_, '_> {
                 (Transfer::Over(ended), false)
             }
             Ok(Downloaded::Upgraded { from_upstream, to_client, tap, pace }) => {
-                let from_client = std::mem::replace(body, BodyReader::Spent);
-                let client = Ends { reader: from_client, writer: to_client };
-                let upstream = Ends { reader: from_upstream, writer: to_upstream };
                 let mut followed = Followed::untouched(tap);
                 followed.down.pace = pace;
-                followed.up.pace = cleared.flow.take().map(|flow| flow.pace).unwrap_or_default();
-                if let Some(ruled) = ruled {
-                    ruled.follow(&mut followed, cx.engine.limits.max_recorded_message_bytes);
-                }
-                let outcome = relay(timeouts, ledger, client, upstream, followed).await;
-                let failed = matches!(outcome, Outcome::Failed(_));
-                let afterwards = if failed { Afterwards::Cut } else { Afterwards::Close };
-                (Transfer::Over(Ended { outcome, afterwards }), false)
+                let upstream = Ends { reader: from_upstream, writer: to_upstream };
+                (Transfer::Over(self.upgraded(to_client, upstream, followed).await), false)
             }
             Err(Broken { failure, stale, code }) => {
                 to_upstream.reset(code);
                 (if stale { Transfer::Stale(failure) } else { Transfer::Failed(failure) }, false)
             }
         }
+    }
+
+    /// Carries what the exchange was upgraded to, to its end.
+    async fn upgraded(&mut self, to_client: Writer<'_>, upstream: Ends<'_>, mut followed: Followed) -> Ended {
+        let Client { engine, .. } = self.cx;
+        let from_client = std::mem::replace(&mut self.body, BodyReader::Spent);
+        let client = Ends { reader: from_client, writer: to_client };
+        followed.up.pace = self.cleared.flow.take().map(|flow| flow.pace).unwrap_or_default();
+        if let Some(ruled) = &mut self.ruled {
+            ruled.follow(&mut followed, engine.limits.max_recorded_message_bytes);
+        }
+        let outcome = relay(&engine.timeouts, self.ledger, client, upstream, followed).await;
+        let failed = matches!(outcome, Outcome::Failed(_));
+        Ended { outcome, afterwards: if failed { Afterwards::Cut } else { Afterwards::Close } }
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) async fn upload(
         None => carry_up(timeouts, ledger, state, body, upstream)
             .await
             .map_err(|(side, error)| Stopped::Peer(side, error)),
-        Some(flow) => passage.carry(flow, body, upstream).await,
+        Some(flow) => Box::pin(passage.carry(flow, body, upstream)).await,
     };
     match carried {
         Ok(()) => state.sent.store(true, Relaxed),

@@ -146,7 +146,8 @@ impl MessageSplitter {
             Opcode::Text => MessageKind::Text,
             Opcode::Binary => MessageKind::Binary,
             Opcode::Continuation if self.message.is_some() || self.state == State::PassingOne => {
-                return Ok(self.hold_or_pass(header.length, out));
+                self.hold_or_pass(header.length, out);
+                return Ok(());
             }
             Opcode::Continuation => return Err("continuation frame without a message to continue"),
         };
@@ -154,7 +155,8 @@ impl MessageSplitter {
             return Err("message begins inside another one");
         }
         self.message = Some(Held { kind, data: Vec::new(), frames: Vec::new() });
-        Ok(self.hold_or_pass(header.length, out))
+        self.hold_or_pass(header.length, out);
+        Ok(())
     }
 
     /// Gives up on holding a message that turns out to be too large.

@@ -41,7 +41,8 @@ async fn a_thousand_edits_fail_no_exchange_and_cut_no_connection() {
             loop {
                 let is_last = over.load(Relaxed);
                 // The origin says what reached it.
-                let answer = client.get("/headers").await.expect("an exchange failed, or its connection was cut");
+                let answer =
+                    client.get("/headers").await.expect("an exchange failed, or its connection was cut");
                 assert_eq!(answer.status, 200);
                 let down = answer.header("x-down").expect("a rule was passed over").to_owned();
                 let up = format!("[\"x-up\",\"{down}\"]");
