@@ -15,13 +15,33 @@ use crate::{process, repo::Repo, service::Service};
 
 /// How long and how often to measure.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Seconds each measurement lasts.
     #[arg(long, default_value_t = 8)]
     seconds: u64,
     /// Measurements of each kind; the median by requests per second is told.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+}
+
+/// What else is measured.
+#[derive(clap::Subcommand)]
+enum What {
+    /// Measures a store: ingest, questions and search at size, against what is wanted of each.
+    Store {
+        /// How many exchanges it is filled with.
+        #[arg(long, default_value_t = 1_000_000)]
+        exchanges: u64,
+    },
+}
+
+/// Measures a store in a process of its own, whose memory is told too.
+fn store(repo: &Repo, exchanges: u64) -> Result<()> {
+    let measure = ["run", "--release", "--locked", "-p", "capture-store", "--example", "bench", "--"];
+    process::run(repo.cargo().args(measure).arg(exchanges.to_string()))
 }
 
 /// A crowd of clients.
@@ -79,6 +99,9 @@ impl Sample {
 
 /// Measures every crowd over every way, with release binaries, each process on its own.
 pub(crate) fn run(repo: &Repo, arguments: &Arguments) -> Result<()> {
+    if let Some(What::Store { exchanges }) = arguments.what {
+        return store(repo, exchanges);
+    }
     if !Path::new("/proc/self/stat").exists() {
         return Err(process::Missing(vec!["Linux, whose /proc tells a process's CPU time".to_owned()]).into());
     }

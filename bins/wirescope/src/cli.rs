@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{ca, completions, delete, demo, exec, export, import, rules, run, search, sessions, show},
+    commands::{
+        ca, completions, delete, demo, exec, export, import, rules, run, search, sessions, show, sql,
+    },
     place::Place,
 };
 
@@ -61,6 +63,7 @@ pub(crate) enum Command {
     Sessions(sessions::Arguments),
     Show(show::Arguments),
     Search(search::Arguments),
+    Sql(sql::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
     Delete(delete::Arguments),

@@ -45,6 +45,10 @@ pub(crate) fn session(info: &SessionInfo) -> Value {
         "exchanges": info.exchanges,
         "bytes": info.bytes,
         "maxBytes": info.max_bytes,
+        "maxExchanges": info.max_exchanges,
+        "maxAgeMs": info.max_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        "comment": info.comment,
+        "tags": info.tags,
         "evicted": info.evicted,
         "notRecorded": info.not_recorded,
         "recovery": info.recovery.as_ref().map(|recovery| json!({

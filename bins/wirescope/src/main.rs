@@ -11,6 +11,7 @@ mod filter;
 mod follow;
 mod ids;
 mod json;
+mod keeping;
 mod listen;
 mod output;
 mod place;

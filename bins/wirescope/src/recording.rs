@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use capture_store::{ErrorKind, Recorder, RecorderConfig, Seq, SessionId, SessionInfo, SessionSpec, Store};
 
-use crate::place::Place;
+use crate::{keeping::KeepingArguments, place::Place};
 
 /// What to record into.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Wanted {
     pub(crate) max_bytes: Option<u64>,
     /// Bytes of each body that are kept.
     pub(crate) max_body_bytes: Option<u64>,
+    /// How long it is kept and how safely.
+    pub(crate) keeping: KeepingArguments,
 }
 
 /// A session being recorded. Dropping it closes the session.
@@ -35,6 +37,7 @@ impl Recording {
         };
         let mut config = RecorderConfig::default();
         config.max_body_bytes = wanted.max_body_bytes;
+        wanted.keeping.apply(&mut config);
         let before = store.newest()?;
         let recorder = Recorder::start(&store, session, config)?;
         Ok(Self { store, recorder, before })

@@ -104,7 +104,7 @@ impl Row {
 }
 
 /// A table of exchanges.
-pub(crate) fn table<'a>(summaries: impl IntoIterator<Item = &'a ExchangeSummary>) -> Table {
+pub(crate) fn table<'a>(summaries: impl IntoIterator<Item = &'a ExchangeSummary>) -> Table<'static> {
     let mut table = Table::new(COLUMNS);
     for summary in summaries {
         table.add(Row::new(summary).cells());

@@ -10,17 +10,17 @@ const NARROWEST: usize = 12;
 
 /// How a column behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Column {
+pub(crate) enum Column<'t> {
     /// To the left, never cut.
-    Left(&'static str),
+    Left(&'t str),
     /// Numbers: to the right, never cut.
-    Right(&'static str),
+    Right(&'t str),
     /// To the left; the widest of these are cut first where the width does not do.
-    Wide(&'static str),
+    Wide(&'t str),
 }
 
-impl Column {
-    fn title(self) -> &'static str {
+impl<'t> Column<'t> {
+    fn title(self) -> &'t str {
         match self {
             Self::Left(title) | Self::Right(title) | Self::Wide(title) => title,
         }
@@ -28,13 +28,13 @@ impl Column {
 }
 
 /// Rows under titles. Cells must be harmless already.
-pub(crate) struct Table {
-    columns: Vec<Column>,
+pub(crate) struct Table<'t> {
+    columns: Vec<Column<'t>>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
-    pub(crate) fn new(columns: impl Into<Vec<Column>>) -> Self {
+impl<'t> Table<'t> {
+    pub(crate) fn new(columns: impl Into<Vec<Column<'t>>>) -> Self {
         Self { columns: columns.into(), rows: Vec::new() }
     }
 

@@ -58,6 +58,12 @@ pub enum ErrorKind {
     /// The database refused.
     #[error("use the store's database")]
     Database,
+    /// The SQL cannot be run.
+    #[error("run the SQL: {0}")]
+    Sql(String),
+    /// The SQL ran longer than it may.
+    #[error("finish the SQL within {0:?}; ask for less, or allow more time")]
+    SqlTimeout(std::time::Duration),
     /// A body's file is missing or damaged.
     #[error("read the body of exchange {0}")]
     Body(crate::Seq),

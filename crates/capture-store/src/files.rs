@@ -104,11 +104,29 @@ fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
 pub(crate) struct BodyWriter {
     files: BodyFiles,
     open: VecDeque<(u64, File)>,
+    /// Whether what is closed is on the disk then.
+    syncs: bool,
 }
 
 impl BodyWriter {
     pub(crate) fn new(files: BodyFiles) -> Self {
-        Self { files, open: VecDeque::new() }
+        Self { files, open: VecDeque::new(), syncs: false }
+    }
+
+    /// Forces what is written to the disk before it is closed or committed.
+    pub(crate) fn syncing(mut self, syncs: bool) -> Self {
+        self.syncs = syncs;
+        self
+    }
+
+    /// Forces what was written so far to the disk, where that is wanted.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        if self.syncs {
+            for (_, file) in &self.open {
+                file.sync_data()?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a piece at `offset`, making the file where there is none. May be repeated after a failure.
@@ -116,8 +134,11 @@ impl BodyWriter {
         let at = match self.open.iter().position(|(open, _)| *open == number) {
             Some(at) => at,
             None => {
-                if self.open.len() >= MAX_OPEN {
-                    self.open.pop_front();
+                if self.open.len() >= MAX_OPEN
+                    && let Some((_, oldest)) = self.open.pop_front()
+                    && self.syncs
+                {
+                    oldest.sync_data()?;
                 }
                 let file = create(&self.files.path(number))?;
                 self.open.push_back((number, file));
@@ -129,6 +150,12 @@ impl BodyWriter {
 
     /// Closes a file, which is whole.
     pub(crate) fn close(&mut self, number: u64) {
+        if self.syncs
+            && let Some((_, file)) = self.open.iter().find(|(open, _)| *open == number)
+            && let Err(error) = file.sync_data()
+        {
+            tracing::warn!(number, %error, "forcing a body to the disk failed");
+        }
         self.open.retain(|(open, _)| *open != number);
     }
 

@@ -78,6 +78,8 @@ impl ImportSession {
             state: SessionState::Stopped,
             hidden: true,
             max_bytes,
+            max_exchanges: None,
+            max_age: None,
             window_ms: 0,
         })?;
         tx.commit()?;

@@ -55,6 +55,7 @@ mod answer;
 mod assemble;
 mod charset;
 mod condition;
+mod copy;
 mod db;
 mod decode;
 mod detail;
@@ -78,7 +79,10 @@ mod retrieve;
 mod scan;
 mod search;
 mod session;
+mod sql;
+mod statement;
 mod store;
+mod verify;
 mod writer;
 
 pub use condition::{
@@ -93,7 +97,9 @@ pub use record::{
     Body, BodySide, Decoded, Exchange, ExchangeKind, ExchangeState, ExchangeSummary, Peer, Recorded,
     StoredMessage,
 };
-pub use recorder::{Recorder, RecorderConfig, RecorderStatus, SessionSpec};
+pub use recorder::{Recorder, RecorderConfig, RecorderStatus, SessionSpec, SyncPolicy};
 pub use search::{Place, Search, SearchHit, SearchPage};
-pub use session::{Recovery, SessionInfo, SessionKind, SessionState};
+pub use session::{Recovery, SessionEdit, SessionInfo, SessionKind, SessionState};
+pub use sql::{Sql, SqlAnswer, SqlValue};
 pub use store::{Store, StoreConfig};
+pub use verify::{Problem, Verification};

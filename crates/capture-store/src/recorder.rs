@@ -55,6 +55,26 @@ pub struct RecorderConfig {
     /// How long a write that the disk refuses is tried again, with the wire waiting behind it, before what cannot be
     /// written is dropped and counted. Default 5 s.
     pub disk_patience: Duration,
+    /// Exchanges that a scratch session keeps; beyond it the oldest are evicted. Default no limit.
+    pub max_exchanges: Option<u64>,
+    /// How long a scratch session keeps exchanges; older ones are evicted with the next commit. Default for ever.
+    pub max_age: Option<Duration>,
+    /// What a power cut may cost. Default [`SyncPolicy::Normal`].
+    pub sync: SyncPolicy,
+}
+
+/// When written data is forced to the disk. A killed process costs the same under all: what was not committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SyncPolicy {
+    /// Before each checkpoint of the database's log, about every 16 MiB. A power cut may cost what was committed since,
+    /// and the ends of large bodies; the database stays whole.
+    #[default]
+    Normal,
+    /// With each commit, large bodies included. A power cut costs what was not committed.
+    Full,
+    /// Never: the system writes when it likes. A power cut may damage the database.
+    Off,
 }
 
 impl Default for RecorderConfig {
@@ -65,6 +85,9 @@ impl Default for RecorderConfig {
             open_after: Duration::from_secs(1),
             max_body_bytes: None,
             disk_patience: Duration::from_secs(5),
+            max_exchanges: None,
+            max_age: None,
+            sync: SyncPolicy::Normal,
         }
     }
 }
@@ -112,6 +135,7 @@ impl Recorder {
     /// When the store is read-only, another process records into it, or it cannot be written.
     pub fn start(store: &Store, session: SessionSpec, config: RecorderConfig) -> Result<Self, Error> {
         let parts = store.recording_parts()?;
+        parts.db.set_sync(config.sync)?;
         let shared = Arc::new(Shared::new(&config));
         let mut writer = Writer::new(shared.clone(), parts.db, parts.files, config, parts.locks);
         writer.switch(session)?;

@@ -1,6 +1,6 @@
 //! Sessions: named or unnamed runs of exchanges.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::id::SessionId;
 
@@ -26,6 +26,14 @@ pub struct SessionInfo {
     pub bytes: u64,
     /// The limit of `bytes`.
     pub max_bytes: Option<u64>,
+    /// The limit of `exchanges`, beyond which the oldest go.
+    pub max_exchanges: Option<u64>,
+    /// The age beyond which exchanges go.
+    pub max_age: Option<Duration>,
+    /// A comment kept with it.
+    pub comment: Option<String>,
+    /// Words it is marked with.
+    pub tags: Vec<String>,
     /// Exchanges evicted to stay under the limit.
     pub evicted: u64,
     /// Exchanges that passed after the limit stopped a named session, and so are not recorded.
@@ -34,6 +42,18 @@ pub struct SessionInfo {
     pub recovery: Option<Recovery>,
     /// The last failure to write into it, also when writing succeeded since.
     pub last_error: Option<String>,
+}
+
+/// What to change of a session; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionEdit {
+    /// Its name; empty takes it away.
+    pub name: Option<String>,
+    /// Its comment; empty takes it away.
+    pub comment: Option<String>,
+    /// Its tags, in place of those it has.
+    pub tags: Option<Vec<String>>,
 }
 
 /// What a session is.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    answer,
+    answer, copy,
     db::{Connection, DbError, Mode, Tx},
     error::{Error, ErrorKind},
     files::BodyFiles,
@@ -21,7 +21,10 @@ use crate::{
     record::{Body, BodySide, Exchange, StoredMessage},
     recovery, retrieve,
     search::{Search, SearchPage},
-    session::{SessionInfo, SessionState},
+    session::{SessionEdit, SessionInfo, SessionState},
+    sql::{Sql, SqlAnswer},
+    statement,
+    verify::{self, Verification},
 };
 
 const BODIES: &str = "bodies";
@@ -190,6 +193,44 @@ impl Store {
         })
     }
 
+    /// Changes the name, comment or tags of a session; works while it is being recorded.
+    ///
+    /// # Errors
+    /// When there is no such session, or the store cannot be written.
+    pub fn edit_session(&self, id: SessionId, edit: &SessionEdit) -> Result<SessionInfo, Error> {
+        self.write(|db| {
+            let tx = db.begin()?;
+            tx.edit_session(id, edit)?;
+            let info = tx.session(id)?;
+            tx.commit()?;
+            info.ok_or_else(|| Error::new(ErrorKind::UnknownSession(id)))
+        })
+    }
+
+    /// Copies what a query finds, oldest first, into a new session: a part of one, or several as one. Its order, offset and
+    /// limit are not used. The copies have seqs of their own; large bodies are shared, not copied. Nothing is visible
+    /// until all of it is.
+    ///
+    /// # Errors
+    /// As for [`query`](Self::query), and when the store cannot be written; nothing is left behind then.
+    pub fn copy(&self, query: &Query, name: &str) -> Result<SessionInfo, Error> {
+        self.check_writable()?;
+        let _bodies = lock::bodies(&self.inner.directory)?;
+        self.write(|db| copy::copy(self, db, &self.inner.files, query, name))
+    }
+
+    /// Verifies one session, or all: the database's structure, every exchange's details, and every body against its
+    /// hash. Reads all of it, in small steps, also while it is being recorded.
+    ///
+    /// # Errors
+    /// When there is no such session, or the database cannot be read at all.
+    pub fn verify(&self, session: Option<SessionId>) -> Result<Verification, Error> {
+        if let Some(id) = session {
+            self.session(id)?;
+        }
+        verify::verify(self, session)
+    }
+
     /// Answers a query.
     ///
     /// # Errors
@@ -264,6 +305,14 @@ impl Store {
     /// When the store cannot be read.
     pub fn complete(&self, filter: &str, cursor: usize) -> Result<Vec<Candidate>, Error> {
         answer::complete(self, filter, cursor)
+    }
+
+    /// Runs one `SELECT` over the views of docs/sql.md, with a bound on time, rows and bytes. Nothing can be changed.
+    ///
+    /// # Errors
+    /// When the statement is wrong, does more than read, or runs too long.
+    pub fn sql(&self, sql: &Sql) -> Result<SqlAnswer, Error> {
+        statement::run(self, &self.inner.directory.join(DATABASE), sql)
     }
 
     /// Begins to import a session named `name`.

@@ -61,8 +61,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let temporary =
         tempfile::Builder::new().prefix("wirescope-demo-").tempdir().context("make a directory")?;
     let place = Place::below(temporary.path());
-    let wanted =
-        Wanted { name: Some("demo".to_owned()), max_bytes: None, max_body_bytes: Some(MAX_BODY_BYTES) };
+    let wanted = Wanted {
+        name: Some("demo".to_owned()),
+        max_bytes: None,
+        max_body_bytes: Some(MAX_BODY_BYTES),
+        ..Wanted::default()
+    };
     let recording = Recording::start(&place, wanted)?;
     let began = Instant::now();
     play(&place, &recording)?;

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     ca, completions, delete, demo, exec, export, import, reference, rules, run as relay, search, sessions,
-    show,
+    show, sql,
 };
 use crate::{
     cli::{Cli, Command},
@@ -27,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Sessions(arguments) => sessions::run(&arguments, &global.place()?),
         Command::Show(arguments) => show::run(&arguments, &global.place()?),
+        Command::Sql(arguments) => sql::run(&arguments, &global.place()?),
         Command::Search(arguments) => search::run(&arguments, &global.place()?),
         Command::Export(arguments) => export::run(&arguments, &global.place()?),
         Command::Import(arguments) => import::run(&arguments, &global.place()?),

@@ -14,5 +14,6 @@ pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod sessions;
 pub(crate) mod show;
+pub(crate) mod sql;
 
 pub(crate) use dispatch::run;

@@ -9,6 +9,7 @@ use proxy_core::{Drained, Listener, ProxyHandle};
 use crate::{
     engine::{UpstreamArguments, bind_all},
     follow::Follower,
+    keeping::KeepingArguments,
     listen::{ListenArguments, usage},
     output::{Out, note},
     place::Place,
@@ -45,6 +46,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     no_capture: bool,
     #[command(flatten)]
+    keeping: KeepingArguments,
+    #[command(flatten)]
     upstream: UpstreamArguments,
     #[command(flatten)]
     rules: RulesArguments,
@@ -62,7 +65,12 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
         None
     } else {
         let max_bytes = arguments.max_disk_mb.map(|megabytes| megabytes.saturating_mul(1_000_000));
-        let wanted = Wanted { name: arguments.session.clone(), max_bytes, max_body_bytes: None };
+        let wanted = Wanted {
+            name: arguments.session.clone(),
+            max_bytes,
+            keeping: arguments.keeping.clone(),
+            ..Wanted::default()
+        };
         let recording = Recording::start(place, wanted)?;
         builder = builder.observer(recording.observer());
         Some(recording)

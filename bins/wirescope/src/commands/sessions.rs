@@ -1,10 +1,13 @@
-//! `sessions`: what was recorded.
+//! `sessions`: what was recorded, and what can be done with it.
+
+mod edit;
+mod verify;
 
 use std::time::SystemTime;
 
 use anyhow::Result;
 use capture_store::SessionInfo;
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::{
     json,
@@ -14,16 +17,38 @@ use crate::{
     text,
 };
 
-/// Lists the sessions of the store, the newest first.
+/// Lists the sessions of the store, the newest first; or marks, copies, merges or verifies them.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Print one JSON object to the line.
     #[arg(long)]
     json: bool,
 }
 
+/// What to do with sessions.
+#[derive(Subcommand)]
+enum What {
+    Edit(edit::Edit),
+    Copy(edit::Copy),
+    Merge(edit::Merge),
+    Verify(verify::Arguments),
+}
+
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
+    match &arguments.what {
+        None => list(arguments, place),
+        Some(What::Edit(edit)) => edit.run(place),
+        Some(What::Copy(copy)) => copy.run(place),
+        Some(What::Merge(merge)) => merge.run(place),
+        Some(What::Verify(verify)) => verify::run(verify, place),
+    }
+}
+
+fn list(arguments: &Arguments, place: &Place) -> Result<()> {
     let sessions = match place.store_to_list()? {
         Some(store) => store.sessions()?,
         None => Vec::new(),
@@ -88,6 +113,10 @@ pub(crate) fn state(session: &SessionInfo) -> String {
 /// What its reader should know before trusting that it has everything.
 pub(crate) fn notes(session: &SessionInfo) -> String {
     let mut notes = Vec::new();
+    if !session.tags.is_empty() {
+        notes.push(format!("[{}]", text::one_line(&session.tags.join(", "))));
+    }
+    notes.extend(session.comment.as_deref().map(text::one_line));
     if session.evicted > 0 {
         notes.push(format!("{} evicted", session.evicted));
     }

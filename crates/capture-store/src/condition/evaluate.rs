@@ -6,7 +6,7 @@ use std::{
     io::Read,
 };
 
-use proxy_core::Headers;
+use proxy_core::{Headers, ListenerKind};
 
 use super::{Condition, NumberField, Pattern, PeerSide, StateFilter, TextField};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind},
     matching::Matcher,
     needle::Needle,
-    record::{Body, BodySide, ExchangeState, ExchangeSummary},
+    record::{Body, BodySide, ExchangeState, ExchangeSummary, Peer},
     retrieve::open_body,
     store::Store,
 };
@@ -144,6 +144,18 @@ fn text(field: TextField, pattern: &Pattern, subject: &Subject<'_>) -> Result<bo
         TextField::Ja3(side) => tls(side)?
             .and_then(|tls| tls.fingerprint.as_ref())
             .is_some_and(|print| is(&print.ja3_hash) || is(&print.ja3)),
+        TextField::Http2Fingerprint => {
+            client(subject.detail()?).is_some_and(|peer| peer.http2_fingerprint.as_deref().is_some_and(is))
+        }
+        TextField::Listener => client(subject.detail()?)
+            .and_then(|peer| peer.listener)
+            .is_some_and(|kind| is(listener_name(kind))),
+        TextField::User => is_some(client(subject.detail()?).and_then(|peer| peer.user.as_deref())),
+        TextField::Parent => {
+            let upstream = subject.detail()?.upstream.as_ref();
+            is_some(upstream.and_then(|upstream| upstream.peer.parent.as_deref()))
+        }
+        TextField::Rule => subject.detail()?.rules.iter().any(|hit| is(&hit.rule)),
         TextField::Ja4(side) => {
             tls(side)?.and_then(|tls| tls.fingerprint.as_ref()).is_some_and(|print| is(&print.ja4))
         }
@@ -167,6 +179,21 @@ fn number(field: NumberField, subject: &Subject<'_>) -> Result<Option<u64>, Erro
             has_response.then(|| nanos(wait))
         }
     })
+}
+
+/// The client's side.
+fn client(detail: &Detail) -> Option<&Peer> {
+    detail.client.as_ref().map(|stored| &stored.peer)
+}
+
+/// What a kind of listener is called.
+pub(crate) fn listener_name(kind: ListenerKind) -> &'static str {
+    match kind {
+        ListenerKind::Socks => "socks",
+        ListenerKind::Transparent => "transparent",
+        ListenerKind::Reverse => "reverse",
+        _ => "explicit",
+    }
 }
 
 fn peer(detail: &Detail, side: PeerSide) -> Option<&StoredPeer> {

@@ -42,6 +42,16 @@ pub enum TextField {
     Ja3(PeerSide),
     /// JA4 or JA4S.
     Ja4(PeerSide),
+    /// The fingerprint of the client's HTTP/2 preface, in Akamai's form.
+    Http2Fingerprint,
+    /// The kind of listener the client came to: `explicit`, `socks`, `transparent`, `reverse`.
+    Listener,
+    /// The name the client proved to the proxy.
+    User,
+    /// The parent proxy that upstream was reached through.
+    Parent,
+    /// The id of a rule that applied; any of them.
+    Rule,
 }
 
 /// A number of an exchange.

@@ -8,7 +8,7 @@ mod network;
 mod pattern;
 mod tree;
 
-pub(crate) use evaluate::{Subject, holds, path};
+pub(crate) use evaluate::{Subject, holds, listener_name, path};
 pub use field::{NumberField, PeerSide, TextField};
 pub use network::Network;
 pub use pattern::{Pattern, PatternError};

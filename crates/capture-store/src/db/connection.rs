@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::OpenFlags;
 
 use super::{DbError, functions, schema, uint};
+use crate::recorder::SyncPolicy;
 
 /// The page size; 16 KiB pages took twice the rows of 4 KiB ones at 2 KB each.
 const PAGE_BYTES: u32 = 16 * 1024;
@@ -58,6 +59,16 @@ impl Connection {
     /// Brings the schema up to date.
     pub(crate) fn migrate(&mut self) -> Result<(), DbError> {
         schema::migrate(&mut self.0)
+    }
+
+    /// Chooses when what is written is forced to the disk.
+    pub(crate) fn set_sync(&self, policy: SyncPolicy) -> Result<(), DbError> {
+        let level = match policy {
+            SyncPolicy::Normal => "NORMAL",
+            SyncPolicy::Full => "FULL",
+            SyncPolicy::Off => "OFF",
+        };
+        Ok(self.0.execute_batch(&format!("PRAGMA synchronous = {level}"))?)
     }
 
     /// Begins to write. Waits for another writer, then says busy.

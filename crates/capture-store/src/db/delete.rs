@@ -1,12 +1,29 @@
 //! Deleting exchanges: eviction, clearing, deletion of a session. What a tail may miss is noted as gone.
 
+use std::time::SystemTime;
+
 use rusqlite::{OptionalExtension, params};
 
-use super::{DbError, SessionDelta, Tx, codes::session_kind, int, uint};
+use super::{
+    DbError, SessionDelta, Tx,
+    codes::{nanos, session_kind},
+    int, uint,
+};
 use crate::{
     id::{Seq, SessionId},
     session::SessionKind,
 };
+
+/// What a session has too much.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Excess {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many exchanges.
+    Exchanges(u64),
+    /// What began before this.
+    OlderThan(SystemTime),
+}
 
 /// What was removed.
 #[derive(Debug, Default)]
@@ -29,16 +46,29 @@ struct Run {
 }
 
 impl Tx<'_> {
-    /// Removes the oldest ended exchanges of a session until `excess` bytes are freed, at most `limit` of them, and
-    /// counts them as evicted.
-    pub(crate) fn evict(&self, session: SessionId, excess: u64, limit: usize) -> Result<Removed, DbError> {
-        let mut freed = 0;
-        let mut rows = self.ended_exchanges(session, Seq(0), limit)?;
-        rows.retain(|(_, bytes)| {
-            let wanted = freed < excess;
-            freed += if wanted { *bytes } else { 0 };
-            wanted
-        });
+    /// Removes the oldest ended exchanges of a session that are too much, at most `limit` of them, and counts them as
+    /// evicted.
+    pub(crate) fn evict(&self, session: SessionId, excess: Excess, limit: usize) -> Result<Removed, DbError> {
+        let rows = match excess {
+            Excess::Bytes(excess) => {
+                let mut freed = 0;
+                let mut rows = self.ended_exchanges(session, Seq(0), limit)?;
+                rows.retain(|(_, bytes)| {
+                    let wanted = freed < excess;
+                    freed += if wanted { *bytes } else { 0 };
+                    wanted
+                });
+                rows
+            }
+            Excess::Exchanges(count) => {
+                let most = usize::try_from(count).unwrap_or(usize::MAX).min(limit);
+                self.ended_exchanges(session, Seq(0), most)?
+            }
+            Excess::OlderThan(before) => self.older_exchanges(session, before, limit)?,
+        };
+        if rows.is_empty() {
+            return Ok(Removed::default());
+        }
         let removed = self.remove(session, &rows, Note::Gone)?;
         let evicted = SessionDelta { evicted: removed.exchanges, ..SessionDelta::default() };
         self.add_to_session(session, &evicted)?;
@@ -79,6 +109,28 @@ impl Tx<'_> {
             })?
             .collect::<Result<Vec<_>, _>>()?;
         self.remove(session, &rows, Note::Nothing)
+    }
+
+    /// The first exchanges of a session as long as they began before a time. They are recorded in the order they end, so
+    /// one that began late stands in the way of older ones only until it is old itself.
+    fn older_exchanges(
+        &self,
+        session: SessionId,
+        before: SystemTime,
+        limit: usize,
+    ) -> Result<Vec<(i64, u64)>, DbError> {
+        let mut statement = self.sql.prepare_cached(
+            "SELECT seq, bytes, started_at < ?2 FROM exchanges WHERE session = ?1 AND state <> 0 ORDER BY seq LIMIT ?3",
+        )?;
+        let mut rows = statement.query(params![int(session.0), nanos(before), int(limit as u64)])?;
+        let mut older = Vec::new();
+        while let Some(row) = rows.next()? {
+            if !row.get::<_, bool>(2)? {
+                break;
+            }
+            older.push((row.get(0)?, uint(row.get(1)?)));
+        }
+        Ok(older)
     }
 
     fn ended_exchanges(

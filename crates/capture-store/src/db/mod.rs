@@ -5,6 +5,7 @@
 
 mod codes;
 mod connection;
+mod copy;
 mod delete;
 mod error;
 mod filter;
@@ -15,14 +16,20 @@ mod read;
 mod recover;
 mod schema;
 mod sessions;
+mod sql;
+mod verify;
+mod views;
 mod write;
 
 use codes::{int, uint};
 pub(crate) use connection::{Connection, Mode, Tx};
+pub(crate) use delete::Excess;
 pub(crate) use error::DbError;
 pub(crate) use filter::Filter;
 pub(crate) use probe::Light;
 pub(crate) use range::Spans;
 pub(crate) use read::{BodyRow, BodySource, Content};
 pub(crate) use sessions::{NewSession, SessionDelta};
+pub(crate) use sql::{Contents, Refused, run as run_sql};
+pub(crate) use verify::BodyCheck;
 pub(crate) use write::{BodyContent, ExchangeRow};

@@ -1,5 +1,7 @@
 //! The way back: rows out of the database.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 
 use bytes::Bytes;
@@ -64,10 +66,25 @@ impl Tx<'_> {
     /// How many pass a filter.
     pub(crate) fn count(&self, filter: &Filter) -> Result<u64, DbError> {
         let Some(range) = self.range(filter)? else { return Ok(0) };
+        if filter.asks_nothing() {
+            return self.count_held(filter.session, &range);
+        }
         let (condition, values) = filter.sql(*range.start(), *range.end());
         let sql = format!("SELECT count(*) FROM exchanges WHERE {condition}");
         let mut statement = self.sql.prepare_cached(&sql)?;
         Ok(uint(statement.query_row(params_from_iter(&values), |row| row.get(0))?))
+    }
+
+    /// How many exchanges of a session, or of all that are visible, lie in a range: told by the narrow index alone.
+    fn count_held(&self, session: Option<SessionId>, range: &RangeInclusive<u64>) -> Result<u64, DbError> {
+        let mut statement = self.sql.prepare_cached(
+            "SELECT coalesce(sum((SELECT count(*) FROM exchanges e INDEXED BY exchanges_by_session
+             WHERE e.session = s.id AND e.seq BETWEEN ?1 AND ?2)), 0)
+             FROM sessions s WHERE s.hidden = 0 AND (?3 IS NULL OR s.id = ?3)",
+        )?;
+        let session = session.map(|id| int(id.0));
+        let bounds = params![int(*range.start()), int(*range.end()), session];
+        Ok(uint(statement.query_row(bounds, |row| row.get(0))?))
     }
 
     /// One summary, unless its session is hidden.

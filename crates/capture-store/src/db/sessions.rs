@@ -1,6 +1,6 @@
 //! Session rows and the store-wide counters.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -11,11 +11,12 @@ use super::{
 };
 use crate::{
     id::{Seq, SessionId},
-    session::{Recovery, SessionInfo, SessionKind, SessionState},
+    session::{Recovery, SessionEdit, SessionInfo, SessionKind, SessionState},
 };
 
 const COLUMNS: &str = "id, name, kind, state, started_at, ended_at, exchanges, bytes, max_bytes, evicted, \
-                       not_recorded, window_ms, recovered_at, unfinished, dropped_bytes, last_error";
+                       not_recorded, window_ms, recovered_at, unfinished, dropped_bytes, last_error, comment, tags, \
+                       max_exchanges, max_age_ms";
 
 /// A session to be.
 pub(crate) struct NewSession<'a> {
@@ -25,6 +26,8 @@ pub(crate) struct NewSession<'a> {
     /// Whether only its maker knows of it yet.
     pub(crate) hidden: bool,
     pub(crate) max_bytes: Option<u64>,
+    pub(crate) max_exchanges: Option<u64>,
+    pub(crate) max_age: Option<Duration>,
     /// What a crash may cost it, in milliseconds.
     pub(crate) window_ms: u64,
 }
@@ -43,8 +46,8 @@ impl Tx<'_> {
     pub(crate) fn create_session(&self, new: &NewSession<'_>) -> Result<SessionId, DbError> {
         self.sql
             .prepare_cached(
-                "INSERT INTO sessions (name, kind, state, hidden, started_at, max_bytes, window_ms)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO sessions (name, kind, state, hidden, started_at, max_bytes, window_ms, max_exchanges,
+                 max_age_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 new.name,
@@ -54,6 +57,8 @@ impl Tx<'_> {
                 nanos(SystemTime::now()),
                 new.max_bytes.map(int),
                 int(new.window_ms),
+                new.max_exchanges.map(int),
+                new.max_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
             ])?;
         Ok(SessionId(uint(self.sql.last_insert_rowid())))
     }
@@ -88,6 +93,18 @@ impl Tx<'_> {
         self.sql
             .prepare_cached("UPDATE sessions SET state = ?, ended_at = coalesce(?, ended_at) WHERE id = ?")?
             .execute(params![codes::session_state(state), ended, int(id.0)])?;
+        Ok(())
+    }
+
+    /// Changes what people say of a session.
+    pub(crate) fn edit_session(&self, id: SessionId, edit: &SessionEdit) -> Result<(), DbError> {
+        let tags = edit.tags.as_ref().map(|tags| serde_json::Value::from(tags.clone()).to_string());
+        self.sql
+            .prepare_cached(
+                "UPDATE sessions SET name = iif(?1 IS NULL, name, nullif(?1, '')),
+                 comment = iif(?2 IS NULL, comment, nullif(?2, '')), tags = coalesce(?3, tags) WHERE id = ?4",
+            )?
+            .execute(params![edit.name, edit.comment, tags, int(id.0)])?;
         Ok(())
     }
 
@@ -177,5 +194,9 @@ fn read_session(row: &Row<'_>) -> rusqlite::Result<SessionInfo> {
         not_recorded: uint(row.get(10)?),
         recovery,
         last_error: row.get(15)?,
+        comment: row.get(16)?,
+        tags: serde_json::from_str(&row.get::<_, String>(17)?).unwrap_or_default(),
+        max_exchanges: row.get::<_, Option<i64>>(18)?.map(uint),
+        max_age: row.get::<_, Option<i64>>(19)?.map(|millis| Duration::from_millis(uint(millis))),
     })
 }

@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     assemble::{Assembly, Row, content_hash},
-    db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Spans, Tx},
+    db::{BodyContent, Connection, DbError, Excess, ExchangeRow, SessionDelta, Spans, Tx},
     error::Error,
     id::{Seq, SessionId},
+    recorder::DiskPart,
     session::SessionState,
 };
 
@@ -68,6 +69,10 @@ impl Writer {
         let now = Instant::now();
         let much = self.pending_bytes >= MUCH_PENDING;
         let Self { shared, config, disk, open, ended, sessions, certificates, current, .. } = self;
+        // What the rows will name is on the disk before they are.
+        if let Err(error) = disk.files.sync() {
+            shared.note_error(DiskPart::Files, &error);
+        }
         let Disk { db, db_patience, .. } = disk;
         let mut batch: Vec<&mut Assembly> = ended.iter_mut().collect();
         batch.extend(open.values_mut().filter(|assembly| match include {
@@ -301,9 +306,23 @@ fn settle(
         tx.set_session_state(id, state)?;
     }
     let mut bytes = info.bytes;
+    let mut due = Vec::new();
+    if let Some(age) = recording.max_age
+        && let Some(before) = SystemTime::now().checked_sub(age)
+    {
+        due.push(Excess::OlderThan(before));
+    }
+    if let Some(most) = recording.max_exchanges.filter(|most| info.exchanges > *most) {
+        due.push(Excess::Exchanges(info.exchanges - most));
+    }
+    for excess in due {
+        let removed = tx.evict(id, excess, EVICTED_AT_ONCE)?;
+        bytes -= removed.bytes.min(bytes);
+        unused_files.extend(removed.files);
+    }
     let excess = recording.excess(bytes);
     if excess > 0 {
-        let removed = tx.evict(id, excess, EVICTED_AT_ONCE)?;
+        let removed = tx.evict(id, Excess::Bytes(excess), EVICTED_AT_ONCE)?;
         bytes -= removed.bytes.min(bytes);
         unused_files.extend(removed.files);
     }

@@ -1,6 +1,6 @@
 //! What the writer writes through: the database, the body files, and patience with both.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{patience::Patience, session::Recording};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     db::{Connection, DbError},
     error::{Error, ErrorKind},
     files::{BodyFiles, BodyWriter},
-    recorder::{DiskPart, Shared},
+    recorder::{DiskPart, RecorderConfig, Shared, SyncPolicy},
 };
 
 /// Numbers of body files reserved at once.
@@ -26,10 +26,16 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn new(db: Connection, files: BodyFiles, shared: Arc<Shared>, patience: Duration) -> Self {
+    pub(super) fn new(
+        db: Connection,
+        files: BodyFiles,
+        shared: Arc<Shared>,
+        config: &RecorderConfig,
+    ) -> Self {
+        let patience = config.disk_patience;
         Self {
             db,
-            files: BodyWriter::new(files),
+            files: BodyWriter::new(files).syncing(config.sync == SyncPolicy::Full),
             db_patience: Patience::new(DiskPart::Database, patience),
             file_patience: Patience::new(DiskPart::Files, patience),
             shared,

@@ -25,6 +25,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(10);
 pub(super) struct Recording {
     pub(super) kind: SessionKind,
     pub(super) max_bytes: Option<u64>,
+    /// What a scratch session keeps beside: so many exchanges, and none older than this.
+    pub(super) max_exchanges: Option<u64>,
+    pub(super) max_age: Option<Duration>,
     /// What it holds by the last commit.
     pub(super) bytes: u64,
     /// Body bytes kept since, for exchanges that are not committed.
@@ -45,14 +48,25 @@ pub(super) enum Admission {
 }
 
 impl Recording {
-    fn new(spec: &SessionSpec) -> Self {
+    fn new(spec: &SessionSpec, config: &RecorderConfig) -> Self {
         let (kind, max_bytes) = match spec {
             SessionSpec::Scratch { max_bytes } => {
                 (SessionKind::Scratch, Some(max_bytes.unwrap_or(SCRATCH_BYTES)))
             }
             SessionSpec::Named { max_bytes, .. } => (SessionKind::Named, *max_bytes),
         };
-        Self { kind, max_bytes, bytes: 0, uncommitted: 0, full_at: None, asked_at: None, not_recorded: 0 }
+        let scratch = kind == SessionKind::Scratch;
+        Self {
+            kind,
+            max_bytes,
+            max_exchanges: config.max_exchanges.filter(|_| scratch),
+            max_age: config.max_age.filter(|_| scratch),
+            bytes: 0,
+            uncommitted: 0,
+            full_at: None,
+            asked_at: None,
+            not_recorded: 0,
+        }
     }
 
     /// Asks whether an exchange may begin, and counts it where it may not.
@@ -129,7 +143,7 @@ impl Writer {
         if self.current != SessionId(0) {
             self.commit(Include::Due)?;
         }
-        let recording = Recording::new(&spec);
+        let recording = Recording::new(&spec, &self.config);
         let name = match &spec {
             SessionSpec::Named { name, .. } => Some(name.as_str()),
             SessionSpec::Scratch { .. } => None,
@@ -144,6 +158,8 @@ impl Writer {
             state: SessionState::Active,
             hidden: false,
             max_bytes: recording.max_bytes,
+            max_exchanges: recording.max_exchanges,
+            max_age: recording.max_age,
             window_ms: millis(window(&self.config)),
         })?;
         let newest = tx.newest_seq()?;

@@ -101,7 +101,7 @@ impl Writer {
         locks: (Lock, Lock),
     ) -> Self {
         Self {
-            disk: Disk::new(db, body_files, shared.clone(), config.disk_patience),
+            disk: Disk::new(db, body_files, shared.clone(), &config),
             shared,
             config,
             open: HashMap::new(),

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use capture_store::{Condition, NumberField, Order, Seq, complete, parse};
 use flate2::{Compression, write::GzEncoder};
 use proxy_core::{
-    ClientFacts, ConnectionId, Direction, EventKind, Failure, FailureKind, MessageKind, Outcome, TlsFacts,
-    UpstreamFacts, WebSocketMessage,
+    ClientFacts, ConnectionId, Direction, EventKind, Failure, FailureKind, MessageKind, Outcome, RuleHit,
+    TlsFacts, UpstreamFacts, WebSocketMessage,
 };
 
 use crate::support::{Teller, TestStore, get, query, request, response};
@@ -68,6 +68,7 @@ fn mixed() -> TestStore {
         .tell(say(Direction::ToClient, r#"{"say":"a\/b"}"#))
         .end(Outcome::Upgrade);
     Teller::begin(&recorder, 6, get("/latin"))
+        .tell(EventKind::Rule(RuleHit::new("block-ads", vec!["answered 200".to_owned()])))
         .response(response(200, "text/plain; charset=iso-8859-1"))
         .response_body(&b"na\xefve r\xe9sum\xe9"[..])
         .end(Outcome::Mock);
@@ -178,6 +179,10 @@ const CASES: &[(&str, &[u64])] = &[
     ("upstream.tls:TLSv1.3", &[1]),
     ("upstream.alpn:h2", &[1]),
     ("sni:*", &[]),
+    ("rule:block-*", &[6]),
+    ("-rule:* is:mock", &[]),
+    ("user:ann", &[]),
+    ("listener:explicit is:mock", &[6]),
     ("(status:404 or status:503) -path:/login", &[7]),
     ("status:404 or status:503 path:/login", &[2, 7]),
     ("not (is:ok or is:error)", &[3, 5]),

@@ -1,0 +1,44 @@
+//! How long a recording is kept and how safely: the flags of commands that record.
+
+use std::time::Duration;
+
+use capture_store::{RecorderConfig, SyncPolicy};
+use clap::{Args, ValueEnum};
+
+/// Flags that say what is kept.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct KeepingArguments {
+    /// Keep at most this many exchanges of a session without name; the oldest go first.
+    #[arg(long, value_name = "N")]
+    max_exchanges: Option<u64>,
+    /// Keep exchanges of a session without name for at most so many minutes.
+    #[arg(long, value_name = "MINUTES")]
+    max_age_minutes: Option<u64>,
+    /// What a power cut may cost [default: normal].
+    #[arg(long, value_name = "WHEN")]
+    sync: Option<Sync>,
+}
+
+/// When what is recorded is forced to the disk. A crash of the process costs the same under all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Sync {
+    /// Every 16 MiB or so: a power cut may cost what came since.
+    Normal,
+    /// With every commit, large bodies included.
+    Full,
+    /// When the system likes: a power cut may damage the store.
+    Off,
+}
+
+impl KeepingArguments {
+    /// Puts them into a recorder's configuration.
+    pub(crate) fn apply(&self, config: &mut RecorderConfig) {
+        config.max_exchanges = self.max_exchanges;
+        config.max_age = self.max_age_minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
+        config.sync = match self.sync {
+            None | Some(Sync::Normal) => SyncPolicy::Normal,
+            Some(Sync::Full) => SyncPolicy::Full,
+            Some(Sync::Off) => SyncPolicy::Off,
+        };
+    }
+}

@@ -1,0 +1,130 @@
+//! Whether the database holds together.
+
+use rusqlite::{params, types::ValueRef};
+
+use super::{DbError, Tx, int, uint, write::Hash};
+use crate::{
+    id::{Seq, SessionId},
+    record::BodySide,
+};
+
+/// A body as verification sees it.
+pub(crate) struct BodyCheck {
+    pub(crate) seq: Seq,
+    pub(crate) side: BodySide,
+    pub(crate) length: u64,
+    pub(crate) hash: Option<Hash>,
+    pub(crate) file: Option<u64>,
+    pub(crate) data: Option<Vec<u8>>,
+}
+
+impl Tx<'_> {
+    /// What SQLite finds wrong with the database's own structure.
+    pub(crate) fn structure_problems(&self, most: usize) -> Result<Vec<String>, DbError> {
+        let mut statement = self.sql.prepare(&format!("PRAGMA quick_check({most})"))?;
+        let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    /// Rows that point to nothing, told in words.
+    pub(crate) fn dangling(&self, most: usize) -> Result<Vec<String>, DbError> {
+        let mut found = Vec::new();
+        for (sql, what) in [
+            (
+                "SELECT seq FROM exchanges WHERE seq NOT IN (SELECT seq FROM details) LIMIT ?",
+                "has no details",
+            ),
+            (
+                "SELECT seq FROM exchanges WHERE session NOT IN (SELECT id FROM sessions) LIMIT ?",
+                "belongs to no session",
+            ),
+            (
+                "SELECT id / 2 FROM bodies WHERE id / 2 NOT IN (SELECT seq FROM exchanges) LIMIT ?",
+                "is gone, and its body is there",
+            ),
+            (
+                "SELECT id / 2 FROM bodies WHERE file IS NOT NULL AND file NOT IN (SELECT id FROM files) LIMIT ?",
+                "has a body in a file that is not known",
+            ),
+            (
+                "SELECT DISTINCT seq FROM messages WHERE seq NOT IN (SELECT seq FROM exchanges) LIMIT ?",
+                "is gone, and its messages are there",
+            ),
+        ] {
+            let mut statement = self.sql.prepare_cached(sql)?;
+            let seqs = statement.query_map([int(most as u64)], |row| Ok(Seq(uint(row.get(0)?))))?;
+            for seq in seqs {
+                found.push(format!("exchange {} {what}", seq?));
+            }
+        }
+        let mut statement = self.sql.prepare_cached(
+            "SELECT s.id, s.exchanges, (SELECT count(*) FROM exchanges e WHERE e.session = s.id) AS held
+             FROM sessions s WHERE s.hidden = 0 AND s.exchanges <> held LIMIT ?",
+        )?;
+        let counts = statement.query_map([int(most as u64)], |row| {
+            let (id, said, held): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(format!("session {} says it holds {said} exchanges, and holds {held}", SessionId(uint(id))))
+        })?;
+        found.extend(counts.collect::<Result<Vec<_>, _>>()?);
+        Ok(found)
+    }
+
+    /// Bodies of the seqs after one, in order, with the bytes that stand in the database.
+    pub(crate) fn bodies_after(
+        &self,
+        after: i64,
+        last: Seq,
+        limit: usize,
+    ) -> Result<Vec<(i64, BodyCheck)>, DbError> {
+        let mut statement = self.sql.prepare_cached(
+            "SELECT id, length, hash, file, data FROM bodies WHERE id > ? AND id < ? ORDER BY id LIMIT ?",
+        )?;
+        let end = int(last.0).saturating_add(1).saturating_mul(2);
+        let rows = statement.query_map(params![after, end, int(limit as u64)], |row| {
+            let id: i64 = row.get(0)?;
+            let side = if id % 2 == 0 { BodySide::Request } else { BodySide::Response };
+            let check = BodyCheck {
+                seq: Seq(uint(id / 2)),
+                side,
+                length: uint(row.get(1)?),
+                hash: row.get_ref(2)?.as_blob_or_null()?.and_then(|hash| hash.try_into().ok()),
+                file: row.get::<_, Option<i64>>(3)?.map(uint),
+                // Damage may have any type.
+                data: match row.get_ref(4)? {
+                    ValueRef::Blob(data) | ValueRef::Text(data) => Some(data.to_vec()),
+                    _ => None,
+                },
+            };
+            Ok((id, check))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The first and the last seq of a session, or of all.
+    pub(crate) fn span_of(&self, session: Option<SessionId>) -> Result<Option<(Seq, Seq)>, DbError> {
+        let mut statement = self
+            .sql
+            .prepare_cached("SELECT min(seq), max(seq) FROM exchanges WHERE ?1 IS NULL OR session = ?1")?;
+        let bounds: (Option<i64>, Option<i64>) =
+            statement.query_row([session.map(|id| int(id.0))], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(bounds.0.zip(bounds.1).map(|(first, last)| (Seq(uint(first)), Seq(uint(last)))))
+    }
+
+    /// Details of the seqs after one, in order; of one session's, or all.
+    pub(crate) fn details_after(
+        &self,
+        after: Seq,
+        session: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<(Seq, Vec<u8>)>, DbError> {
+        let mut statement = self.sql.prepare_cached(
+            "SELECT e.seq, d.detail FROM exchanges e JOIN details d ON d.seq = e.seq
+             WHERE e.seq > ?1 AND (?2 IS NULL OR e.session = ?2) ORDER BY e.seq LIMIT ?3",
+        )?;
+        let session = session.map(|id| int(id.0));
+        let rows = statement.query_map(params![int(after.0), session, int(limit as u64)], |row| {
+            Ok((Seq(uint(row.get(0)?)), row.get(1)?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
