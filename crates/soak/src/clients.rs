@@ -3,7 +3,9 @@
 use std::{io, sync::Arc};
 
 use http::Method;
-use testkit::{Checksum, DeflateSocket, HttpClient, Opcode, ProxyClient, full, pattern, pattern_bytes};
+use testkit::{
+    Checksum, DeflateSocket, HttpClient, Opcode, ProxyClient, SocksClient, full, pattern, pattern_bytes,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -43,11 +45,13 @@ impl Scene {
 pub(crate) async fn play(scene: Arc<Scene>, seed: u64) -> Report {
     let mut dice = Dice::new(seed);
     let dice = &mut dice;
-    match dice.below(12) {
+    match dice.below(14) {
         0 => right("plain", polite(scene.client(&[]), &scene, Kind::Plain, dice).await),
         1 | 2 => right("HTTP/1.1 in TLS", polite(scene.client(&["http/1.1"]), &scene, Kind::Tls, dice).await),
         3 | 4 => right("HTTP/2", polite(scene.client(&["h2"]), &scene, Kind::Tls, dice).await),
         5 => right("WebSocket", socket(&scene, dice).await),
+        12 => right("SOCKS", over_socks(&scene, dice).await),
+        13 => right("rules", ruled(&scene).await),
         6 => right("pipelined", pipelined(&scene, dice).await),
         7 => rough("streams that are reset", leave_streams(&scene, dice).await),
         8 => rough("faulty origin", abrupt(&scene, dice, &scene.origins.faulty.authority()).await),
@@ -128,6 +132,38 @@ async fn socket(scene: &Scene, dice: &mut Dice) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A few requests in a tunnel that SOCKS opened.
+async fn over_socks(scene: &Scene, dice: &mut Dice) -> io::Result<()> {
+    let authority = scene.origins.plain.authority();
+    let socks = SocksClient::new(scene.proxy);
+    let tunnel = match dice.one_in(2) {
+        true => socks.tunnel(&authority).await?,
+        false => socks.tunnel4(&authority).await?,
+    };
+    let mut client = HttpClient::http1(tunnel, String::new(), &authority).await?;
+    for _ in 0..1 + dice.below(4) {
+        let size = dice.size(100_000);
+        let answer = client.get(&format!("/bytes/{size}")).await?;
+        if answer.body != pattern_bytes(size) {
+            return Err(wrong(format!("{size} octets over SOCKS came as {}", answer.body.len())));
+        }
+    }
+    Ok(())
+}
+
+/// What the rules say holds, whichever edit of them is in force.
+async fn ruled(scene: &Scene) -> io::Result<()> {
+    let mut client = scene.client(&["h2"])?.https(&scene.origins.tls.authority()).await?;
+    let marked = client.get("/json?marked").await?;
+    if marked.header("x-soak") != Some("1") {
+        return Err(wrong("a rule that always holds did not"));
+    }
+    match client.get("/missing").await?.status.as_u16() {
+        404 | 418 => Ok(()),
+        other => Err(wrong(format!("/missing was {other}"))),
+    }
 }
 
 /// Requests that do not wait for each other's answers.

@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use capture_store::{Query, Recorder, RecorderConfig, SessionSpec, Store, StoreConfig};
-use proxy_core::{CertificateAuthority, Proxy, ProxyHandle, Timeouts, UpstreamTrust};
+use proxy_core::{
+    CertificateAuthority, Proxy, ProxyHandle, Timeouts, UpstreamTrust,
+    rules::{Action, Matcher, Rule, Rules},
+};
 use testkit::TestCa;
 use tokio::task::JoinSet;
 
@@ -51,10 +54,12 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let session = SessionSpec::Named { name: "soak".to_owned(), max_bytes: None };
     let recorder = Recorder::start(&store, session, RecorderConfig::default())?;
     let account = Account::default();
-    let (proxy, scene) = start(arguments.seed, &recorder, &account).await?;
+    let rules = rules()?;
+    let (proxy, scene) = start(arguments.seed, &recorder, &account, rules.clone()).await?;
     let scene = Arc::new(scene);
 
     let mut tally = Tally::default();
+    let editing = tokio::spawn(edit(rules));
     let idle = Gauge::read();
     crowd(arguments, &scene, &mut tally, |played, _| played < WARM_UP).await;
     let before = Gauge::settled(idle).await;
@@ -64,6 +69,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let after = Gauge::settled(before).await;
     println!("after: {after}");
 
+    editing.abort();
+    let _ = editing.await;
     let drained = proxy.shutdown(Duration::from_secs(30)).await;
     drop(scene);
     recorder.close().context("failed to close the recorder")?;
@@ -95,7 +102,31 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     bail!("{} faults (seed {})", faults.len(), arguments.seed)
 }
 
-async fn start(seed: u64, recorder: &Recorder, account: &Account) -> Result<(ProxyHandle, Scene)> {
+/// One rule that always holds, and one that comes and goes.
+fn rules() -> Result<Rules> {
+    let rules = Rules::new();
+    rules.add(Rule::when(Matcher::url("marked")).then(Action::set_response_header("x-soak", "1")))?;
+    let mock = Action::mock(http::StatusCode::IM_A_TEAPOT);
+    rules.add(Rule::when(Matcher::path("/missing")).then(mock).with_id("comes-and-goes"))?;
+    Ok(rules)
+}
+
+/// Edits the rules for as long as it is let: no edit may cut or fail anything.
+async fn edit(rules: Rules) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let _ = rules.disable("comes-and-goes");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let _ = rules.enable("comes-and-goes");
+    }
+}
+
+async fn start(
+    seed: u64,
+    recorder: &Recorder,
+    account: &Account,
+    rules: Rules,
+) -> Result<(ProxyHandle, Scene)> {
     let origin_ca = TestCa::new()?;
     let ca = CertificateAuthority::in_memory()?;
     let ca_pem = ca.certificate_pem().to_owned();
@@ -110,14 +141,15 @@ async fn start(seed: u64, recorder: &Recorder, account: &Account) -> Result<(Pro
     let proxy = Proxy::builder(ca)
         .upstream_trust(UpstreamTrust::nobody().with_ca(origin_ca.pem().as_bytes())?)
         .timeouts(timeouts)
+        .rules(rules)
         .observer(recorder.clone())
         .observer(account.clone())
         .bind("127.0.0.1:0")
         .await?
         .spawn();
     let origins = Origins::start(&origin_ca, seed).await?;
-    Ok((proxy.local_addr(), proxy, ca_pem, origins))
-        .map(|(addr, proxy, ca_pem, origins)| (proxy, Scene { proxy: addr, ca_pem, origins }))
+    let scene = Scene { proxy: proxy.local_addr(), ca_pem, origins };
+    Ok((proxy, scene))
 }
 
 /// Keeps clients coming for as long as `more` says, then waits for the last of them.

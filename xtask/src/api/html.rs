@@ -27,7 +27,9 @@ impl<'p> Page<'p> {
             .collect();
         for header in self.inherent() {
             let indent = if header.starts_with("impl") { "" } else { "    " };
-            lines.push(format!("{indent}{}", plain(header).replace('\n', " ")));
+            let words: Vec<String> = plain(header).split_whitespace().map(str::to_owned).collect();
+            let line = words.join(" ").replace("( ", "(").replace(", )", ")");
+            lines.push(format!("{indent}{line}"));
         }
         let mut traits: Vec<String> = self.traits().map(plain).collect();
         traits.extend(self.markers().map(plain));

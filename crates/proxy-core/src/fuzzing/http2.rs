@@ -25,11 +25,7 @@ const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 const MAX_STREAMS: usize = 64;
 
 fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.max_head_bytes = 8 * 1024;
-    limits.max_header_count = 64;
-    limits.max_concurrent_streams = 16;
-    limits
+    Limits { max_head_bytes: 8 * 1024, max_header_count: 64, max_concurrent_streams: 16, ..Limits::default() }
 }
 
 /// A clock and nothing else: what is read is there already.
