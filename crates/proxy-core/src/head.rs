@@ -228,7 +228,8 @@ impl Scheme {
 /// A request's head as the client sent it.
 ///
 /// `Host`, `Content-Length` and the rest stay in `headers` as received. For HTTP/2 the pseudo-header fields are
-/// the struct's own fields and `headers` holds the regular ones.
+/// the struct's own fields and `headers` holds the regular ones; only `:protocol` of an extended CONNECT (RFC 8441)
+/// stands there, before all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// The method, any token.

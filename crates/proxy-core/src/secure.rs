@@ -86,7 +86,10 @@ pub(crate) async fn to_proxy(
     layer: Layer,
     hello: &ClientHelloSummary,
 ) -> Option<Layer> {
-    secured(engine, layer, hello, Some(b"http/1.1".to_vec())).await
+    // Each tunnel is a stream then; whoever does not offer HTTP/2 to a proxy is spoken to in HTTP/1.1.
+    let offers_http2 = hello.alpn.iter().any(|name| name == b"h2");
+    let alpn: &[u8] = if offers_http2 { b"h2" } else { b"http/1.1" };
+    secured(engine, layer, hello, Some(alpn.to_vec())).await
 }
 
 /// Does the handshake with the client.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http::{Method, StatusCode, Version};
 use tokio::{
     io::split,
@@ -12,7 +13,7 @@ use tokio::{
 
 use crate::{
     client::Client,
-    connection::{Layer, drained},
+    connection::{self, Layer, drained},
     cut::Cut,
     engine::Engine,
     event::{ClientFacts, Outcome},
@@ -22,13 +23,14 @@ use crate::{
         run::{Afterwards, Arrived, Ended, error_status, run},
     },
     failure::{Failure, FailureKind, Side},
-    head::{Headers, RequestHead, ResponseHead, Scheme},
-    http1::{self, Defaults, HeadError, request_framing},
-    http2::{Downstream, DownstreamError, Incoming, RefusedRequest},
-    leg::{BodyReader, Http1Reader, Http1Writer, Responder},
+    head::{Headers, RequestHead, ResponseHead, Scheme, split_authority},
+    http1::{self, Defaults, Encoding, HeadError, request_framing},
+    http2::{self, Downstream, DownstreamError, Incoming, RefusedRequest, TunnelIo},
+    leg::{BodyReader, Http1Reader, Http1Writer, Responder, Writer},
     listener::take_credentials,
     opening::{Opening, Tunnel},
     setup_page,
+    unstalled::Unstalled,
     wire::{WireError, WireErrorKind},
 };
 
@@ -246,32 +248,32 @@ pub(crate) fn unreadable() -> RequestHead {
 
 /// Serves HTTP/2 until the connection ends. Its exchanges run as tasks that end with it.
 pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) {
-    let Layer { io, facts, tunnel, cut, .. } = layer;
+    let Layer { io, facts, mut tunnel, depth, cut, .. } = layer;
     let scheme = tunnel.as_ref().map_or(Scheme::Http, Tunnel::scheme);
-    let mut tunnel = tunnel;
     if let Some(tunnel) = &mut tunnel {
         tunnel.speak_http2();
     }
-    let accept = Downstream::accept(io, scheme, &engine.client_settings);
-    let Ok(Ok(mut connection)) = timeout(engine.timeouts.handshake, accept).await else { return };
     let in_tunnel = tunnel.is_some();
-    // Made with the first request: with that the client's fingerprint is whole.
-    let mut client: Option<Arc<Client>> = None;
+    let mut cx = Arc::new(Client::new(engine, &facts, tunnel, draining));
+    let mut settings = engine.client_settings.clone();
+    let accept = async {
+        // Never advertised where upstream lacks it: a client that sees it does not fall back.
+        settings.extended_connect = in_tunnel && cx.upstreams.has_extended_connect(engine).await;
+        Downstream::accept(io, scheme, &settings).await
+    };
+    let Ok(Ok(mut connection)) = timeout(engine.timeouts.handshake, accept).await else { return };
+    let place = Place { in_tunnel, depth, draining: draining.clone() };
     let mut exchanges = JoinSet::new();
     let mut shutting_down = false;
     loop {
         tokio::select! {
             next = connection.next() => match next {
                 Some(Ok(incoming)) => {
-                    let cx = client.get_or_insert_with(|| {
-                        with_fingerprint(engine, &facts, tunnel.take(), draining, connection.fingerprint())
-                    });
-                    exchanges.spawn(stream(cx.clone(), incoming, in_tunnel));
+                    take_fingerprint(&mut cx, &connection);
+                    exchanges.spawn(stream(cx.clone(), incoming, place.clone()));
                 }
                 Some(Err(DownstreamError::Refused(refused))) => {
-                    let cx = client.get_or_insert_with(|| {
-                        with_fingerprint(engine, &facts, tunnel.take(), draining, connection.fingerprint())
-                    });
+                    take_fingerprint(&mut cx, &connection);
                     exchanges.spawn(refuse_stream(cx.clone(), refused));
                 }
                 Some(Err(DownstreamError::Connection(error))) => {
@@ -309,21 +311,27 @@ pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut wat
     while exchanges.join_next().await.is_some() {}
 }
 
-/// What the exchanges of an HTTP/2 connection share.
-fn with_fingerprint(
-    engine: &Arc<Engine>,
-    facts: &Arc<ClientFacts>,
-    tunnel: Option<Tunnel>,
-    draining: &watch::Receiver<bool>,
-    fingerprint: Option<String>,
-) -> Arc<Client> {
-    let mut facts = ClientFacts::clone(facts);
-    facts.http2_fingerprint = fingerprint;
-    Arc::new(Client::new(engine, &Arc::new(facts), tunnel, draining))
+/// Where an HTTP/2 connection's streams are.
+#[derive(Clone)]
+struct Place {
+    in_tunnel: bool,
+    depth: usize,
+    draining: watch::Receiver<bool>,
+}
+
+/// Adds the client's fingerprint to the facts: it is whole with the first request, when nobody else has them yet.
+fn take_fingerprint(cx: &mut Arc<Client>, connection: &Downstream) {
+    if cx.facts.http2_fingerprint.is_none()
+        && let Some(client) = Arc::get_mut(cx)
+    {
+        let mut facts = ClientFacts::clone(&client.facts);
+        facts.http2_fingerprint = connection.fingerprint();
+        client.facts = Arc::new(facts);
+    }
 }
 
 /// Runs the exchange of one HTTP/2 stream.
-async fn stream(cx: Arc<Client>, incoming: Incoming, in_tunnel: bool) -> Afterwards {
+async fn stream(cx: Arc<Client>, incoming: Incoming, place: Place) -> Afterwards {
     let Incoming { mut head, head_bytes, protocol, body, responder } = incoming;
     let admitted = cx.admit(&mut head);
     let head = Arc::new(head);
@@ -337,8 +345,9 @@ async fn stream(cx: Arc<Client>, incoming: Incoming, in_tunnel: bool) -> Afterwa
             return Afterwards::KeepAlive;
         }
     };
-    if head.method == Method::CONNECT && (protocol.is_some() || !in_tunnel) {
-        not_yet(&cx, &head, head_bytes, client).await;
+    if head.method == Method::CONNECT && protocol.is_none() && !place.in_tunnel {
+        let opening = Opening { head, head_bytes };
+        tunnel_stream(&cx, facts, opening, (body, client), place).await;
         return Afterwards::KeepAlive;
     }
     let shape = match Shape::of_http2(body.is_at_end(), &head.headers) {
@@ -376,11 +385,55 @@ async fn refuse_stream(cx: Arc<Client>, refused: Box<RefusedRequest>) -> Afterwa
     Afterwards::KeepAlive
 }
 
-/// CONNECT inside HTTP/2 is refused, on the record.
-async fn not_yet(cx: &Client, head: &Arc<RequestHead>, head_bytes: u64, client: Responder<'_>) {
-    let ledger = cx.engine.ledger(&cx.facts, head, head_bytes);
-    let text = b"CONNECT inside HTTP/2 is not supported; use HTTP/1.1 to the proxy\n";
-    let answer = Answer::own(ResponseHead::new(StatusCode::NOT_IMPLEMENTED), text[..].into());
-    local::give(&ledger, head, client, answer, false).await;
-    ledger.end(Outcome::Failed(Failure::new(FailureKind::Limit, "CONNECT inside HTTP/2 is not supported")));
+/// Opens the tunnel that a CONNECT inside HTTP/2 asks for (RFC 9113 section 8.5), and carries what is found in it as on
+/// a connection of its own.
+async fn tunnel_stream(
+    cx: &Client,
+    facts: Arc<ClientFacts>,
+    opening: Opening,
+    (body, mut client): (http2::BodyReader, Responder<'static>),
+    place: Place,
+) {
+    let Opening { head, head_bytes } = &opening;
+    let (host, port) = split_authority(&head.authority);
+    let reached = tokio::select! {
+        reached = connection::reach(&cx.engine, host, port, place.depth) => reached,
+        error = client.gone() => Err(error.into_failure(Side::Client)),
+    };
+    let upstream = match reached {
+        Ok(upstream) => upstream,
+        Err(failure) => {
+            let ledger = cx.engine.ledger(&facts, head, *head_bytes);
+            let (page, content) = local::error_page(head, &failure);
+            let answer = Answer::own(page, content);
+            local::give(&ledger, head, client, answer, false).await;
+            return ledger.end(Outcome::Failed(failure));
+        }
+    };
+    let writer = match client.head(&ResponseHead::new(StatusCode::OK), Encoding::UntilClose) {
+        Ok(Writer::Http2(writer)) => writer,
+        _ => {
+            let gone = Failure::new(FailureKind::ClientLeft, "it left before its CONNECT was answered");
+            return cx.engine.ledger(&facts, head, *head_bytes).end(Outcome::Failed(gone));
+        }
+    };
+    let io = Unstalled::new(TunnelIo::new(body, writer), cx.engine.timeouts.idle_body);
+    let mut facts = ClientFacts::clone(&facts);
+    facts.tunnel = Some(head.authority.clone());
+    let tunnel = Tunnel::new(opening.clone(), host, port.unwrap_or(443), upstream);
+    let layer = Layer {
+        io: Box::new(io),
+        facts: Arc::new(facts),
+        tunnel: Some(tunnel),
+        depth: place.depth + 1,
+        refusal: None,
+        // The socket below carries other streams: this one is reset by being dropped.
+        cut: Cut::default(),
+    };
+    go_deeper(cx.engine.clone(), layer, place.draining).await;
+}
+
+/// A connection inside a connection: its future's type must not hold itself.
+fn go_deeper(engine: Arc<Engine>, layer: Layer, draining: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
+    Box::pin(connection::run(engine, layer, draining))
 }

@@ -13,7 +13,10 @@ use std::{
 };
 
 use http::Method;
-use tokio::{io::split, time::Instant};
+use tokio::{
+    io::split,
+    time::{Instant, timeout},
+};
 
 pub(crate) use self::pool::{InUse, Pool};
 use crate::{
@@ -30,6 +33,10 @@ use crate::{
     unstalled::Unstalled,
     wire::{BoxedIo, WireError},
 };
+
+/// How long upstream's first settings are waited for before the client is told ours. They come with upstream's first
+/// bytes, so that is one round trip.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// Where a request goes and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -327,6 +334,8 @@ pub(crate) struct Upstreams {
     /// What was reached before the first request, and where it leads.
     first: Mutex<Option<(Destination, Reach)>>,
     own: Arc<Pool>,
+    /// What reaching upstream took, where its HTTP/2 connection was opened before the first request.
+    fresh: Mutex<Option<Dialled>>,
     /// Held while a connection is opened that others may share, so that a burst of requests opens one. Holds how
     /// the last one failed, which those who waited for it are told as well: each of them trying again would make the
     /// last wait for the time-outs of all.
@@ -346,6 +355,7 @@ impl Upstreams {
         Self {
             first: Mutex::new(first),
             own: Pool::new(engine.limits.max_idle_upstreams, engine.timeouts.upstream_idle),
+            fresh: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
         }
     }
@@ -383,6 +393,35 @@ impl Upstreams {
         opened
     }
 
+    /// Tells whether upstream takes extended CONNECT (RFC 8441), where it was reached before the first request and
+    /// speaks HTTP/2: opens that connection, and waits for upstream's settings as long as is reasonable.
+    pub(crate) async fn has_extended_connect(&self, engine: &Engine) -> bool {
+        let first = {
+            let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+            first.take_if(|(to, reach)| match reach {
+                Reach::Ready(opened) => opened.http2,
+                Reach::Dialled(_) => to.security == Security::Plain { http2: true },
+                Reach::Open | Reach::Failed(_) => false,
+            })
+        };
+        let (to, opened) = match first {
+            Some((to, Reach::Ready(opened))) => (to, *opened),
+            Some((to, Reach::Dialled(line))) => match go_on(engine, line, &to).await {
+                Ok(opened) => (to, opened),
+                Err(_) => return false,
+            },
+            _ => return false,
+        };
+        let dialled = opened.dialled;
+        let Ok(Leased { lease: Lease::Http2(upstream, ..), .. }) =
+            self.adopt(engine, &to, opened, false).await
+        else {
+            return false;
+        };
+        *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(dialled);
+        timeout(SETTLING, upstream.settled()).await.is_ok() && upstream.supports_extended_connect()
+    }
+
     /// Lends a new connection, whatever is there.
     pub(crate) async fn lease_fresh(
         &self,
@@ -403,7 +442,11 @@ impl Upstreams {
         [Some(&self.own), common].into_iter().flatten().find_map(|pool| {
             let http2 =
                 pool.shared(wanted).map(|(upstream, facts, usage)| Lease::Http2(upstream, facts, usage));
-            http2.or_else(|| pool.idle(wanted).map(Lease::Http1)).map(Leased::reused)
+            let lease = http2.or_else(|| pool.idle(wanted).map(Lease::Http1))?;
+            match self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(dialled) => Some(Leased { lease, reused: false, dialled }),
+                None => Some(Leased::reused(lease)),
+            }
         })
     }
 

@@ -3,7 +3,10 @@
 use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use h2::{RecvStream, server::SendResponse};
+use h2::{
+    RecvStream,
+    server::{Builder, SendResponse},
+};
 use http::Request;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -29,6 +32,15 @@ impl H2Origin {
         F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> A + Send + Sync + 'static,
         A: Future<Output = ()> + Send + 'static,
     {
+        Self::start_with(h2::server::Builder::new(), ca, handler).await
+    }
+
+    /// As [`start`](Self::start), with other settings.
+    pub async fn start_with<F, A>(builder: Builder, ca: &TestCa, handler: F) -> io::Result<Self>
+    where
+        F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> A + Send + Sync + 'static,
+        A: Future<Output = ()> + Send + 'static,
+    {
         let config = ca.leaf(&["localhost", "127.0.0.1"])?.server_config(&["h2"])?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
@@ -37,10 +49,11 @@ impl H2Origin {
         tasks.spawn(async move {
             let connections = Tasks::default();
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, handler) = (TlsAcceptor::from(config.clone()), handler.clone());
+                let (acceptor, handler, builder) =
+                    (TlsAcceptor::from(config.clone()), handler.clone(), builder.clone());
                 connections.spawn(async move {
                     // A peer that breaks the connection is what these tests provoke.
-                    let _ = serve(stream, acceptor, handler).await;
+                    let _ = serve(stream, acceptor, handler, &builder).await;
                 });
             }
         });
@@ -66,9 +79,14 @@ impl Drop for H2Origin {
     }
 }
 
-async fn serve(stream: TcpStream, acceptor: TlsAcceptor, handler: Arc<Handler>) -> io::Result<()> {
+async fn serve(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    handler: Arc<Handler>,
+    builder: &Builder,
+) -> io::Result<()> {
     let stream = within("the handshake", acceptor.accept(stream)).await?;
-    let mut connection = h2::server::handshake(stream).await.map_err(io::Error::other)?;
+    let mut connection = builder.handshake(stream).await.map_err(io::Error::other)?;
     let streams = Tasks::default();
     while let Some(accepted) = connection.accept().await {
         let (request, respond) = accepted.map_err(io::Error::other)?;

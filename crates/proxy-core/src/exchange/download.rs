@@ -247,10 +247,8 @@ impl<'x> Download<'x> {
 
     /// How to follow the stream after this response, if it switches protocols.
     fn upgrade(self, head: &ResponseHead) -> Option<Tap> {
-        if self.sent.method == Method::CONNECT && head.status.is_success() {
-            return Some(Tap::Bytes);
-        }
-        if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        let is_connect = self.sent.method == Method::CONNECT && head.status.is_success();
+        if head.status != StatusCode::SWITCHING_PROTOCOLS && !is_connect {
             return None;
         }
         if !forward::is_websocket(self.sent) {

@@ -9,6 +9,7 @@ use http::{Method, StatusCode, Version};
 use crate::{
     head::{Headers, RequestHead, ResponseHead},
     http1::{Encoding, Framing, keeps_alive, put_host_right, strip_hop_by_hop},
+    http2::PROTOCOL,
     leg::unsendable,
     wire::WireError,
 };
@@ -115,9 +116,10 @@ pub(crate) fn is_upgrade(head: &RequestHead) -> bool {
         && !head.headers.has_token("upgrade", "h2c")
 }
 
-/// Whether an upgrade leads to WebSocket (RFC 6455 section 4.1).
+/// Whether an upgrade leads to WebSocket (RFC 6455 section 4.1), or an extended CONNECT does (RFC 8441 section 5).
 pub(crate) fn is_websocket(head: &RequestHead) -> bool {
-    is_upgrade(head) && head.headers.has_token("upgrade", "websocket")
+    let is_upgraded = is_upgrade(head) && head.headers.has_token("upgrade", "websocket");
+    is_upgraded || (head.method == Method::CONNECT && head.headers.get_str(PROTOCOL) == Some("websocket"))
 }
 
 /// Whether the client's connection may carry another request after this exchange.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use tokio::time::timeout;
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
     patience::client_gone,
     relay::{Ends, Followed, relay},
     ruled::Ruled,
-    upload::{Upload, upload},
+    upload::{Upload, hold, upload},
 };
 use crate::{
     client::Client,
@@ -33,7 +33,7 @@ use crate::{
     failure::{Failure, FailureKind, Side},
     head::RequestHead,
     http1::Encoding,
-    http2::{self, BodyToCome, SendError},
+    http2::{self, BodyToCome, PROTOCOL, SendError},
     leg::{BodyReader, Responder, ResponseReader, Writer, code},
     setup_page,
     upstreams::{Http1Connection, Lease, Leased},
@@ -265,7 +265,8 @@ impl Exchange<'_, '_> {
         let sent = self.outward();
         let (out, encoding) = forward::request(&sent, self.cleared.shape, Leg::Http2);
         let to_come = if encoding == Encoding::None { BodyToCome::No } else { BodyToCome::Yes };
-        match upstream.send(&out, None, to_come).await {
+        let protocol = sent.headers.get_str(PROTOCOL);
+        match upstream.send(&out, protocol, to_come).await {
             Ok((writer, source)) => self.carry(Writer::Http2(writer), ResponseReader::Http2(source)).await.0,
             Err(SendError { error, may_retry }) => {
                 // Before anything is sent only the head can be at fault: one that HTTP/2 cannot express.
@@ -288,7 +289,13 @@ impl Exchange<'_, '_> {
         let state = Upload::default();
         let got = {
             let passage = Passage { timeouts, ledger, way: Direction::ToUpstream, upload: &state };
-            let mut up = pin!(upload(passage, cleared.flow.as_deref_mut(), body, &mut to_upstream));
+            let opens_stream = sent.method == Method::CONNECT && matches!(to_upstream, Writer::Http2(_));
+            let mut up = pin!(async {
+                match opens_stream {
+                    true => hold(passage, body).await,
+                    false => upload(passage, cleared.flow.as_deref_mut(), body, &mut to_upstream).await,
+                }
+            });
             let down = Download { cx, ledger, asked, sent, upload: &state };
             let mut down = pin!(down.run(source, client, ruled.as_deref_mut()));
             let got = tokio::select! {

@@ -88,6 +88,14 @@ pub(super) async fn upload(
     client_left(timeouts, body).await
 }
 
+/// Stands in for [`upload`] where what follows the request's head is no body but a stream that upstream has to agree to
+/// first: that of a CONNECT over HTTP/2.
+pub(super) async fn hold(passage: Passage<'_>, body: &mut BodyReader<'_>) -> Broken {
+    passage.ledger.request_done();
+    passage.upload.sent.store(true, Relaxed);
+    client_left(passage.timeouts, body).await
+}
+
 async fn carry_up(
     timeouts: &Timeouts,
     ledger: &Ledger,

@@ -1,6 +1,9 @@
 //! Reading a body, with the peer's window opened only as pieces are used up.
 
-use std::future::poll_fn;
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
 
 use super::handle::Handle;
 use crate::wire::{Piece, WireError};
@@ -25,6 +28,11 @@ impl BodyReader {
         self.stream.with(|core, id| core.is_body_over(id))
     }
 
+    /// As [`piece`](Self::piece).
+    pub(super) fn poll_piece(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Piece>, WireError>> {
+        self.stream.with(|core, id| core.poll_piece(id, cx))
+    }
+
     /// Waits for the next piece; `None` at the body's proper end, and from then on.
     ///
     /// # Errors
@@ -32,7 +40,7 @@ impl BodyReader {
     /// A reset with its code, the connection's end, a body that is not as long as its `Content-Length` said, or
     /// trailers that are malformed or over the limits. Pieces received before are given out first.
     pub(crate) async fn piece(&mut self) -> Result<Option<Piece>, WireError> {
-        poll_fn(|cx| self.stream.with(|core, id| core.poll_piece(id, cx))).await
+        poll_fn(|cx| self.poll_piece(cx)).await
     }
 }
 

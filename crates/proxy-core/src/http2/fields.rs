@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::heads::PROTOCOL;
 use crate::{
     head::{Header, Headers},
     http1::{is_token, strip_hop_by_hop},
@@ -118,6 +119,10 @@ pub(super) fn content_length(headers: &Headers) -> Result<Option<u64>, WireError
 pub(super) fn to_write(headers: &Headers, host: Host) -> Result<Cow<'_, Headers>, WireError> {
     let mut fit = true;
     for Header { name, value, .. } in headers {
+        if name == PROTOCOL {
+            fit = false;
+            continue;
+        }
         if !is_token(name) {
             let name = String::from_utf8_lossy(name);
             return Err(WireError::malformed(format!("field name {name:?} is no token")));
@@ -137,7 +142,7 @@ pub(super) fn to_write(headers: &Headers, host: Host) -> Result<Cow<'_, Headers>
     let mut fields = Headers::with_capacity(headers.len());
     for header in headers.iter() {
         let name = lower_case(&header.name);
-        if is_for_one_hop(&name) || (host == Host::Drop && name == "host") {
+        if is_for_one_hop(&name) || name == PROTOCOL || (host == Host::Drop && name == "host") {
             continue;
         }
         if name == "te" {

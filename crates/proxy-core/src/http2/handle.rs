@@ -172,6 +172,23 @@ impl Core {
         Ok(())
     }
 
+    /// How much can be handed over: ready once that is anything.
+    pub(super) fn poll_room(&mut self, id: u32, cx: &Context<'_>) -> Poll<Result<usize, WireError>> {
+        let Some(stream) = self.streams.get(&id) else { return Poll::Ready(Err(no_stream())) };
+        let room = self.room(stream);
+        let Some(stream) = self.streams.get_mut(&id) else { return Poll::Ready(Err(no_stream())) };
+        if let Some(fault) = &stream.fault {
+            return Poll::Ready(Err(fault.error.clone()));
+        }
+        if stream.sending.phase != Phase::Open {
+            return Poll::Ready(Err(closed("the stream is closed for sending")));
+        }
+        if room == 0 {
+            return wait(&mut stream.sending.writer, cx);
+        }
+        Poll::Ready(Ok(room))
+    }
+
     /// Hands over as much of `data` as there is room for: ready once that is anything.
     pub(super) fn poll_data(
         &mut self,
@@ -179,19 +196,9 @@ impl Core {
         (data, last): (&mut Bytes, Last),
         cx: &Context<'_>,
     ) -> Poll<Result<(), WireError>> {
-        let Some(stream) = self.streams.get(&id) else { return Poll::Ready(Err(no_stream())) };
-        let room = self.room(stream);
+        let room = std::task::ready!(self.poll_room(id, cx))?;
         let Some(stream) = self.streams.get_mut(&id) else { return Poll::Ready(Err(no_stream())) };
-        if let Some(fault) = &stream.fault {
-            return Poll::Ready(Err(fault.error.clone()));
-        }
         let sending = &mut stream.sending;
-        if sending.phase != Phase::Open {
-            return Poll::Ready(Err(closed("the stream is closed for sending")));
-        }
-        if room == 0 {
-            return wait(&mut sending.writer, cx);
-        }
         let part = data.split_to(room.min(data.len()));
         sending.queued += part.len();
         self.queued += part.len();

@@ -17,6 +17,9 @@ use crate::{
 /// What stands in the record for a method that is none.
 const NO_METHOD: &[u8] = b"INVALID";
 
+/// The pseudo-field of an extended CONNECT; in the engine's heads it stands before the fields.
+pub(crate) const PROTOCOL: &str = ":protocol";
+
 /// Whether clients may send extended CONNECT (RFC 8441).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extended {
@@ -132,7 +135,12 @@ pub(super) fn read_request(
         .or_else(|| length.as_ref().err().cloned())
         .or_else(|| check_request(&parts, &head, method.is_some(), extended).err());
     let protocol = text(&parts.protocol);
-    let head = RequestHead { headers: parts.headers, ..head };
+    let mut headers = parts.headers;
+    if let Some(protocol) = parts.protocol {
+        // It has no place of its own.
+        headers = std::iter::once(Header::new(PROTOCOL, protocol)).chain(headers.iter().cloned()).collect();
+    }
+    let head = RequestHead { headers, ..head };
     ReadRequest { head, bytes, protocol, length: length.unwrap_or_default(), fault }
 }
 

@@ -26,6 +26,7 @@ mod receive;
 mod send;
 mod settings;
 mod stream;
+mod tunnel;
 mod upstream;
 mod writer;
 
@@ -34,6 +35,8 @@ mod tests;
 
 pub(crate) use body::BodyReader;
 pub(crate) use downstream::{Downstream, DownstreamError, Incoming, RefusedRequest, Responder};
+pub(crate) use heads::PROTOCOL;
 pub(crate) use settings::Settings;
+pub(crate) use tunnel::TunnelIo;
 pub(crate) use upstream::{ResponseReader, SendError, Upstream};
 pub(crate) use writer::{BodyToCome, Writer};

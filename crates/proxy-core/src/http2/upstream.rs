@@ -100,14 +100,12 @@ impl Upstream {
     }
 
     /// Tells whether upstream's settings, as far as they are here, allow extended CONNECT (RFC 8441 section 3).
-    #[cfg_attr(not(test), expect(dead_code, reason = "serving does not relay extended CONNECT yet"))]
     pub(crate) fn supports_extended_connect(&self) -> bool {
         self.grip.0.lock().peer.extended_connect
     }
 
     /// Waits until upstream's first settings are here. Returns also when the connection breaks. The caller bounds the
     /// wait.
-    #[cfg_attr(not(test), expect(dead_code, reason = "serving does not relay extended CONNECT yet"))]
     pub(crate) async fn settled(&self) {
         poll_fn(|cx| {
             let mut core = self.grip.0.lock();

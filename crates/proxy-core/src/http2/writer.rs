@@ -1,6 +1,10 @@
 //! Writing a body, as fast as the peer's windows open.
 
-use std::{future::poll_fn, time::Duration};
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -60,10 +64,24 @@ impl Writer {
         self.hand_over(data, Last::No).await
     }
 
+    /// How much can be handed over, once that is anything.
+    pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<usize, WireError>> {
+        self.stream.with(|core, id| core.poll_room(id, cx))
+    }
+
+    /// Hands over a part of `data`.
+    pub(super) fn poll_data(
+        &self,
+        data: &mut Bytes,
+        last: Last,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), WireError>> {
+        self.stream.with(|core, id| core.poll_data(id, (data, last), cx))
+    }
+
     async fn hand_over(&mut self, mut data: Bytes, last: Last) -> Result<(), WireError> {
         while !data.is_empty() {
-            let handed_over =
-                poll_fn(|cx| self.stream.with(|core, id| core.poll_data(id, (&mut data, last), cx)));
+            let handed_over = poll_fn(|cx| self.poll_data(&mut data, last, cx));
             match timeout(self.patience, handed_over).await {
                 Ok(handed_over) => handed_over?,
                 Err(_elapsed) => {
@@ -95,6 +113,11 @@ impl Writer {
     ///
     /// As [`data`](Self::data), and trailers HTTP/2 cannot express.
     pub(crate) async fn end(&mut self, trailers: Option<&Headers>) -> Result<(), WireError> {
+        self.finish(trailers)
+    }
+
+    /// As [`end`](Self::end).
+    pub(super) fn finish(&mut self, trailers: Option<&Headers>) -> Result<(), WireError> {
         if self.ended {
             return Ok(());
         }
