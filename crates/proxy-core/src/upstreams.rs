@@ -4,6 +4,8 @@
 //! bind a connection to a user, so a pool shared between clients would leak one's identity to another. Where sharing was
 //! asked for ([`UpstreamSharing`](crate::UpstreamSharing)), what is bound to a user is kept apart all the same.
 
+mod connection;
+mod destination;
 mod pool;
 
 use std::{
@@ -12,112 +14,36 @@ use std::{
     time::Duration,
 };
 
-use http::Method;
 use tokio::{
     io::split,
     time::{Instant, timeout},
 };
 
-pub(crate) use self::pool::{InUse, Pool};
+pub(crate) use self::{
+    connection::Http1Connection,
+    destination::{Destination, Need, Security, Way},
+    pool::{InUse, Pool},
+};
+use self::{
+    connection::{is_certified, is_personal},
+    destination::Wanted,
+};
 use crate::{
     engine::Engine,
     event::UpstreamFacts,
-    exchange::{forward, ledger::Dialled},
+    exchange::ledger::Dialled,
     failure::Failure,
     head::RequestHead,
-    http1::{self, TargetForm},
-    http2,
-    leg::{Http1Reader, Http1Writer},
+    http1, http2,
     parent::{self, Carried, ParentProxy},
     tls::{self, Connected, NotConnected},
     unstalled::Unstalled,
-    wire::{BoxedIo, WireError},
+    wire::BoxedIo,
 };
 
 /// How long upstream's first settings are waited for before the client is told ours. They come with upstream's first
 /// bytes, so that is one round trip.
 const SETTLING: Duration = Duration::from_secs(1);
-
-/// Where a request goes and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Destination {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) security: Security,
-}
-
-/// What is spoken on the way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Security {
-    /// Cleartext; HTTP/2 with prior knowledge where the client uses it.
-    Plain { http2: bool },
-    /// TLS, asking for this name and these protocols.
-    Tls { server_name: String, alpn: Vec<Vec<u8>> },
-}
-
-impl Destination {
-    /// Whether many exchanges may come to share a connection there.
-    pub(crate) fn may_be_http2(&self) -> bool {
-        match &self.security {
-            Security::Plain { http2 } => *http2,
-            Security::Tls { alpn, .. } => alpn.iter().any(|name| name == b"h2"),
-        }
-    }
-
-    /// The parent proxy on the way there, as the routes are now.
-    fn parent(&self, engine: &Engine) -> Option<ParentProxy> {
-        let carried = match self.security {
-            Security::Plain { .. } => Carried::Request,
-            Security::Tls { .. } => Carried::Tunnel,
-        };
-        engine.roads.routes.parent(&self.host, self.port, carried)
-    }
-}
-
-/// What a connection is wanted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// A request and its response.
-    Message,
-    /// A request that may turn the connection into a stream of bytes, or that a parent would take elsewhere.
-    Stream,
-}
-
-impl Need {
-    fn of(head: &RequestHead, to: &Destination) -> Self {
-        let may_switch = head.method == Method::CONNECT || forward::is_upgrade(head);
-        // In absolute form a request says where it goes; in a tunnel it may name another host than the tunnel's.
-        let names_it = head.port() == to.port && head.host().eq_ignore_ascii_case(&to.host);
-        if may_switch || !names_it { Self::Stream } else { Self::Message }
-    }
-}
-
-/// Which way a connection goes to its destination.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// Straight.
-    Direct,
-    /// Through a tunnel that a parent opened.
-    Tunnel(ParentProxy),
-    /// To a parent that takes cleartext requests in absolute form.
-    Absolute(ParentProxy),
-}
-
-impl Way {
-    pub(crate) fn parent(&self) -> Option<&ParentProxy> {
-        match self {
-            Self::Direct => None,
-            Self::Tunnel(parent) | Self::Absolute(parent) => Some(parent),
-        }
-    }
-}
-
-/// What is looked for among the connections there are.
-struct Wanted<'w> {
-    to: &'w Destination,
-    parent: Option<&'w ParentProxy>,
-    need: Need,
-}
 
 /// How far upstream was reached before the client's first request.
 pub(crate) enum Reach {
@@ -251,65 +177,6 @@ async fn go_on(engine: &Engine, line: Line, to: &Destination) -> Result<Opened, 
     }
 }
 
-/// An HTTP/1 connection to upstream.
-pub(crate) struct Http1Connection {
-    pub(crate) reader: Http1Reader,
-    pub(crate) writer: Http1Writer,
-    pub(crate) facts: Arc<UpstreamFacts>,
-    to: Destination,
-    way: Way,
-    idle_since: Instant,
-    /// Whether a user was proved on it for as long as it lasts.
-    is_personal: bool,
-}
-
-impl Http1Connection {
-    /// Puts a request's head: in absolute form and with the parent's credentials where it goes to a parent proxy.
-    ///
-    /// # Errors
-    /// The head cannot be expressed.
-    pub(crate) fn put_request(&mut self, mut head: RequestHead) -> Result<(), WireError> {
-        self.is_personal |= proves_user_for_connection(&head);
-        let form = match &self.way {
-            _ if head.method == Method::CONNECT => TargetForm::Authority,
-            Way::Direct | Way::Tunnel(_) => TargetForm::Origin,
-            Way::Absolute(parent) => {
-                if let Some(authorization) = parent.authorization() {
-                    head.headers.push("Proxy-Authorization", authorization);
-                }
-                TargetForm::Absolute
-            }
-        };
-        self.writer.put_request(&head, form).map(drop)
-    }
-
-    /// The parent proxy that reads the requests on it, and may answer them itself.
-    pub(crate) fn answering_parent(&self) -> Option<ParentProxy> {
-        match &self.way {
-            Way::Absolute(parent) => Some(parent.clone()),
-            Way::Direct | Way::Tunnel(_) => None,
-        }
-    }
-}
-
-/// Whether a connection for a request is tied to who makes it, so that nobody else may have it: by what the request
-/// says, or by the client certificate that is shown there.
-fn is_personal(engine: &Engine, to: &Destination, head: &RequestHead) -> bool {
-    let is_certified = match &to.security {
-        Security::Plain { .. } => false,
-        Security::Tls { server_name, .. } => engine.connector.certifies(server_name),
-    };
-    is_certified || proves_user_for_connection(head)
-}
-
-/// Whether a request authenticates the connection it goes on, and not just itself (RFC 4559; NTLM over HTTP).
-fn proves_user_for_connection(head: &RequestHead) -> bool {
-    head.headers.get_all("authorization").any(|value| {
-        let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
-    })
-}
-
 /// A connection lent to one exchange.
 pub(crate) enum Lease {
     Http1(Box<Http1Connection>),
@@ -414,7 +281,7 @@ impl Upstreams {
         };
         let dialled = opened.dialled;
         let Ok(Leased { lease: Lease::Http2(upstream, ..), .. }) =
-            self.adopt(engine, &to, opened, false).await
+            self.adopt(engine, &to, opened, is_certified(engine, &to)).await
         else {
             return false;
         };
@@ -498,44 +365,5 @@ impl Upstreams {
     pub(crate) fn give_back(&self, engine: &Engine, connection: Box<Http1Connection>) {
         let shared = engine.roads.shared.as_ref().filter(|_| !connection.is_personal);
         shared.unwrap_or(&self.own).give_back(connection);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http::Version;
-
-    use super::*;
-    use crate::head::{Headers, Scheme};
-
-    #[test]
-    fn only_a_request_that_names_where_it_goes_is_put_in_absolute_form() {
-        let to = Destination {
-            host: "example.com".to_owned(),
-            port: 80,
-            security: Security::Plain { http2: false },
-        };
-        for (method, authority, fields, need) in [
-            ("GET", "EXAMPLE.com", &[][..], Need::Message),
-            ("GET", "example.com:80", &[], Need::Message),
-            ("GET", "example.com:81", &[], Need::Stream),
-            ("GET", "elsewhere.test", &[], Need::Stream),
-            ("CONNECT", "example.com:80", &[], Need::Stream),
-            ("GET", "example.com", &[("Connection", "upgrade"), ("Upgrade", "websocket")], Need::Stream),
-        ] {
-            let mut headers = Headers::new();
-            for (name, value) in fields {
-                headers.push(*name, *value);
-            }
-            let head = RequestHead {
-                method: method.parse().unwrap(),
-                scheme: Scheme::Http,
-                authority: authority.to_owned(),
-                target: "/".to_owned(),
-                version: Version::HTTP_11,
-                headers,
-            };
-            assert_eq!(Need::of(&head, &to), need, "{method} {authority} {fields:?}");
-        }
     }
 }

@@ -230,14 +230,15 @@ async fn socks4(client: &mut impl Stream, state: &State) -> io::Result<Option<Tc
     Ok(upstream)
 }
 
-async fn socks5(client: &mut impl Stream, state: &State) -> io::Result<Option<TcpStream>> {
+/// Agrees on how the client proves who it is, and has it do so.
+async fn greeted(client: &mut impl Stream, state: &State) -> io::Result<bool> {
     let mut start = [0; 2];
     client.read_exact(&mut start).await?;
     let methods = read(client, usize::from(start[1])).await?;
     let wanted = if state.credentials.is_some() { 2 } else { 0 };
     if !methods.contains(&wanted) {
         client.write_all(&[5, 0xff]).await?;
-        return Ok(None);
+        return Ok(false);
     }
     client.write_all(&[5, wanted]).await?;
     if let Some((user, password)) = &state.credentials {
@@ -249,8 +250,15 @@ async fn socks5(client: &mut impl Stream, state: &State) -> io::Result<Option<Tc
             given == user.as_bytes() && read(client, usize::from(length)).await? == password.as_bytes();
         client.write_all(&[1, u8::from(!is_right)]).await?;
         if !is_right {
-            return Ok(None);
+            return Ok(false);
         }
+    }
+    Ok(true)
+}
+
+async fn socks5(client: &mut impl Stream, state: &State) -> io::Result<Option<TcpStream>> {
+    if !greeted(client, state).await? {
+        return Ok(None);
     }
     let request = read(client, 4).await?;
     let (kind, host) = match request[3] {

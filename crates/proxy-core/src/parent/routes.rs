@@ -259,9 +259,7 @@ mod tests {
     #[test]
     fn cleartext_requests_may_go_another_way() {
         let routes = UpstreamRoutes::new();
-        let mut table = RouteTable::default();
-        table.cleartext = Some(route("http://plain"));
-        routes.replace(table);
+        routes.replace(RouteTable { cleartext: Some(route("http://plain")), ..RouteTable::default() });
         assert!(routes.parent("x", 1, Carried::Request).is_some());
         assert!(routes.parent("x", 1, Carried::Tunnel).is_none());
     }

@@ -11,7 +11,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Destination, Http1Connection, Need, Wanted, Way};
+use super::{
+    connection::Http1Connection,
+    destination::{Destination, Need, Wanted, Way},
+};
 use crate::{event::UpstreamFacts, http2};
 
 /// Upstream connections that wait to be used again. Dropping it closes them.
