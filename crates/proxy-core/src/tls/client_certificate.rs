@@ -245,4 +245,41 @@ mod tests {
             assert!(error.to_string().contains("HOST=FILE"), "{error}");
         }
     }
+
+    #[cfg(feature = "pkcs12")]
+    #[test]
+    fn pkcs12_files_are_read_with_their_password() {
+        use p12_keystore::{Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
+
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        // What OpenSSL 3 writes, and what Windows and older tools do.
+        for algorithm in
+            [EncryptionAlgorithm::PbeWithHmacSha256AndAes256, EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc]
+        {
+            let chain = PrivateKeyChain::new(
+                "id",
+                PrivateKey::from_der(&key.serialize_der()).unwrap(),
+                [Certificate::from_der(certificate.der()).unwrap()],
+            );
+            let mut store = KeyStore::new();
+            store.add_entry("client", KeyStoreEntry::PrivateKeyChain(chain));
+            let path = dir.path().join("client.p12");
+            fs::write(&path, store.writer("secret").encryption_algorithm(algorithm).write().unwrap()).unwrap();
+            let read = ClientCertificate::from_pkcs12_file(&path, "secret").unwrap();
+            assert_eq!(&read.key().cert[0], certificate.der());
+
+            let error = ClientCertificate::from_pkcs12_file(&path, "guess").unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Pkcs12Password { .. }), "{error}");
+            assert!(error.to_string().contains("client.p12"), "{error}");
+        }
+        let path = dir.path().join("text.p12");
+        fs::write(&path, "hello").unwrap();
+        let error = ClientCertificate::from_pkcs12_file(&path, "").unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Pkcs12 { .. }), "{error}");
+        fs::write(&path, KeyStore::new().writer("").write().unwrap()).unwrap();
+        let error = ClientCertificate::from_pkcs12_file(&path, "").unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Pkcs12Empty { .. }), "{error}");
+    }
 }
