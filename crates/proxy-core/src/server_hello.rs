@@ -29,9 +29,9 @@ const HELLO_RETRY_REQUEST: [u8; 32] = [
 pub(crate) fn handshake(bytes: &[u8]) -> Vec<u8> {
     let mut messages = Vec::new();
     let mut records = Reader(&bytes[..bytes.len().min(MAX_HELLO_BYTES)]);
-    loop {
-        let (Some(kind), Some(_version)) = (records.u8(), records.u16()) else { break };
-        let Some(fragment) = records.vector16() else { break };
+    while let (Some(kind), Some(_version)) = (records.u8(), records.u16())
+        && let Some(fragment) = records.vector16()
+    {
         match kind {
             HANDSHAKE_RECORD => messages.extend_from_slice(fragment.0),
             CHANGE_CIPHER_SPEC => {}

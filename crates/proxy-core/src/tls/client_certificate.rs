@@ -249,15 +249,18 @@ mod tests {
     #[cfg(feature = "pkcs12")]
     #[test]
     fn pkcs12_files_are_read_with_their_password() {
-        use p12_keystore::{Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
+        use p12_keystore::{
+            Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain,
+        };
 
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
         let dir = tempfile::tempdir().unwrap();
         // What OpenSSL 3 writes, and what Windows and older tools do.
-        for algorithm in
-            [EncryptionAlgorithm::PbeWithHmacSha256AndAes256, EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc]
-        {
+        for algorithm in [
+            EncryptionAlgorithm::PbeWithHmacSha256AndAes256,
+            EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc,
+        ] {
             let chain = PrivateKeyChain::new(
                 "id",
                 PrivateKey::from_der(&key.serialize_der()).unwrap(),
@@ -266,7 +269,8 @@ mod tests {
             let mut store = KeyStore::new();
             store.add_entry("client", KeyStoreEntry::PrivateKeyChain(chain));
             let path = dir.path().join("client.p12");
-            fs::write(&path, store.writer("secret").encryption_algorithm(algorithm).write().unwrap()).unwrap();
+            fs::write(&path, store.writer("secret").encryption_algorithm(algorithm).write().unwrap())
+                .unwrap();
             let read = ClientCertificate::from_pkcs12_file(&path, "secret").unwrap();
             assert_eq!(&read.key().cert[0], certificate.der());
 
