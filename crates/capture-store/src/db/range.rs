@@ -149,6 +149,42 @@ impl Tx<'_> {
         Ok(best.filter(|(rows, ..)| alone || *rows < COMMON).map(|(_, column, values)| (column, values)))
     }
 
+    /// How many rows pass a filter that asks for one indexed column and nothing else, told by its index alone; `None`
+    /// where rows would have to be looked at.
+    pub(super) fn count_by_index(
+        &self,
+        filter: &Filter,
+        range: &RangeInclusive<u64>,
+    ) -> Result<Option<u64>, DbError> {
+        let [driver] = &filter.drivers[..] else { return Ok(None) };
+        if filter.unindexed || self.shares(filter, range)? {
+            return Ok(None);
+        }
+        let Some(values) = self.admitted(driver)? else { return Ok(None) };
+        let (index, column) = (driver.column.index(), driver.column.name());
+        let sql = format!(
+            "SELECT count(*) FROM exchanges INDEXED BY {index} WHERE {column} = ? AND seq BETWEEN ? AND ?"
+        );
+        let mut statement = self.sql.prepare_cached(&sql)?;
+        let mut count = 0;
+        for value in values {
+            let bounds = params![value, int(*range.start()), int(*range.end())];
+            count += uint(statement.query_row(bounds, |row| row.get(0))?);
+        }
+        Ok(Some(count))
+    }
+
+    /// Whether sessions that a filter does not ask for have exchanges in a range too.
+    fn shares(&self, filter: &Filter, range: &RangeInclusive<u64>) -> Result<bool, DbError> {
+        let mut statement = self.sql.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM sessions s WHERE (s.hidden <> 0 OR s.id <> ?1) AND EXISTS
+             (SELECT 1 FROM exchanges INDEXED BY exchanges_by_session WHERE session = s.id AND seq BETWEEN ?2 AND ?3))",
+        )?;
+        let session = filter.session.map(|id| int(id.0));
+        let bounds = params![session, int(*range.start()), int(*range.end())];
+        Ok(statement.query_row(bounds, |row| row.get(0))?)
+    }
+
     /// How many rows have a value, counted no further than is of interest.
     fn rows_of(&self, column: Column, value: &Value, range: &RangeInclusive<u64>) -> Result<i64, DbError> {
         let sql = format!(

@@ -69,6 +69,9 @@ impl Tx<'_> {
         if filter.asks_nothing() {
             return self.count_held(filter.session, &range);
         }
+        if let Some(count) = self.count_by_index(filter, &range)? {
+            return Ok(count);
+        }
         let (condition, values) = filter.sql(*range.start(), *range.end());
         let sql = format!("SELECT count(*) FROM exchanges WHERE {condition}");
         let mut statement = self.sql.prepare_cached(&sql)?;

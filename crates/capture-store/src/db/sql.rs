@@ -97,7 +97,7 @@ pub(crate) fn run(path: &Path, contents: Arc<dyn Contents>, sql: &Sql) -> Result
     if batch.next()?.is_some() {
         return Err(Refused::Statement("there is more than one statement; write one at a time".to_owned()));
     }
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut answer = SqlAnswer { columns, rows: Vec::new(), truncated: false };
     let mut room = sql.max_bytes;
     let mut rows = statement.query([])?;

@@ -73,10 +73,9 @@ fn word_start(text: &str) -> Option<usize> {
 
 fn names(word: &str, span: Range<usize>) -> Vec<Candidate> {
     let lower = word.to_ascii_lowercase();
-    let begins = |name: &&&str| name.starts_with(&lower);
     let candidate = |field: &Field| {
         let mut names = std::iter::once(&field.name).chain(field.aliases);
-        let name = names.find(|name| begins(&name))?;
+        let name = names.find(|name| name.starts_with(&lower))?;
         Some(Candidate { span: span.clone(), text: format!("{name}:"), doc: field.doc.to_owned() })
     };
     let mut found: Vec<_> = FIELDS.iter().filter_map(candidate).collect();
