@@ -105,7 +105,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
 /// One rule that always holds, and one that comes and goes.
 fn rules() -> Result<Rules> {
     let rules = Rules::new();
-    rules.add(Rule::when(Matcher::url("marked")).then(Action::set_response_header("x-soak", "1")))?;
+    rules.add(Rule::when(Matcher::url("*marked")).then(Action::set_response_header("x-soak", "1")))?;
     let mock = Action::mock(http::StatusCode::IM_A_TEAPOT);
     rules.add(Rule::when(Matcher::path("/missing")).then(mock).with_id("comes-and-goes"))?;
     Ok(rules)

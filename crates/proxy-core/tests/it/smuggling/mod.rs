@@ -2,6 +2,7 @@
 //! recipient cuts alike. The engine's neighbours are played by code that shares nothing with it.
 
 mod answers;
+mod downgrade;
 mod origin;
 mod readings;
 mod requests;
