@@ -15,9 +15,14 @@ pub struct Limits {
     pub max_connections: usize,
     /// Concurrent HTTP/2 streams a client may open on one connection; beyond it they are refused
     /// (REFUSED_STREAM, RFC 9113 section 5.1.2). Default 256.
+    ///
+    /// Floods on one HTTP/2 connection end it with ENHANCE_YOUR_CALM, whatever the limits say: more than 1,000 streams
+    /// reset before their answer or refused, and then 33 a second; more than 1,000 frames that move nothing, and then 100
+    /// a second; more than 1,000 answers that nobody reads.
     pub max_concurrent_streams: u32,
-    /// What HTTP/2 bodies are held in: a stream's window is 16 of these and its send buffer 4, in each direction, and
-    /// beyond them the sender waits. HTTP/1 holds two pieces of at most 64 KiB, whatever this says. Default 64 KiB.
+    /// What HTTP/2 bodies are held in: a stream's first window is 4 of these, as is its send buffer, in each direction; a
+    /// fast reader's window grows to 16 towards clients and 64 towards upstream, and a connection holds at most 64 and 128.
+    /// Beyond them the sender waits. HTTP/1 holds two pieces of at most 64 KiB, whatever this says. Default 64 KiB.
     pub body_buffer_bytes: usize,
     /// Bytes of one WebSocket message kept for the record; the rest passes and is counted. Default 4 MiB.
     pub max_recorded_message_bytes: usize,

@@ -32,7 +32,7 @@ impl H2Origin {
         F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> A + Send + Sync + 'static,
         A: Future<Output = ()> + Send + 'static,
     {
-        Self::start_with(h2::server::Builder::new(), ca, handler).await
+        Self::start_with(Builder::new(), ca, handler).await
     }
 
     /// As [`start`](Self::start), with other settings.

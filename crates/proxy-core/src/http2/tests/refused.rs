@@ -341,3 +341,57 @@ async fn what_is_no_preface_is_malformed() {
     let refused = soon(Downstream::accept(Box::new(theirs), Scheme::Https, &tight())).await;
     assert_eq!(refused.err().unwrap().kind, WireErrorKind::Malformed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn floods_of_frames_that_move_nothing_end_their_connection() {
+    let head = block(&GOOD);
+    let floods: [(&str, u8, u8, u32, &[u8]); 9] = [
+        ("ping", 0x6, 0, 0, &[0; 8]),
+        ("ping answers", 0x6, 1, 0, &[0; 8]),
+        ("settings", SETTINGS, 0, 0, &[]),
+        ("settings answers", SETTINGS, 1, 0, &[]),
+        ("empty data", DATA, 0, 1, &[]),
+        ("priority", 0x2, 0, 1, &[0, 0, 0, 0, 1]),
+        ("window update", 0x8, 0, 0, &[0, 0, 0, 1]),
+        ("unknown", 0xbe, 0, 0, &[]),
+        ("continuation", CONTINUATION, 0, 3, &[]),
+    ];
+    for (flood, kind, flags, stream, payload) in floods {
+        let mut settings = tight();
+        settings.idle_frames = (100, 10);
+        let (mut client, mut arrivals) = RawClient::connect(settings).await;
+        client.frame(HEADERS, END_HEADERS, 1, &head).await;
+        let _open = arrival(&mut arrivals).await;
+        if kind == CONTINUATION {
+            client.frame(HEADERS, 0, stream, &head).await;
+        }
+        // Few are nothing to worry about.
+        for _ in 0..90 {
+            client.frame(kind, flags, stream, payload).await;
+        }
+        never(arrivals.recv()).await;
+        for _ in 0..20_000 {
+            client.frame(kind, flags, stream, payload).await;
+            if !arrivals.is_empty() {
+                break;
+            }
+        }
+        let error = arrival_error(&mut arrivals).await;
+        let DownstreamError::Connection(error) = error else { panic!("{flood}: {error:?}") };
+        assert_eq!(error.kind, WireErrorKind::Limit, "{flood}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_that_go_with_data_are_no_flood() {
+    let mut settings = tight();
+    settings.idle_frames = (10, 0);
+    let (mut client, mut arrivals) = RawClient::connect(settings).await;
+    client.frame(HEADERS, END_HEADERS, 1, &block(&GOOD)).await;
+    let mut incoming = arrival(&mut arrivals).await;
+    for _ in 0..500 {
+        client.frame(DATA, 0, 1, b"data").await;
+        client.frame(0x6, 0, 0, &[0; 8]).await;
+        assert!(matches!(soon(incoming.body.piece()).await, Ok(Some(Piece::Data(_)))));
+    }
+}
