@@ -3,8 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    BadBlock, DEFAULT_TABLE_BYTES, huffman,
-    table::{Entry, Table},
+    huffman,
+    table::{DEFAULT_TABLE_BYTES, Entry, Table},
 };
 use crate::head::Header;
 
@@ -17,20 +17,24 @@ const MAX_INTEGER_OCTETS: u32 = 4;
 /// Size updates at the beginning of a block (RFC 7541 section 4.2).
 const MAX_SIZE_UPDATES: usize = 2;
 
+/// Bytes that are no header block: a COMPRESSION_ERROR of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadBlock(pub(crate) &'static str);
+
 /// The fields of one block, as far as there was room for them.
 #[derive(Debug, Default)]
-pub(in crate::http2) struct Section {
+pub(crate) struct Section {
     /// In their order, pseudo-fields included.
-    pub(in crate::http2) fields: Vec<Header>,
+    pub(crate) fields: Vec<Header>,
     /// The sum of RFC 9113 section 6.5.2 over all fields, also those that were left out.
-    pub(in crate::http2) bytes: u64,
+    pub(crate) bytes: u64,
     /// How many there were.
-    pub(in crate::http2) count: usize,
+    pub(crate) count: usize,
 }
 
 /// Reads the header blocks of one connection, in the order they came.
 #[derive(Debug)]
-pub(in crate::http2) struct Decoder {
+pub(crate) struct Decoder {
     table: Table,
     /// Beyond it fields are counted and left out: the block is still read, because the table goes on from it.
     max_section_bytes: u64,
@@ -40,7 +44,7 @@ pub(in crate::http2) struct Decoder {
 }
 
 impl Decoder {
-    pub(in crate::http2) fn new(max_section_bytes: usize, max_count: usize) -> Self {
+    pub(crate) fn new(max_section_bytes: usize, max_count: usize) -> Self {
         Self {
             table: Table::new(DEFAULT_TABLE_BYTES),
             max_section_bytes: max_section_bytes as u64,
@@ -54,14 +58,14 @@ impl Decoder {
     /// # Errors
     ///
     /// A block that is none. The connection cannot go on after it.
-    pub(in crate::http2) fn decode(&mut self, block: &[u8]) -> Result<Section, BadBlock> {
+    pub(crate) fn decode(&mut self, block: &[u8]) -> Result<Section, BadBlock> {
         let mut section = Section::default();
         self.read(block, &mut section)?;
         Ok(section)
     }
 
     /// Reads what it can of a block that broke off. The connection cannot go on after it.
-    pub(in crate::http2) fn decode_beginning(&mut self, block: &[u8]) -> Section {
+    pub(crate) fn decode_beginning(&mut self, block: &[u8]) -> Section {
         let mut section = Section::default();
         // It ends in an error, as a block that breaks off does.
         let _ = self.read(block, &mut section);

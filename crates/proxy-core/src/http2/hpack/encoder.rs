@@ -3,8 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    DEFAULT_TABLE_BYTES, huffman,
-    table::{Entry, Table, static_name, static_pair},
+    huffman,
+    table::{DEFAULT_TABLE_BYTES, Entry, Table, static_name, static_pair},
 };
 
 /// Values beyond this would push most others out of the table.
@@ -32,19 +32,19 @@ enum Indexing {
 
 /// Writes header blocks for one connection. Blocks must leave in the order they were written.
 #[derive(Debug)]
-pub(in crate::http2) struct Encoder {
+pub(crate) struct Encoder {
     table: Table,
     /// The least and the last size since the last block, to be told in the next one (RFC 7541 section 4.2).
     resized: Option<(usize, usize)>,
 }
 
 impl Encoder {
-    pub(in crate::http2) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { table: Table::new(DEFAULT_TABLE_BYTES), resized: None }
     }
 
     /// Obeys the peer's SETTINGS_HEADER_TABLE_SIZE; more than the default is not used.
-    pub(in crate::http2) fn set_peer_table_bytes(&mut self, bytes: u32) {
+    pub(crate) fn set_peer_table_bytes(&mut self, bytes: u32) {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(DEFAULT_TABLE_BYTES);
         let least = self.resized.map_or(self.table.max_bytes(), |(least, _)| least).min(bytes);
         if bytes != self.table.max_bytes() || self.resized.is_some() {
@@ -54,7 +54,7 @@ impl Encoder {
     }
 
     /// Begins a block.
-    pub(in crate::http2) fn begin(&mut self, out: &mut BytesMut) {
+    pub(crate) fn begin(&mut self, out: &mut BytesMut) {
         if let Some((least, last)) = self.resized.take() {
             if least < last {
                 integer(least, 5, 0x20, out);
@@ -64,13 +64,7 @@ impl Encoder {
     }
 
     /// Writes one field; its name is in lower case. `never_indexed` is what its sender asked for.
-    pub(in crate::http2) fn field(
-        &mut self,
-        name: &[u8],
-        value: &[u8],
-        never_indexed: bool,
-        out: &mut BytesMut,
-    ) {
+    pub(crate) fn field(&mut self, name: &[u8], value: &[u8], never_indexed: bool, out: &mut BytesMut) {
         let indexing = if never_indexed { Indexing::Never } else { indexing(name, value) };
         let fixed = static_name(name);
         let pair = fixed.and_then(|first| static_pair(first, name, value));

@@ -12,12 +12,5 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(super) use decoder::{Decoder, Section};
-pub(super) use encoder::Encoder;
-
-/// The size of both tables unless otherwise agreed (RFC 9113 section 6.5.2); ours is never larger.
-pub(super) const DEFAULT_TABLE_BYTES: usize = 4_096;
-
-/// Bytes that are no header block: a COMPRESSION_ERROR of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BadBlock(pub(super) &'static str);
+pub(crate) use decoder::{Decoder, Section};
+pub(crate) use encoder::Encoder;

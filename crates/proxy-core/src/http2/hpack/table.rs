@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+/// The size of both tables unless otherwise agreed (RFC 9113 section 6.5.2); ours is never larger.
+pub(super) const DEFAULT_TABLE_BYTES: usize = 4_096;
+
 /// What an entry costs beyond its name and value (RFC 7541 section 4.1).
 const ENTRY_OVERHEAD_BYTES: usize = 32;
 

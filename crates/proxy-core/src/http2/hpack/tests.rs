@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-use super::{BadBlock, DEFAULT_TABLE_BYTES, Decoder, Encoder};
+use super::{Decoder, Encoder, decoder::BadBlock, table::DEFAULT_TABLE_BYTES};
 
 fn decoder() -> Decoder {
     Decoder::new(1 << 20, 1_000)
