@@ -129,10 +129,14 @@ async fn play(case: &Case) -> (Vec<super::origin::Heard>, Vec<Told>) {
         frame(1, 5, 3, &marker),
     ];
     let _ = client.send(all.concat()).await;
-    let began =
-        lab.log.until("both requests", |told| told.iter().filter(|t| !t.endings.is_empty()).count() >= 2);
-    // An error of the connection ends both, or leaves the second unread.
-    let _ = tokio::time::timeout(Duration::from_millis(if case.passes { 20_000 } else { 300 }), began).await;
+    // A refusal is recorded by itself; an error of the connection may leave the second request unread.
+    let is_over = |told: &Told| !told.endings.is_empty();
+    let failed = |told: &Told| told.endings.iter().any(|ending| matches!(ending.outcome, Outcome::Failed(_)));
+    let enough = |told: &[Told]| match case.passes {
+        true => told.iter().filter(|told| is_over(told)).count() >= 2,
+        false => told.iter().any(failed),
+    };
+    lab.log.until("what becomes of both requests", enough).await;
     drop(client);
     let drained = lab.proxy.take().unwrap().shutdown(Duration::from_secs(20)).await;
     assert_eq!(drained.cut_connections, 0);
@@ -162,7 +166,8 @@ async fn no_http2_request_becomes_two_or_another_in_http1() {
         let markers = whole.iter().filter(|message| message.start == "POST /marker").count();
         assert!(markers <= 1 && whole.len() - markers <= 1, "{context}: {whole:?}");
         let recorded = told.iter().filter(|told| told.outcome() == &Outcome::Response).count();
-        assert_eq!(recorded, whole.len(), "{context}");
+        // Of a refusal's neighbour the response may be under way when the client leaves.
+        assert!(recorded <= whole.len() && (!case.passes || recorded == 2), "{context}");
         let case_message = whole.iter().find(|message| message.start != "POST /marker");
         assert_eq!(case_message.is_some(), case.passes, "{context}: {whole:?} {told:#?}");
         if let Some(message) = case_message {
