@@ -46,6 +46,10 @@ pub(crate) struct Global {
     /// What to log on stderr: error, warn, info, debug, trace, or a filter like proxy_core=debug [default: warn].
     #[arg(long, global = true, value_name = "LEVEL", env = "WIRESCOPE_LOG", hide_env_values = true, help_heading = GLOBAL)]
     pub(crate) log: Option<String>,
+    /// A TOML file of flags by name, for those that are neither given nor in the environment: `port = 8081`, or below
+    /// `[run]` for one command alone.
+    #[arg(long, global = true, value_name = "FILE", env = "WIRESCOPE_CONFIG", hide_env_values = true, help_heading = GLOBAL)]
+    config: Option<PathBuf>,
 }
 
 impl Global {

@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod config;
 mod engine;
 mod failure;
 mod filter;
@@ -25,14 +26,16 @@ mod table;
 mod text;
 mod tls;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use clap::Parser as _;
+use crate::config::Refused;
 
 fn main() -> ExitCode {
-    let parsed = match cli::Cli::try_parse() {
+    let arguments: Vec<_> = env::args_os().collect();
+    let parsed = match config::parse(&arguments) {
         Ok(parsed) => parsed,
-        Err(error) => return failure::of_arguments(&error),
+        Err(Refused::Arguments(error)) => return failure::of_arguments(&error),
+        Err(Refused::File(error)) => return failure::report(&error),
     };
     match commands::run(parsed) {
         Ok(code) => code,

@@ -19,7 +19,7 @@ fn page() -> String {
     let mut page = format!(
         "{MARK}\n\n# The wirescope command line\n\nResults go to stdout, everything else to stderr. Exit codes: 0 done, 1 \
          failed, 2 used wrongly; `exec` returns the\ncode of the command it runs. A flag wins over its environment \
-         variable.\n"
+         variable, and that over the file of --config.\n"
     );
     section(&mut page, &mut command, "##");
     page

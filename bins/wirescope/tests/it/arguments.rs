@@ -47,6 +47,8 @@ const CASES: &[(&str, i32, &str)] = &[
     ("run --reverse https://a --listen 127.0.0.1", 2, "--listen"),
     ("run --port 0 --proxy-auth secret", 2, "--proxy-auth"),
     ("run --port 0 --proxy-auth-file missing.txt", 1, "--proxy-auth-file missing.txt"),
+    ("run --config missing.toml", 1, "--config missing.toml"),
+    ("run --config one.har", 2, "--config one.har"),
     ("run --allow-client 10.0.0.0/33", 2, "10.0.0.0/33"),
     ("run --listen nowhere", 2, "--listen"),
     ("run --no-capture --session a", 2, "--session"),

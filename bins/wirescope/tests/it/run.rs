@@ -131,3 +131,52 @@ async fn reader_that_stops_reading_does_not_keep_the_proxy_from_ending() {
     assert!(stderr.contains("nobody reads stdout"), "{stderr}");
     assert!(stderr.contains("40 exchanges recorded in session s1"), "{stderr}");
 }
+
+#[tokio::test]
+async fn every_listener_is_told_and_serves() {
+    let home = Home::new();
+    let origin = Origin::plain().await.unwrap();
+    let reverse = format!("reverse://127.0.0.1:0=http://{}", origin.authority());
+    let listeners = ["--listen", "127.0.0.1:0", "--listen", "socks5://127.0.0.1:0", "--listen", &reverse];
+    let mut running = Running::start(&home, listeners).await;
+    let told: Vec<_> = running.address.split(", ").map(str::to_owned).collect();
+    let [explicit, socks, front] = &told[..] else { panic!("{told:?}") };
+    let front = front.strip_prefix("reverse://").unwrap().split('=').next().unwrap();
+    let mut client = RawClient::connect(front.parse().unwrap()).await.unwrap();
+    client.send("GET /json?a=reverse HTTP/1.1\r\nHost: front.test\r\n\r\n").await.unwrap();
+    assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 200"));
+    running.line_with("/json?a=reverse").await;
+    for (proxy, path) in
+        [(socks.strip_prefix("socks5://").unwrap(), "/json?a=socks"), (explicit, "/json?a=both")]
+    {
+        let socks = testkit::SocksClient::new(proxy.parse().unwrap());
+        let mut client = RawClient::over(socks.tunnel(&origin.authority()).await.unwrap());
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", origin.authority())).await.unwrap();
+        assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 200"));
+        running.line_with(path).await;
+    }
+    running.kill().await;
+}
+
+#[tokio::test]
+async fn clients_without_the_password_are_told_so() {
+    let home = Home::new();
+    let file = home.file("users");
+    std::fs::write(&file, "ann:secret\n\nbob:other\n").unwrap();
+    let mut running =
+        Running::start(&home, ["--proxy-auth-file".to_owned(), file.to_str().unwrap().to_owned()]).await;
+    let mut client = RawClient::connect(running.address.parse().unwrap()).await.unwrap();
+    client.send("GET http://wirescope.test/ HTTP/1.1\r\nHost: wirescope.test\r\n\r\n").await.unwrap();
+    assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 407"));
+    let mut client = RawClient::connect(running.address.parse().unwrap()).await.unwrap();
+    // bob:other
+    let credentials = "Proxy-Authorization: Basic Ym9iOm90aGVy";
+    let request =
+        format!("GET http://wirescope.test/ HTTP/1.1\r\nHost: wirescope.test\r\n{credentials}\r\n\r\n");
+    client.send(request).await.unwrap();
+    assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 200"));
+    assert!(running.line_with("407").await.contains("authenticate"));
+    running.kill().await;
+    let shown = home.ok(["show", "--json", "last"]).await;
+    assert!(!shown.contains("Ym9iOm90aGVy"), "{shown}");
+}
