@@ -15,7 +15,7 @@ pub struct EnvironmentError {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
+#[error(transparent)]
 enum EnvironmentCause {
     Parent(#[from] ParseParentProxyError),
     Target(#[from] ParseTargetError),
@@ -104,6 +104,8 @@ mod tests {
         let error = read(&[("HTTPS_PROXY", "http://u:hunter2@p/x")]).unwrap_err();
         assert_eq!(error.to_string(), "use the environment variable HTTPS_PROXY");
         assert!(!format!("{error:?}").contains("hunter2"));
+        let cause = std::error::Error::source(&error).unwrap();
+        assert!(cause.to_string().contains("path") && cause.source().is_none(), "{cause}");
         assert!(read(&[("no_proxy", "http://x")]).is_err());
     }
 }
