@@ -198,5 +198,7 @@ pub(super) fn blocks() -> Vec<Vec<u8>> {
     let [first, second] = BLOCKS;
     let sized = |block: &[u8]| [&[u8::try_from(block.len()).unwrap_or_default()][..], block].concat();
     let sizes = b"\x20\x3f\xe1\x1f\x82\x87\x84\x41\x01a\x10\x01n\x01v\x40\x01i\x01w";
-    vec![[sized(first), sized(second)].concat(), [sized(first), sized(sizes), sized(second)].concat()]
+    // More fields than may pass, each by an index.
+    let many = sized(&[0x9a; 70]);
+    vec![many, [sized(first), sized(second)].concat(), [sized(first), sized(sizes), sized(second)].concat()]
 }
