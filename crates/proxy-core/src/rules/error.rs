@@ -9,7 +9,7 @@ use std::{error::Error as StdError, fmt, path::PathBuf};
 #[derive(Debug)]
 pub struct RuleError {
     pub(super) kind: RuleErrorKind,
-    pub(super) place: Place,
+    pub(super) place: Box<Place>,
     pub(super) source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -58,7 +58,7 @@ pub struct Place {
 
 impl RuleError {
     pub(super) fn new(kind: RuleErrorKind) -> Self {
-        Self { kind, place: Place::default(), source: None }
+        Self { kind, place: Box::default(), source: None }
     }
 
     pub(super) fn parse(what: &'static str, problem: impl Into<String>) -> Self {

@@ -192,12 +192,12 @@ fn from_json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Re
         // The place is told beside it.
         let problem = problem.rsplit_once(" at line ").map_or(problem.as_str(), |(problem, _)| problem);
         let mut told = RuleError::parse(what, problem);
-        told.place = Place { path, ..at(&error) };
+        told.place = Box::new(Place { path, ..at(&error) });
         told
     })?;
     source.end().map_err(|error| {
         let mut told = RuleError::parse(what, "something follows after its end");
-        told.place = at(&error);
+        told.place = Box::new(at(&error));
         told
     })?;
     Ok(value)
@@ -206,7 +206,7 @@ fn from_json<'de, T: Deserialize<'de>>(what: &'static str, text: &'de str) -> Re
 fn from_toml<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, RuleError> {
     let told = |error: &toml::de::Error, path: String| {
         let mut told = RuleError::parse("the rules", error.message());
-        told.place = Place { path, ..Place::default() };
+        told.place.path = path;
         if let Some(span) = error.span() {
             let before = text.get(..span.start).unwrap_or(text);
             let line_start = before.rfind('\n').map_or(0, |at| at + 1);

@@ -58,7 +58,7 @@ impl FromStr for Moment {
 /// RFC 3339 section 5.6, without fractions. Seconds since 1970.
 fn parse(text: &str) -> Option<u64> {
     let (date, clock) = text.split_once(['T', 't', ' '])?;
-    let mut date = date.splitn(3, '-').map(|part| number(part));
+    let mut date = date.splitn(3, '-').map(number);
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
     let (clock, offset) = match clock.strip_suffix(['Z', 'z']) {
         Some(clock) => (clock, 0),
@@ -69,7 +69,7 @@ fn parse(text: &str) -> Option<u64> {
             (&clock[..at], if clock[at..].starts_with('-') { -minutes * 60 } else { minutes * 60 })
         }
     };
-    let mut clock = clock.splitn(3, ':').map(|part| number(part));
+    let mut clock = clock.splitn(3, ':').map(number);
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
     let days = days_of(year, month, day)?;
     // Back and forth, so that the 30th of February is refused.
