@@ -233,7 +233,7 @@ impl ExchangeView {
             request: request(store, exchange, depth)?,
             response: response(store, exchange, depth)?,
             tls: TlsView::new(exchange),
-            matched_rule_id: None,
+            matched_rule_id: exchange.rules.first().map(|hit| hit.rule.clone()),
             duration: summary.duration.map(duration_millis),
             timings: summary.duration.map(|_| TimingsView::new(&exchange.timings)),
             error: failure(&summary.state),

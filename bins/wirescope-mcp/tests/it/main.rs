@@ -6,5 +6,6 @@ mod captures;
 mod commands;
 mod lifecycle;
 mod refusals;
+mod rules;
 mod sessions;
 mod traffic;

@@ -94,7 +94,8 @@ pub(crate) fn merge_matcher(when: &mut Value, given: &Object) -> Result<(), Tool
             Some((_, ours, "")) => (*ours, value.clone()),
             Some((_, ours, kind)) if value.is_string() => (*ours, json!({*kind: value})),
             Some((theirs, _, _)) if !value.is_null() => {
-                return Err(ToolError::invalid(format!("matcher.{theirs} must be a string")));
+                return Err(ToolError::invalid(format!("matcher.{theirs} must be a string"))
+                    .hint("docs/rules.md has the other patterns, under url, path and body"));
             }
             Some((_, ours, _)) => (*ours, Value::Null),
             None if name == "headers" => ("headers", exact_fields(value)),
@@ -146,8 +147,10 @@ pub(crate) fn actions(handler: &Object) -> Result<Vec<Value>, ToolError> {
                     ToolError::invalid("handler.forwardTo is missing")
                         .hint("give an origin, like https://host:port")
                 })?;
-                let origin = proxy_core::rules::MapRemote::to_origin(to)
-                    .map_err(|error| ToolError::invalid(format!("handler.forwardTo: {error}")))?;
+                let origin = proxy_core::rules::MapRemote::to_origin(to).map_err(|error| {
+                    ToolError::invalid(format!("handler.forwardTo: {error}"))
+                        .hint("paths are rewritten by actions: map_remote with path")
+                })?;
                 let action = serde_json::to_value(proxy_core::rules::Action::MapRemote(origin));
                 then.extend(action.ok());
             }
@@ -166,7 +169,8 @@ fn transforms(given: Option<&Value>, side: &str, then: &mut Vec<Value>) -> Resul
     let Some(given) = given.filter(|given| !given.is_null()) else { return Ok(()) };
     let place = if side == "request" { "handler.transformRequest" } else { "handler.transformResponse" };
     let Some(given) = given.as_object() else {
-        return Err(ToolError::invalid(format!("{place} must be an object")));
+        return Err(ToolError::invalid(format!("{place} must be an object"))
+            .hint("give updateHeaders, matchReplaceBody and the like in it"));
     };
     known(given, place, &["updateHeaders", "replaceMethod", "replaceStatus", "matchReplaceBody"])?;
     if let Some(headers) = given.get("updateHeaders") {
@@ -184,7 +188,8 @@ fn transforms(given: Option<&Value>, side: &str, then: &mut Vec<Value>) -> Resul
         let Some(edits) = edits else {
             return Err(ToolError::invalid(format!(
                 "{place}.matchReplaceBody must be a list of [find, replacement]"
-            )));
+            ))
+            .hint("as in [[\"a\", \"b\"]]"));
         };
         then.push(json!({format!("{side}_body"): edits}));
     }

@@ -2,7 +2,7 @@
 
 use proxy_core::rules::ActiveRule;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::convert;
@@ -35,42 +35,58 @@ pub(super) struct RuleView {
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct MatcherView {
+    /// A method, or a list of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     url_pattern: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hostname: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_pattern: Option<String>,
+    /// Names and the values they must have, or patterns as docs/rules.md has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_includes: Option<String>,
     /// The other parts, as docs/rules.md has them.
-    #[serde(flatten)]
-    more: Map<String, Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    others: Map<String, Value>,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
 struct HandlerView {
     /// passthrough, mock, forward or drop: the nearest.
     r#type: String,
-    /// What else the reference server would say of it.
-    #[serde(flatten)]
-    more: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// The body of a mock: a text, or content as docs/rules.md has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<Value>,
+    /// The fields of a mock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forward_to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transform_request: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transform_response: Option<Map<String, Value>>,
 }
 
 impl RuleView {
     pub(super) fn of(active: &ActiveRule) -> Self {
         let rule = active.rule();
         let written = convert::written(rule);
-        let mut more = convert::handler(rule);
-        let r#type =
-            more.remove("type").and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
+        let handler = serde_json::from_value(Value::Object(convert::handler(rule))).unwrap_or_default();
         Self {
             id: active.id().to_owned(),
             priority: rule.priority,
             enabled: rule.enabled,
             description: rule.name.clone(),
             matcher: MatcherView::of(&written["when"]),
-            handler: HandlerView { r#type, more },
+            handler,
             actions: written["then"].as_array().cloned().unwrap_or_default(),
             stop: rule.stop,
             hit_count: active.hit_count(),
@@ -101,18 +117,23 @@ impl MatcherView {
             hostname: named("host", ""),
             path_pattern: named("path", "regex"),
             body_includes: named("body", "contains"),
-            more: Map::new(),
+            ..Self::default()
         };
-        if let Some(fields) = more.get_mut("headers").and_then(Value::as_object_mut) {
-            for value in fields.values_mut() {
-                if let Some(exact) =
-                    value.get("exact").filter(|_| value.as_object().is_some_and(|map| map.len() == 1))
-                {
-                    *value = exact.clone();
+        view.method = more.remove("method");
+        if let Some(Value::Object(mut fields)) = more.remove("headers") {
+            fields.values_mut().for_each(|value| {
+                if let Some(exact) = only(value, "exact") {
+                    *value = exact;
                 }
-            }
+            });
+            view.headers = Some(fields);
         }
-        view.more = more;
+        view.others = more;
         view
     }
+}
+
+/// The value of a map's only key, if that is its name.
+fn only(value: &Value, key: &str) -> Option<Value> {
+    value.as_object().filter(|map| map.len() == 1)?.get(key).cloned()
 }
