@@ -248,7 +248,7 @@ pub(crate) async fn reach(
     match dial_tcp(engine, host, port).await {
         Ok(tcp) => Ok(Reach::Dialled(tcp)),
         // A rule may answer without upstream.
-        Err(failure) if engine.interceptors.is_empty() => Err(failure),
+        Err(failure) if engine.interceptors.is_empty() && engine.changes.rules.is_idle() => Err(failure),
         Err(failure) => Ok(Reach::Failed(failure)),
     }
 }

@@ -206,3 +206,18 @@ async fn socks_inside_tls_to_the_proxy_is_served() {
     let mut http = HttpClient::http1(tls, String::new(), &origin.authority()).await.unwrap();
     assert_eq!(http.get("/json").await.unwrap().status, 200);
 }
+
+#[tokio::test]
+async fn a_rule_answers_in_a_tunnel_whose_upstream_cannot_be_reached() {
+    let mock = serde_json::json!({ "mock": { "status": 418 } });
+    let rules = serde_json::json!([{ "id": "r", "when": { "path": "/" }, "then": [mock] }]);
+    let (lab, _rules) = Lab::with_rules(rules).await;
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let authority = format!("localhost:{}", free.port());
+    let over_socks = SocksClient::new(lab.addr).tunnel(&authority).await.unwrap();
+    let over_connect = lab.client(&[]).tunnel(&authority).await.unwrap();
+    for tunnel in [over_socks, over_connect] {
+        let mut client = https(&lab, tunnel, &authority, &["http/1.1"]).await;
+        assert_eq!(client.get("/").await.unwrap().status, 418);
+    }
+}
