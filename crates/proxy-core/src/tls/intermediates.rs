@@ -210,8 +210,8 @@ mod tests {
         ]
         .concat();
         let message = wrap(0x30, &[wrap(0x06, SIGNED_DATA), wrap(0xa0, &wrap(0x30, &signed))].concat());
-        assert_eq!(certificates(&der), [der.clone()]);
-        assert_eq!(certificates(one.pem().as_bytes()), [der.clone()]);
+        assert_eq!(certificates(&der), std::slice::from_ref(&der));
+        assert_eq!(certificates(one.pem().as_bytes()), std::slice::from_ref(&der));
         assert_eq!(certificates(&message), [der.clone(), der]);
         assert!(certificates(b"<html>").is_empty() && certificates(b"").is_empty());
     }
