@@ -1,6 +1,6 @@
 //! Hosts a rule is for.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -83,6 +83,14 @@ impl HostMatch {
             Form::Exact(exact) => host == exact,
             Form::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
             Form::Fits { used, .. } => used.matches(host),
+        }
+    }
+
+    /// A text that every matching host holds.
+    pub(super) fn required_literal(&self) -> Option<Cow<'_, str>> {
+        match &self.form {
+            Form::Exact(text) | Form::Below(text) => Some(Cow::Borrowed(text)),
+            Form::Fits { used, .. } => used.required_literal(),
         }
     }
 

@@ -100,6 +100,15 @@ impl Pattern {
         Self { kind, ignore_case: self.ignore_case }
     }
 
+    /// The only text that matches, where there is only one.
+    pub(super) fn only_text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Exact(text) if !self.ignore_case => Some(text),
+            Kind::Glob(glob) if !self.ignore_case && !glob.text.contains('*') => Some(&glob.text),
+            _ => None,
+        }
+    }
+
     /// The text of a glob.
     pub(super) fn glob_text(&self) -> Option<&str> {
         if let Kind::Glob(glob) = &self.kind { Some(&glob.text) } else { None }
