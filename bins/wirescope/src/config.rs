@@ -72,6 +72,7 @@ fn load(file: &Path) -> Result<Table> {
 /// The flags a file adds to a command line.
 fn flags(command: &Command, matches: &ArgMatches, table: &Table) -> Result<Vec<OsString>> {
     let Some((name, given)) = matches.subcommand() else { return Ok(Vec::new()) };
+    let asked = Asked { command, name, given };
     let mut added = Vec::new();
     for (key, value) in table {
         if let Value::Table(below) = value {
@@ -85,7 +86,7 @@ fn flags(command: &Command, matches: &ArgMatches, table: &Table) -> Result<Vec<O
                     return Err(unknown("flag", flag, known));
                 }
                 if key == name {
-                    add(&mut added, command, name, given, flag, value)?;
+                    asked.add(&mut added, flag, value)?;
                 }
             }
             continue;
@@ -97,7 +98,7 @@ fn flags(command: &Command, matches: &ArgMatches, table: &Table) -> Result<Vec<O
         let is_said_apart =
             table.get(name).and_then(Value::as_table).is_some_and(|own| own.contains_key(key));
         if !is_said_apart {
-            add(&mut added, command, name, given, key, value)?;
+            asked.add(&mut added, key, value)?;
         }
     }
     Ok(added)
@@ -121,41 +122,46 @@ fn unknown<'n>(what: &str, name: &str, known: impl IntoIterator<Item = &'n str>)
     Usage::error(format!("{name:?} is no {what}{hint}"))
 }
 
-/// Adds one flag, if the command has it and it was not given already.
-fn add(
-    added: &mut Vec<OsString>,
-    command: &Command,
-    name: &str,
-    given: &ArgMatches,
-    long: &str,
-    value: &Value,
-) -> Result<()> {
-    let below = command.find_subcommand(name).into_iter().flat_map(Command::get_arguments);
-    let mut arguments = command.get_arguments().chain(below);
-    let Some(argument) = arguments.find(|argument| argument.get_long() == Some(long)) else { return Ok(()) };
-    let source = given.value_source(argument.get_id().as_str());
-    if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
-        return Ok(());
-    }
-    let takes_value = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
-    let values = match value {
-        Value::Array(values) => values.as_slice(),
-        one => std::slice::from_ref(one),
-    };
-    for value in values {
-        let text = match value {
-            Value::Boolean(wanted) if !takes_value => {
-                added.extend(wanted.then(|| OsString::from(format!("--{long}"))));
-                continue;
-            }
-            Value::String(text) if takes_value => text.clone(),
-            Value::Integer(number) if takes_value => number.to_string(),
-            _ if takes_value => return Err(Usage::error(format!("{long:?} takes a text or a number"))),
-            _ => return Err(Usage::error(format!("{long:?} is either true or false"))),
+/// The command that was asked for, and what was given with it.
+struct Asked<'a> {
+    command: &'a Command,
+    name: &'a str,
+    given: &'a ArgMatches,
+}
+
+impl Asked<'_> {
+    /// Adds one flag, if the command has it and it was not given already.
+    fn add(&self, added: &mut Vec<OsString>, long: &str, value: &Value) -> Result<()> {
+        let Self { command, name, given } = self;
+        let below = command.find_subcommand(name).into_iter().flat_map(Command::get_arguments);
+        let mut arguments = command.get_arguments().chain(below);
+        let Some(argument) = arguments.find(|argument| argument.get_long() == Some(long)) else {
+            return Ok(());
         };
-        added.push(format!("--{long}={text}").into());
+        let source = given.value_source(argument.get_id().as_str());
+        if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+            return Ok(());
+        }
+        let takes_value = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
+        let values = match value {
+            Value::Array(values) => values.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for value in values {
+            let text = match value {
+                Value::Boolean(wanted) if !takes_value => {
+                    added.extend(wanted.then(|| OsString::from(format!("--{long}"))));
+                    continue;
+                }
+                Value::String(text) if takes_value => text.clone(),
+                Value::Integer(number) if takes_value => number.to_string(),
+                _ if takes_value => return Err(Usage::error(format!("{long:?} takes a text or a number"))),
+                _ => return Err(Usage::error(format!("{long:?} is either true or false"))),
+            };
+            added.push(format!("--{long}={text}").into());
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The command line with flags added right behind the command's name.
