@@ -126,6 +126,7 @@ pub(crate) struct UpdateParams {
     #[schemars(schema_with = "convert::handler_schema")]
     handler: Option<Map<String, Value>>,
     /// Takes the place of all that the rule does.
+    #[serde(default)]
     #[schemars(schema_with = "convert::actions_schema")]
     actions: Option<Vec<Value>>,
     /// Leave out the rules after it when it applies.
