@@ -16,6 +16,9 @@ use proxy_core::{
 const REQUESTS: u32 = 5_000;
 const ROUNDS: u32 = 15;
 
+/// The matcher of the n-th rule, in JSON.
+type Matchers<'m> = &'m dyn Fn(usize) -> String;
+
 fn main() {
     let mixed = |n: usize| match n % 5 {
         0 => format!(r#"{{"host": "host{n}.example.org"}}"#),
@@ -24,7 +27,7 @@ fn main() {
         3 => format!(r#"{{"url": {{"regex": "/v[0-9]+/resource{n}/\\w+[?]"}}}}"#),
         _ => format!(r#"{{"url": {{"contains": "token={n}x"}}}}"#),
     };
-    let sets: [(&str, usize, &dyn Fn(usize) -> String); 6] = [
+    let sets: [(&str, usize, Matchers<'_>); 6] = [
         ("no rule", 0, &mixed),
         ("1,000 by host, domain, path, URL", 1_000, &mixed),
         ("1,000 by path regex", 1_000, &|n| format!(r#"{{"path": {{"regex": "^/api/v[0-9]+/thing{n}$"}}}}"#)),

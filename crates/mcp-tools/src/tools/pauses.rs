@@ -356,8 +356,7 @@ impl ResumeParams {
     }
 
     fn edit(&self, paused: &Paused) -> Result<Edit, ToolError> {
-        let mut edit = Edit::default();
-        edit.body = self.body()?;
+        let mut edit = Edit { body: self.body()?, ..Edit::default() };
         match (paused.phase, &paused.response) {
             (Phase::Response, Some(response)) => {
                 if self.method.is_some() || self.url.is_some() {

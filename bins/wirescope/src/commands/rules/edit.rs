@@ -84,12 +84,11 @@ fn changed(arguments: &Arguments, format: FileFormat, old: &str) -> Result<Strin
 
 /// The text after somebody edited it, again until it is right or left alone.
 fn by_hand(file: &Path, format: FileFormat, old: &str) -> Result<String> {
-    let editor =
-        ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var_os(name)).ok_or_else(|| {
-            Usage::error(
-                "find an editor: set EDITOR, or change the file by flags (see `wirescope rules edit --help`)",
-            )
-        })?;
+    let editor = ["VISUAL", "EDITOR"].into_iter().find_map(std::env::var_os).ok_or_else(|| {
+        Usage::error(
+            "find an editor: set EDITOR, or change the file by flags (see `wirescope rules edit --help`)",
+        )
+    })?;
     let suffix =
         file.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
     let copy = tempfile::Builder::new()

@@ -128,7 +128,7 @@ fn the_nth_match_counts_matches_and_nothing_else() {
     let mut seen = Vec::new();
     for lab in [&a, &b, &a, &a, &b, &a] {
         // Explaining uses nothing up.
-        rules.explain(&lab.asked(), None, SystemTime::now());
+        let _ = rules.explain(&lab.asked(), None, SystemTime::now());
         let course = Course::begin(&rules, &lab.asked());
         seen.push(
             course.is_some_and(|mut course| !course.request(&lab.asked(), SystemTime::now()).hits.is_empty()),
