@@ -1,15 +1,11 @@
 //! Breakpoints: exchanges that wait until somebody lets them go on.
 
-use std::time::{Duration, SystemTime};
+mod decide;
+mod view;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
-use http::StatusCode;
-use proxy_core::{
-    Headers, PauseId, Paused, RequestHead, ResponseHead, Resume,
-    breakpoints::Edit,
-    rules::{Described, FieldEdits, Otherwise, Phase, Side},
-};
+use std::time::Duration;
+
+use proxy_core::PauseId;
 use rmcp::{
     handler::server::{
         router::tool::ToolRouter,
@@ -23,12 +19,13 @@ use serde_json::{Map, Value, json};
 
 use super::rules::convert;
 use crate::{
-    budget::{cut, fit},
+    budget::fit,
     catalogue::Family,
     error::{ToolError, chain},
     toolbox::Toolbox,
-    view::{Success, millis},
+    view::Success,
 };
+use view::PausedView;
 
 /// The family.
 pub(crate) const FAMILY: Family = Family {
@@ -39,8 +36,6 @@ pub(crate) const FAMILY: Family = Family {
     references: &[],
 };
 
-/// Characters of a body that a list shows.
-const SHOWN_BODY: usize = 4096;
 /// Milliseconds that a call waits at most.
 const MAX_WAIT_MS: u64 = 60_000;
 
@@ -184,38 +179,6 @@ pub(crate) struct PausedList {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct PausedView {
-    pause_id: String,
-    /// The rule that paused it.
-    rule_id: String,
-    /// What waits: request or response.
-    at: At,
-    method: String,
-    url: String,
-    /// The status of the response that waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_code: Option<u16>,
-    /// The fields of what waits, as name and value.
-    headers: Vec<[String; 2]>,
-    /// The body of what waits, decoded: its beginning.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<String>,
-    /// `base64` when the body is no text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body_encoding: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body_size: Option<u64>,
-    /// Why the body cannot be seen; it passes untouched then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body_problem: Option<String>,
-    since: u64,
-    deadline: u64,
-    /// What happens at the deadline.
-    otherwise: InTheEnd,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Resumed {
     status: Success,
     /// Exchanges that go on.
@@ -329,143 +292,4 @@ impl Toolbox {
 
 fn resumed_now(resumed: u64, message: &str) -> Json<Resumed> {
     Json(Resumed { status: Success::Success, resumed, message: message.to_owned() })
-}
-
-impl ResumeParams {
-    /// What the arguments ask for.
-    fn resume(&self, paused: &Paused) -> Result<Resume, ToolError> {
-        let edits = self.method.is_some()
-            || self.url.is_some()
-            || self.status.is_some()
-            || !self.headers.is_empty()
-            || self.body.is_some()
-            || self.body_base64.is_some();
-        match self.action {
-            Decision::Continue | Decision::Abort if edits => {
-                Err(ToolError::invalid("changes go with action edit or respond").hint("say action: edit"))
-            }
-            Decision::Continue => Ok(Resume::Continue),
-            Decision::Abort => Ok(Resume::Abort),
-            Decision::Edit => self.edit(paused).map(|edit| Resume::Edit(Box::new(edit))),
-            Decision::Respond => {
-                let mut head = ResponseHead::new(self.status()?.unwrap_or(StatusCode::OK));
-                self.put_headers(Side::Response, &mut head.headers)?;
-                Ok(Resume::Respond { head, body: self.body()?.unwrap_or_default() })
-            }
-        }
-    }
-
-    fn edit(&self, paused: &Paused) -> Result<Edit, ToolError> {
-        let mut edit = Edit { body: self.body()?, ..Edit::default() };
-        match (paused.phase, &paused.response) {
-            (Phase::Response, Some(response)) => {
-                if self.method.is_some() || self.url.is_some() {
-                    return Err(ToolError::invalid(
-                        "method and url are the request's, and the response waits",
-                    ));
-                }
-                let mut head = ResponseHead::clone(response);
-                if let Some(status) = self.status()? {
-                    let reason = ResponseHead::new(status).reason;
-                    head.reason = head.reason.and(reason);
-                    head.status = status;
-                }
-                self.put_headers(Side::Response, &mut head.headers)?;
-                edit.response = Some(head);
-            }
-            _ => {
-                if self.status.is_some() {
-                    return Err(ToolError::invalid("status is the response's, and the request waits")
-                        .hint("action respond answers with it"));
-                }
-                edit.request = Some(self.request(&paused.request)?);
-            }
-        }
-        Ok(edit)
-    }
-
-    fn request(&self, old: &RequestHead) -> Result<RequestHead, ToolError> {
-        let wrong = |error: proxy_core::rules::ParsePatternError| ToolError::invalid(error.to_string());
-        let mut head = old.clone();
-        if let Some(url) = &self.url {
-            let described = Described::get(url).map_err(wrong)?;
-            let new = described.request_head();
-            head.scheme = new.scheme;
-            head.authority.clone_from(&new.authority);
-            head.target.clone_from(&new.target);
-        }
-        if let Some(method) = &self.method {
-            head.method = method
-                .parse()
-                .map_err(|_| ToolError::invalid(format!("method {:?} is no token", cut(method, 64))))?;
-        }
-        self.put_headers(Side::Request, &mut head.headers)?;
-        Ok(head)
-    }
-
-    fn status(&self) -> Result<Option<StatusCode>, ToolError> {
-        let status = self.status.map(StatusCode::from_u16).transpose();
-        status.map_err(|_| ToolError::invalid("status must be from 200 to 999"))
-    }
-
-    fn body(&self) -> Result<Option<Bytes>, ToolError> {
-        match (&self.body, &self.body_base64) {
-            (Some(_), Some(_)) => {
-                Err(ToolError::invalid("body and body_base64 are two ways to say the same"))
-            }
-            (Some(text), None) => Ok(Some(text.clone().into())),
-            (None, Some(text)) => match STANDARD.decode(text) {
-                Ok(bytes) => Ok(Some(bytes.into())),
-                Err(error) => Err(ToolError::invalid(format!("body_base64 is no base64: {error}"))),
-            },
-            (None, None) => Ok(None),
-        }
-    }
-
-    fn put_headers(&self, side: Side, headers: &mut Headers) -> Result<(), ToolError> {
-        let edits: FieldEdits = serde_json::from_value(json!({"set": self.headers}))
-            .map_err(|error| ToolError::invalid(format!("headers: {error}")))?;
-        edits.apply(side, headers);
-        Ok(())
-    }
-}
-
-impl PausedView {
-    fn of(paused: &Paused) -> Self {
-        let response = paused.response.as_ref().filter(|_| paused.phase == Phase::Response);
-        let headers = response.map_or(&paused.request.headers, |head| &head.headers);
-        let (body, encoding) = match &paused.body {
-            Ok(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => (Some(cut(text, SHOWN_BODY)), None),
-                Err(_) => {
-                    let shown = bytes.get(..SHOWN_BODY).unwrap_or(bytes);
-                    (Some(STANDARD.encode(shown)), Some("base64"))
-                }
-            },
-            Err(_) => (None, None),
-        };
-        Self {
-            pause_id: paused.id.to_string(),
-            rule_id: paused.rule.clone(),
-            at: if response.is_some() { At::Response } else { At::Request },
-            method: paused.request.method.to_string(),
-            url: paused.request.url(),
-            status_code: response.map(|head| head.status.as_u16()),
-            headers: headers
-                .iter()
-                .map(|field| [field.name_text().into_owned(), cut(&field.value_text(), 2000)])
-                .collect(),
-            body,
-            body_encoding: encoding,
-            body_size: paused.body.as_ref().ok().map(|bytes| bytes.len() as u64),
-            body_problem: paused.body.as_ref().err().map(ToString::to_string),
-            since: millis(paused.since),
-            deadline: millis(SystemTime::max(paused.deadline, paused.since)),
-            otherwise: if paused.otherwise == Otherwise::Abort {
-                InTheEnd::Abort
-            } else {
-                InTheEnd::Continue
-            },
-        }
-    }
 }
