@@ -8,4 +8,5 @@ mod exec;
 mod memory;
 mod process;
 mod recordings;
+mod rules;
 mod run;
