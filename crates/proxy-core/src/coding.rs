@@ -20,6 +20,9 @@ const MAX_CODINGS: usize = 4;
 const STEP_BYTES: usize = 4 * 1024;
 /// What a step may decode to between two codings.
 const MAX_BETWEEN_BYTES: usize = 16 * 1024 * 1024;
+/// What a body may decode to between two codings beyond that, for each of its bytes. What is coded already hardly
+/// shrinks when it is coded again; what shrinks a thousandfold there is made to cost time without ever giving a byte.
+const MAX_BETWEEN_RATIO: usize = 16;
 /// A zstd frame may ask for a window of 2^23 bytes at most on the web (RFC 9659 section 3).
 const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 /// Brotli's own buffers for input and output.
@@ -103,24 +106,36 @@ pub(crate) enum Undecodable {
 pub(crate) struct Decoder {
     /// The coding put on last comes first.
     chain: Vec<One>,
+    /// Bytes that may still come out between two codings.
+    between: usize,
 }
 
 impl Decoder {
     /// Makes a decoder that takes off these codings, which were applied in this order.
     pub(crate) fn new(codings: &[Coding]) -> io::Result<Self> {
         let chain = codings.iter().rev().map(|coding| One::new(*coding)).collect::<io::Result<_>>()?;
-        Ok(Self { chain })
+        Ok(Self { chain, between: MAX_BETWEEN_BYTES })
+    }
+
+    /// Takes note of what came out between two codings.
+    fn pass_between(&mut self, bytes: usize) -> Result<(), Undecodable> {
+        self.between = self.between.checked_sub(bytes).ok_or(Undecodable::TooLarge)?;
+        Ok(())
     }
 
     /// Decodes a piece: at most `max_bytes` of it.
     pub(crate) fn push(&mut self, data: &[u8], max_bytes: usize) -> Result<Vec<u8>, Undecodable> {
         let mut out = Vec::new();
         for step in data.chunks(STEP_BYTES) {
+            self.between = self.between.saturating_add(step.len().saturating_mul(MAX_BETWEEN_RATIO));
             let mut step = step.to_vec();
             let last = self.chain.len().saturating_sub(1);
-            for (at, one) in self.chain.iter_mut().enumerate() {
+            for at in 0..self.chain.len() {
                 let bound = if at == last { max_bytes - out.len() } else { MAX_BETWEEN_BYTES };
-                step = one.push(&step, bound)?;
+                step = self.chain[at].push(&step, bound)?;
+                if at != last {
+                    self.pass_between(step.len())?;
+                }
             }
             if out.len() + step.len() > max_bytes {
                 return Err(Undecodable::TooLarge);
@@ -371,6 +386,19 @@ mod tests {
             assert!(bomb.len() < 100_000, "{coding:?}");
             assert_eq!(decode(&[coding], &[bomb], 1 << 20), Err(Undecodable::TooLarge), "{coding:?}");
         }
+    }
+
+    #[test]
+    fn bombs_that_give_nothing_are_stopped_between_two_codings() {
+        // Empty stored blocks (RFC 1951 section 3.2.4): the inner coding is all work and no content.
+        let idle =
+            |blocks: usize| -> Bytes { [&b"\0\0\0\xff\xff".repeat(blocks)[..], b"\x03\0"].concat().into() };
+        let codings = [Coding::Deflate, Coding::Gzip];
+        let bomb = encode(&[Coding::Gzip], idle(8 << 20)).unwrap();
+        assert!(bomb.len() < 200_000, "{}", bomb.len());
+        assert_eq!(decode(&codings, &[bomb], 1 << 20), Err(Undecodable::TooLarge));
+        let harmless = encode(&[Coding::Gzip], idle(1_000)).unwrap();
+        assert_eq!(decode(&codings, &[harmless], 10), Ok(Bytes::new()));
     }
 
     #[test]
