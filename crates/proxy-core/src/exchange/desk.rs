@@ -198,8 +198,7 @@ impl Desk<'_, '_, '_> {
                     Direction::ToUpstream => ledger.request_piece(&data),
                     Direction::ToClient => ledger.response_piece(&data),
                 }
-                held.bytes += data.len();
-                held.pieces.push(data);
+                held.push(data);
             }
             (Some(Piece::Trailers(fields)), way) => {
                 match way {

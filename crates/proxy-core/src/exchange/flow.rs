@@ -4,7 +4,7 @@
 
 use std::panic::AssertUnwindSafe;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
@@ -23,6 +23,9 @@ use crate::{
 
 /// What one piece of a coded body may decode to; a body that goes beyond it is broken off.
 const MAX_DECODED_PIECE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Pieces smaller than this are held together, so that a body sent byte by byte takes no more memory than its bytes.
+const SMALL_PIECE_BYTES: usize = 4 * 1024;
 
 /// What a body goes through.
 #[derive(Default)]
@@ -45,6 +48,23 @@ pub(super) struct Held {
     pub(super) whole: bool,
     /// When it counts as too slow.
     pub(super) deadline: Option<Instant>,
+}
+
+impl Held {
+    /// Keeps one more piece.
+    pub(super) fn push(&mut self, data: Bytes) {
+        self.bytes += data.len();
+        let small = |piece: &mut Bytes| piece.len() < SMALL_PIECE_BYTES;
+        if data.len() < SMALL_PIECE_BYTES
+            && let Some(last) = self.pieces.pop_if(small)
+        {
+            let mut joined = last.try_into_mut().unwrap_or_else(|last| BytesMut::from(&last[..]));
+            joined.extend_from_slice(&data);
+            self.pieces.push(joined.freeze());
+        } else {
+            self.pieces.push(data);
+        }
+    }
 }
 
 /// One thing that changes a body in passing.
@@ -291,5 +311,29 @@ impl Passage<'_> {
             Direction::ToUpstream => self.ledger.request_trailers(fields),
             Direction::ToClient => self.ledger.response_trailers(fields),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_comes_byte_by_byte_is_held_in_few_pieces() {
+        let wire: Bytes = (0..=u8::MAX).cycle().take(100_000).collect();
+        let mut held = Held::default();
+        (0..wire.len()).for_each(|at| held.push(wire.slice(at..=at)));
+        assert!(held.pieces.len() <= wire.len() / SMALL_PIECE_BYTES + 1, "{}", held.pieces.len());
+        assert_eq!((held.bytes, held.pieces.concat()), (wire.len(), wire.to_vec()));
+    }
+
+    #[test]
+    fn large_pieces_are_held_as_they_came() {
+        let large = Bytes::from(vec![7; SMALL_PIECE_BYTES]);
+        let mut held = Held::default();
+        [large.clone(), Bytes::from_static(b"a"), large.clone()]
+            .into_iter()
+            .for_each(|piece| held.push(piece));
+        assert_eq!(held.pieces, [large.clone(), Bytes::from_static(b"a"), large]);
     }
 }

@@ -189,9 +189,8 @@ impl Ruled {
         let Answer { head, body, source, .. } = answer;
         let fields = head.headers.clone();
         let mut flow = Flow::default();
-        flow.held.bytes = body.len();
+        flow.held.push(body.clone());
         flow.held.whole = true;
-        flow.held.pieces.push(body.clone());
         let mut inner = Desk {
             cx: desk.cx,
             ledger: desk.ledger,
