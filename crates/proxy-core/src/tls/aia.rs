@@ -27,6 +27,10 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// How long all fetching for one failed handshake may take.
 const MAX_FETCHING: Duration = Duration::from_secs(10);
 
+/// How long one address has to answer. Less than all fetching, so that one that is silent is known for it, and not
+/// waited for by every connection to come.
+const MAX_ASKING: Duration = Duration::from_secs(4);
+
 /// Interim responses passed over before the answer.
 const MAX_INTERIM: usize = 4;
 
@@ -77,8 +81,8 @@ async fn fetch_any(
     addresses: &[String],
 ) -> Option<(String, CertificateDer<'static>)> {
     for url in addresses.iter().filter(|url| known.may_ask(url)) {
-        match fetch(engine, url).await {
-            Ok(content) => {
+        match timeout(MAX_ASKING, fetch(engine, url)).await {
+            Ok(Ok(content)) => {
                 let mut found = intermediates::certificates(&content).into_iter();
                 if let Some(issuer) = found.find(|der| intermediates::issued(der, subject)) {
                     tracing::info!(%url, "fetched an intermediate certificate that upstream left out");
@@ -86,7 +90,8 @@ async fn fetch_any(
                 }
                 tracing::info!(%url, "what was fetched is no certificate of the issuer");
             }
-            Err(failure) => tracing::info!(%url, %failure, "cannot fetch an intermediate certificate"),
+            Ok(Err(failure)) => tracing::info!(%url, %failure, "cannot fetch an intermediate certificate"),
+            Err(_elapsed) => tracing::info!(%url, "an intermediate certificate takes too long to fetch"),
         }
         known.note_failed(url);
     }
