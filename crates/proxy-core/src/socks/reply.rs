@@ -25,9 +25,10 @@ impl Reply {
             FailureKind::ConnectionRefused => Self::Refused,
             FailureKind::Dns | FailureKind::Unreachable => Self::HostUnreachable,
             FailureKind::ConnectTimeout => Self::TimedOut,
-            FailureKind::Loop | FailureKind::ClientNotAllowed | FailureKind::ClientUnauthenticated => {
-                Self::NotAllowed
-            }
+            FailureKind::Loop
+            | FailureKind::BlockedAddress
+            | FailureKind::ClientNotAllowed
+            | FailureKind::ClientUnauthenticated => Self::NotAllowed,
             _ => Self::GeneralFailure,
         }
     }
@@ -93,6 +94,7 @@ mod tests {
             (FailureKind::Unreachable, 4),
             (FailureKind::ConnectTimeout, 6),
             (FailureKind::Loop, 2),
+            (FailureKind::BlockedAddress, 2),
             (FailureKind::Limit, 1),
         ] {
             assert_eq!(Reply::of(&Failure::new(kind, "")).code(), code, "{kind}");
