@@ -1,7 +1,7 @@
 //! What actions do to bodies.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::Path,
 };
@@ -29,10 +29,11 @@ impl Content {
 /// Reads a file of at most [`MAX_CONTENT_BYTES`].
 pub(super) fn read_bounded(path: &Path) -> io::Result<Bytes> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{path:?}: {error}"));
-    let file = File::open(path).map_err(named)?;
-    if !file.metadata().map_err(named)?.is_file() {
+    // Looked at before it is opened: opening a named pipe waits for somebody who writes to it.
+    if !fs::metadata(path).map_err(named)?.is_file() {
         return Err(io::Error::other(format!("{path:?} is no file")));
     }
+    let file = File::open(path).map_err(named)?;
     let mut data = Vec::new();
     file.take(MAX_CONTENT_BYTES as u64 + 1).read_to_end(&mut data).map_err(named)?;
     if data.len() > MAX_CONTENT_BYTES {
