@@ -6,6 +6,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::frame::{FrameHeader, FrameReader, Opcode, Part};
 use crate::event::MessageKind;
 
+/// What the headers of a message's frames may take beside its bound: empty frames have no end otherwise.
+const MAX_FRAMING_BYTES: usize = 64 * 1024;
+
 /// What one direction of a WebSocket holds, in the order in which it is to pass.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Passing {
@@ -162,7 +165,9 @@ impl MessageSplitter {
     /// Gives up on holding a message that turns out to be too large.
     fn hold_or_pass(&mut self, length: u64, out: &mut Vec<Passing>) {
         let Some(message) = &self.message else { return };
-        if message.data.len() as u64 + length > self.max_message_bytes as u64 {
+        let max = self.max_message_bytes;
+        let is_too_long = (message.data.len() as u64).saturating_add(length) > max as u64;
+        if is_too_long || message.frames.len() > max.saturating_add(MAX_FRAMING_BYTES) {
             self.let_go(out);
             self.state = State::PassingOne;
         }
@@ -303,6 +308,17 @@ mod tests {
                 assert_eq!(unchanged(&out), whole);
             }
         }
+    }
+
+    #[test]
+    fn a_message_of_empty_frames_without_end_is_not_held() {
+        let mut splitter = MessageSplitter::new(1_000);
+        assert_eq!(splitter.feed(&[0x01, 0x00]), []);
+        let out = splitter.feed(&[0x00, 0x00].repeat(MAX_FRAMING_BYTES));
+        assert_eq!(unchanged(&out).len(), 2 + 2 * MAX_FRAMING_BYTES);
+        splitter.feed(&[0x80, 0x00]);
+        let next = splitter.feed(&frame(MessageKind::Text, b"next", None));
+        assert_eq!(messages(&next), [(MessageKind::Text, "next".into())]);
     }
 
     #[test]
