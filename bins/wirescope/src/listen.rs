@@ -1,7 +1,7 @@
 //! Where to listen and for whom, as the command line says it.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
@@ -19,7 +19,7 @@ use crate::failure::Usage;
 const MAX_CREDENTIALS_BYTES: u64 = 64 * 1024;
 
 /// Where to listen, and for whom.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Listeners")]
 pub(crate) struct ListenArguments {
     /// The port to listen on; 0 takes any that is free.
@@ -57,6 +57,13 @@ pub(crate) struct ListenArguments {
     /// recorded here.
     #[arg(long, value_name = "CIDR")]
     allow_client: Vec<AddressRange>,
+}
+
+/// There is a password in it.
+impl fmt::Debug for ListenArguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenArguments").field("listen", &self.listen).finish_non_exhaustive()
+    }
 }
 
 /// Whose `Host` a reverse listener's origin gets.

@@ -1,6 +1,6 @@
 //! How TLS is done on both sides, as the command line describes it.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::{fmt, num::NonZeroU32, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -12,7 +12,7 @@ use proxy_core::{
 const KEY_LOG_VARIABLE: &str = "SSLKEYLOGFILE";
 
 /// How TLS is done on both sides.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Default)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct TlsArguments {
     /// Decrypt TLS to this host only, and relay all other TLS as --passthrough does; may be repeated.
@@ -47,6 +47,13 @@ pub(crate) struct TlsArguments {
     /// what was captured [default: what SSLKEYLOGFILE names].
     #[arg(long, value_name = "FILE")]
     key_log: Option<PathBuf>,
+}
+
+/// There is a password in it.
+impl fmt::Debug for TlsArguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsArguments").field("only", &self.only).finish_non_exhaustive()
+    }
 }
 
 impl TlsArguments {
