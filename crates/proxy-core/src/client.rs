@@ -12,6 +12,7 @@ use crate::{
     connection,
     engine::Engine,
     event::{ClientFacts, ListenerKind},
+    exchange::ledger::Ledger,
     failure::{Failure, FailureKind},
     head::{RequestHead, Scheme},
     listener::{HostField, Reverse, take_credentials},
@@ -107,12 +108,10 @@ impl Client {
     pub(crate) fn admit(&self, head: &mut RequestHead) -> Result<Arc<ClientFacts>, Failure> {
         let credentials = take_credentials(head);
         self.check_listener(head)?;
-        let clients = &self.engine.clients;
-        let is_asked = !self.is_tunnelled() && self.facts.listener == ListenerKind::Explicit;
-        if !is_asked || !clients.asks_credentials() {
+        if !self.is_asked() {
             return Ok(self.facts.clone());
         }
-        let user = clients.authenticate(credentials.as_deref())?;
+        let user = self.engine.clients.authenticate(credentials.as_deref())?;
         let first = self.admitted.get_or_init(|| with_user(&self.facts, user));
         // Another user may have been the first on this connection.
         if first.user.as_deref() == Some(user) { Ok(first.clone()) } else { Ok(with_user(&self.facts, user)) }
@@ -120,6 +119,26 @@ impl Client {
 }
 
 impl Client {
+    /// Whether each request has to prove who makes it.
+    fn is_asked(&self) -> bool {
+        let may_be = !self.is_tunnelled() && self.facts.listener == ListenerKind::Explicit;
+        may_be && self.engine.clients.asks_credentials()
+    }
+
+    /// The account of a request that is refused for what it is. Where nobody proved to be the client yet it is one of
+    /// those that are bounded: strangers must not fill the record by sending what cannot be read.
+    pub(crate) fn refusal_ledger(
+        &self,
+        head: &Arc<RequestHead>,
+        head_bytes: u64,
+        failure: &mut Failure,
+    ) -> Ledger {
+        match self.admitted.get() {
+            None if self.is_asked() => self.engine.refusal_ledger(&self.facts, head, head_bytes, failure),
+            _ => self.engine.ledger(&self.facts, head, head_bytes),
+        }
+    }
+
     /// Refuses requests that a listener's clients do not make: any HTTP before a SOCKS request, and a CONNECT where
     /// nobody is set up to use a proxy.
     fn check_listener(&self, head: &RequestHead) -> Result<(), Failure> {

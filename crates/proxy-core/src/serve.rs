@@ -194,11 +194,11 @@ impl Http1 {
         &mut self,
         head: RequestHead,
         head_bytes: u64,
-        failure: Failure,
+        mut failure: Failure,
         status: StatusCode,
     ) -> Next {
         let head = Arc::new(head);
-        let ledger = self.cx.engine.ledger(&self.cx.facts, &head, head_bytes);
+        let ledger = self.cx.refusal_ledger(&head, head_bytes, &mut failure);
         let (page, body) = setup_page::error_page(status, local::TITLE, &failure, head.host(), None);
         let answer = Answer::own(page, body);
         local::give(&ledger, &head, Responder::Http1(&mut self.writer), answer, true).await;
@@ -353,7 +353,7 @@ async fn stream(cx: Arc<Client>, incoming: Incoming, place: Place) -> Afterwards
     let shape = match Shape::of_http2(body.is_at_end(), &head.headers) {
         Ok(shape) => shape,
         Err(error) => {
-            let ledger = cx.engine.ledger(&cx.facts, &head, head_bytes);
+            let ledger = cx.engine.ledger(&facts, &head, head_bytes);
             let mut body = BodyReader::Http2(body);
             let failure = error.into_failure(Side::Client);
             let Ended { outcome, .. } = local::refuse(&ledger, &head, &mut body, client, failure).await;
@@ -373,8 +373,8 @@ async fn refuse_stream(cx: Arc<Client>, refused: Box<RefusedRequest>) -> Afterwa
         WireErrorKind::Limit => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,
     };
-    let ledger = cx.engine.ledger(&cx.facts, &Arc::new(head.clone()), head_bytes);
-    let failure = error.into_failure(Side::Client);
+    let mut failure = error.into_failure(Side::Client);
+    let ledger = cx.refusal_ledger(&Arc::new(head.clone()), head_bytes, &mut failure);
     let accept = head.headers.get_str("accept");
     let (page, content) = setup_page::error_page(status, local::TITLE, &failure, head.host(), accept);
     let answer = Answer::own(page, content);

@@ -1,6 +1,6 @@
 //! Who may use the proxy.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proxy_core::{CertificateAuthority, ErrorKind, FailureKind, ListenerKind, Proxy};
@@ -165,6 +165,22 @@ async fn a_flood_of_refusals_is_recorded_in_part() {
     // 100 at once, and a few more for the time it took.
     assert!(told.len() >= 100, "{}", told.len());
     assert!(told.iter().all(|told| told.failure() == FailureKind::ClientNotAllowed));
+}
+
+#[tokio::test]
+async fn a_flood_of_what_is_no_request_is_recorded_in_part_where_nobody_proved_who_they_are() {
+    let mut lab = guarded().await;
+    let begun = Instant::now();
+    for _ in 0..300 {
+        let mut client = lab.client(&[]).raw().await.unwrap();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").await.unwrap();
+        assert!(client.read_head().await.unwrap().starts_with("HTTP/1.1 400"));
+    }
+    lab.proxy.take().unwrap().shutdown(Duration::from_secs(20)).await;
+    let told = lab.log.all().len() as u128;
+    // 100 at once, and ten for each second it took.
+    let most = 101 + begun.elapsed().as_millis() / 100;
+    assert!((100..=most).contains(&told), "{told} of {most}");
 }
 
 #[tokio::test]
