@@ -301,8 +301,8 @@ pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut wat
                 shutting_down = true;
                 connection.graceful_shutdown();
             }
-            // It was told that the connection is over, and is not heard of.
-            () = sleep(LINGER), if exchanges.is_empty() && shutting_down => break,
+            // It was told that the connection is over, is not heard of, and takes nothing more.
+            () = sleep(LINGER), if exchanges.is_empty() && shutting_down => if connection.is_still() { break },
         }
     }
     // With it goes what the streams wait for.

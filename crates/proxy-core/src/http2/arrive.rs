@@ -37,8 +37,7 @@ impl Core {
         // It is read in any case: the table goes on from it.
         let section = self.decoder.decode(block).map_err(|bad| Fatal::new(code::COMPRESSION_ERROR, bad.0))?;
         if self.is_open(id) {
-            self.section(id, ends, section);
-            return Ok(());
+            return self.section(id, ends, section);
         }
         if self.is_server() && !id.is_multiple_of(2) && id > self.last_stream {
             return self.request(id, ends, section);
@@ -51,7 +50,9 @@ impl Core {
     pub(super) fn oversize_block(&mut self, block: &Block) -> Result<(), Fatal> {
         let fatal = Fatal::calm("a header block far over the limit");
         if self.is_server() && !block.stream.is_multiple_of(2) && block.stream > self.last_stream {
-            let section = self.decoder.decode_beginning(&block.bytes);
+            let mut section = self.decoder.decode_beginning(&block.bytes);
+            // However little of it could be read: it is never the whole request.
+            section.bytes = section.bytes.max(block.bytes.len() as u64);
             self.request(block.stream, false, section)?;
         }
         Err(fatal)
@@ -92,15 +93,17 @@ impl Core {
     }
 
     /// A block on a stream that is open: a response's head, or trailers.
-    fn section(&mut self, id: u32, ends: bool, section: Section) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+    fn section(&mut self, id: u32, ends: bool, section: Section) -> Result<(), Fatal> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         if stream.received.ended {
-            self.reset(id, code::STREAM_CLOSED, WireError::malformed("HEADERS after the stream's end"));
+            let error = WireError::malformed("HEADERS after the stream's end");
+            return self.reset_for(id, code::STREAM_CLOSED, error);
         } else if stream.received.has_head {
             self.trailers(id, ends, section);
         } else {
             self.response(id, ends, section);
         }
+        Ok(())
     }
 
     fn trailers(&mut self, id: u32, ends: bool, section: Section) {

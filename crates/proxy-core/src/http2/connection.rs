@@ -12,7 +12,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWrite},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 use super::{
@@ -27,8 +27,11 @@ use crate::wire::{BoxedIo, WireError};
 const READ_BYTES: (usize, usize) = (4 * 1024, 64 * 1024);
 /// Slices of one write.
 const MAX_SLICES: usize = 64;
-/// How long the peer of a connection that ends has to read our last word.
+/// How long the peer of a connection that ends has to read our last word, or some more of what came before it.
 const LINGER: Duration = Duration::from_secs(1);
+/// Heads and answers that wait for a client to read: beyond it, nothing more is read of what it asks for. Streams whose
+/// response is a head only do not wait for its windows, and count as over before they are written.
+const MAX_BACKLOG_BYTES: usize = 1024 * 1024;
 /// Reads in a row before whoever waits for what was read gets a turn.
 const MAX_READS: usize = 16;
 
@@ -101,6 +104,9 @@ impl Connection {
             if self.is_finished() {
                 return Ok(Poll::Ready(()));
             }
+            if self.is_behind() {
+                return Ok(Poll::Pending);
+            }
             match self.poll_read(cx)? {
                 Poll::Ready(Read::Some) => {}
                 Poll::Ready(Read::End) => {
@@ -123,6 +129,19 @@ impl Connection {
         self.poll_write(cx)?;
         cx.waker().wake_by_ref();
         Ok(Poll::Pending)
+    }
+
+    /// Whether a client leaves too much unread. What goes on then is the write that is pending. Upstream is always
+    /// read: it might write to the end before it reads on.
+    fn is_behind(&self) -> bool {
+        let core = self.shared.lock();
+        !self.output.is_empty() && core.is_server() && core.control.len() > MAX_BACKLOG_BYTES
+    }
+
+    /// Bytes that are not written yet.
+    pub(super) fn unsent(&self) -> usize {
+        let core = self.shared.lock();
+        self.output.len() + core.control.len() + core.queued
     }
 
     /// Ends a connection that nobody needs any more.
@@ -247,9 +266,13 @@ impl Connection {
     }
 
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WireError>> {
+        let before = self.output.len();
         let written = self.poll_write(cx);
         let Some(ending) = &mut self.ending else { return Poll::Ready(Ok(())) };
         let result = ending.result.clone();
+        if result.is_ok() && self.output.len() < before {
+            ending.deadline.as_mut().reset(Instant::now() + LINGER);
+        }
         if written.is_err() || ending.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(result);
         }

@@ -15,7 +15,7 @@ use super::{
     arrive::{Arrived, Block},
     calm::Allowance,
     fingerprint::Fingerprint,
-    frame::{DEFAULT_PAYLOAD_BYTES, DEFAULT_WINDOW_BYTES, code, kind, put},
+    frame::{DEFAULT_PAYLOAD_BYTES, DEFAULT_WINDOW_BYTES, Fatal, code, kind, put},
     hpack::{Decoder, Encoder},
     settings::Settings,
     stream::{Fault, Phase, Stream},
@@ -201,6 +201,20 @@ impl Core {
             self.fail(id, Fault { error, may_retry: false });
             self.remember(id, Past::ResetByUs);
         }
+    }
+
+    /// Resets a stream over what the peer did there. A client that provokes it counts as one that resets: either way
+    /// the stream makes room for the next before its request is dealt with (CVE-2025-8671).
+    ///
+    /// # Errors
+    ///
+    /// A client that does it too often.
+    pub(super) fn reset_for(&mut self, id: u32, code: u32, error: WireError) -> Result<(), Fatal> {
+        if self.is_server() && self.is_open(id) && !self.resets.take() {
+            return Err(Fatal::calm("too many streams that had to be reset"));
+        }
+        self.reset(id, code, error);
+        Ok(())
     }
 
     /// Ends a stream before its time.

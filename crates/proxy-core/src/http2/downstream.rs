@@ -32,6 +32,8 @@ pub(crate) struct Downstream {
     shared: Arc<Shared>,
     patience: Duration,
     is_over: bool,
+    /// What was unsent when that was last asked for.
+    unsent: usize,
 }
 
 /// A request as it came.
@@ -100,7 +102,7 @@ impl Downstream {
         core.introduce();
         let shared = Shared::new(core);
         let connection = Connection::new(io, input, shared.clone());
-        Ok(Self { connection, shared, patience: settings.patience, is_over: false })
+        Ok(Self { connection, shared, patience: settings.patience, is_over: false, unsent: usize::MAX })
     }
 
     /// Waits for the next request, and moves every stream of the connection while it waits.
@@ -139,6 +141,13 @@ impl Downstream {
     /// [`next`](Self::next) ends after the last.
     pub(crate) fn graceful_shutdown(&mut self) {
         self.shared.with(Core::announce_farewell);
+    }
+
+    /// Whether nothing is left to be written, or the client took nothing of it since this was last asked.
+    pub(crate) fn is_still(&mut self) -> bool {
+        let unsent = self.connection.unsent();
+        let before = std::mem::replace(&mut self.unsent, unsent);
+        unsent == 0 || unsent >= before
     }
 
     /// Ends every stream at once, with this code in GOAWAY; [`next`](Self::next) then writes it and ends.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     head::{Header, Headers, RequestHead, ResponseHead, Scheme},
-    http1::check_authority,
+    http1::{check_authority, is_token},
     wire::WireError,
 };
 
@@ -168,6 +168,9 @@ fn check_request(
     }
     if parts.protocol.is_some() && (head.method != Method::CONNECT || extended == Extended::Unknown) {
         return refuse("a request with :protocol, which nobody offered");
+    }
+    if parts.protocol.as_deref().is_some_and(|protocol| !is_token(protocol)) {
+        return refuse("a :protocol that is no token");
     }
     let is_tunnel = head.method == Method::CONNECT && parts.protocol.is_none();
     if is_tunnel && (parts.scheme.is_some() || parts.path.is_some() || parts.authority.is_none()) {

@@ -123,9 +123,8 @@ impl Core {
             None
         };
         if let Some((code, detail)) = wrong {
-            self.reset(id, code, WireError::malformed(detail));
             self.credit_connection();
-            return Ok(());
+            return self.reset_for(id, code, WireError::malformed(detail));
         }
         received.bytes += payload.len() as u64;
         received.since_growth += payload.len() as u64;
@@ -197,8 +196,8 @@ impl Core {
         self.idle_frame()?;
         let Ok([d0, d1, d2, d3, weight]) = <[u8; 5]>::try_from(&frame.payload[..]) else {
             if self.is_open(id) {
-                self.reset(id, code::FRAME_SIZE_ERROR, WireError::malformed("PRIORITY of a wrong length"));
-                return Ok(());
+                let error = WireError::malformed("PRIORITY of a wrong length");
+                return self.reset_for(id, code::FRAME_SIZE_ERROR, error);
             }
             return Err(Fatal::size("PRIORITY of a wrong length"));
         };
@@ -388,7 +387,6 @@ impl Core {
                 return Ok(());
             }
         };
-        self.reset(id, code, WireError::malformed("WINDOW_UPDATE out of range"));
-        Ok(())
+        self.reset_for(id, code, WireError::malformed("WINDOW_UPDATE out of range"))
     }
 }

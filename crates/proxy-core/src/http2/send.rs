@@ -38,6 +38,10 @@ impl Output {
         self.length == 0
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.length >= WRITE_BYTES
     }

@@ -395,3 +395,123 @@ async fn pings_that_go_with_data_are_no_flood() {
         assert!(matches!(soon(incoming.body.piece()).await, Ok(Some(Piece::Data(_)))));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_can_be_read_of_a_block_far_over_the_limits_is_no_request() {
+    let mut settings = tight();
+    settings.max_head_bytes = 4_000;
+    let (mut client, mut arrivals) = RawClient::connect(settings).await;
+    // Behind a good head comes an index that is beyond all tables.
+    let head = [&block(&GOOD)[..], &[0xff, 0x7f]].concat();
+    client.frame(HEADERS, END_STREAM, 1, &head).await;
+    for _ in 0..2 {
+        client.frame(CONTINUATION, 0, 1, &[b'a'; 16_000]).await;
+    }
+    assert_eq!(client.go_away().await, ENHANCE_YOUR_CALM);
+    let refused = refused(&mut arrivals).await;
+    assert_eq!(refused.error.kind, WireErrorKind::Limit);
+    assert_eq!(refused.incoming.head.authority, "example.com");
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_a_client_makes_us_reset_count_as_its_resets() {
+    let trailers = block(&[("x", b"1")]);
+    let faults: [(&str, u8, u8, &[u8]); 4] = [
+        ("data after the end", DATA, 0, b"x"),
+        ("trailers after the end", HEADERS, END_HEADERS | END_STREAM, &trailers),
+        ("no window", 0x8, 0, &[0; 4]),
+        ("short priority", 0x2, 0, &[0; 4]),
+    ];
+    for (fault, kind, flags, payload) in faults {
+        let mut settings = tight();
+        settings.resets = (10, 0);
+        let (mut client, mut arrivals) = RawClient::connect(settings).await;
+        for index in 0..30 {
+            client.request(2 * index + 1, &GOOD).await;
+            client.frame(kind, flags, 2 * index + 1, payload).await;
+        }
+        let mut came = 0;
+        loop {
+            match timeout(LONG, arrivals.recv()).await {
+                Ok(Some(Err(DownstreamError::Connection(error)))) => {
+                    break assert_eq!(error.kind, WireErrorKind::Limit, "{fault}");
+                }
+                Ok(Some(_)) => came += 1,
+                _ => panic!("{fault}: {came} came, and the connection goes on"),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protocol_is_a_token() {
+    let mut settings = tight();
+    settings.extended_connect = true;
+    let (mut client, mut arrivals) = RawClient::connect(settings).await;
+    for (stream, protocol) in [(1, &b"web\r\nsocket"[..]), (3, b""), (5, b"web socket")] {
+        let fields = [&with(":method", b"CONNECT")[..], &[(":protocol", protocol)]].concat();
+        client.request(stream, &fields).await;
+        assert_eq!(refused(&mut arrivals).await.error.kind, WireErrorKind::Malformed, "{protocol:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_is_not_read_for_ever() {
+    let (mut client, mut arrivals) = RawClient::connect(tight()).await;
+    let mut head = status(204);
+    head.headers.push("x", "v".repeat(16_000));
+    let mut stream = 1;
+    let stalled = loop {
+        assert!(stream < 1_000, "hundreds of answers wait to be read");
+        client.request(stream, &GOOD).await;
+        match timeout(LONG, arrivals.recv()).await {
+            Ok(Some(Ok(mut incoming))) => incoming.responder.head(&head, BodyToCome::No).unwrap(),
+            Ok(end) => panic!("{end:?}"),
+            Err(_elapsed) => break stream,
+        };
+        stream += 2;
+    };
+    // It goes on where the client does.
+    let mut unread = vec![0; 64 * 1024];
+    let next = loop {
+        tokio::select! {
+            read = client.io.read(&mut unread) => assert_ne!(read.unwrap(), 0),
+            next = soon(arrivals.recv()) => break next,
+        }
+    };
+    assert!(matches!(next, Some(Ok(_))), "{next:?} came instead of stream {stalled}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_gets_its_last_response_whole() {
+    let (ours, theirs) = duplex(PIPE_BYTES);
+    tokio::spawn(async move {
+        let mut downstream =
+            Downstream::accept(Box::new(theirs), Scheme::Https, &tight()).await.expect("a preface");
+        let Some(Ok(mut incoming)) = downstream.next().await else { panic!("a request") };
+        downstream.graceful_shutdown();
+        drop(incoming.body);
+        tokio::spawn(async move {
+            let mut writer = incoming.responder.head(&status(200), BodyToCome::Yes).unwrap();
+            writer.last(zeros(60_000)).await.unwrap();
+        });
+        while downstream.next().await.is_some() {}
+    });
+    let mut client = RawClient { io: ours };
+    client.io.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    client.frame(SETTINGS, 0, 0, b"").await;
+    client.request(1, &GOOD).await;
+    let (_, ping) = client.until(0x6).await;
+    client.frame(0x6, 0x1, 0, &ping).await;
+    let mut received = Vec::new();
+    let mut piece = [0; 4_096];
+    loop {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        match client.io.read(&mut piece).await.unwrap() {
+            0 => break,
+            length => received.extend_from_slice(&piece[..length]),
+        }
+    }
+    let zeros = received.iter().filter(|byte| **byte == 0).count();
+    assert!(zeros >= 60_000, "{zeros} of 60,000 bytes came");
+}
