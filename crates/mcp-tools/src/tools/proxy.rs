@@ -35,7 +35,7 @@ pub(crate) const FAMILY: Family = Family {
         Reference::new(
             "proxy_start",
             "proxy-mcp",
-            "listens on loopback only; keeps its CA between runs; `url` is the `http://` URL clients need; bodies are always \
+            "listens on loopback unless the server was started otherwise; keeps its CA between runs; `url` is the `http://` URL clients need; bodies are always \
              recorded whole (`capture_profile` is accepted, the result says `full`); traffic is always recorded to disk, \
              without `persistence_enabled` into an unnamed session that evicts its oldest exchanges at `max_disk_mb`; a failed \
              start leaves nothing behind",
