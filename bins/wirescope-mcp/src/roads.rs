@@ -10,7 +10,7 @@ use mcp_tools::{
 #[derive(Args)]
 pub(crate) struct RoadArguments {
     /// Parent proxy to send requests through, until proxy_set_upstream says otherwise: http, https, socks4, socks4a,
-    /// socks5 or socks5h://[USER:PASSWORD@]HOST[:PORT]; `env` takes what http_proxy and its kin say.
+    /// socks5 or socks5h, `SCHEME://USER:PASSWORD@HOST:PORT`; `env` takes what http_proxy and its kin say.
     // A text, because clap would show the password of a wrong URL.
     #[arg(long, value_name = "URL", env = "WIRESCOPE_UPSTREAM", hide_env_values = true)]
     upstream: Option<String>,

@@ -38,7 +38,7 @@ pub(crate) struct ListenArguments {
         verbatim_doc_comment
     )]
     listen: Vec<Listen>,
-    /// Stand for this origin (https://example.com, http://127.0.0.1:3000) on --port of 127.0.0.1; to do so elsewhere,
+    /// Stand for this origin (`https://example.com`, `http://127.0.0.1:3000`) on --port of 127.0.0.1; to do so elsewhere,
     /// or for several, use --listen.
     #[arg(long, value_name = "ORIGIN", conflicts_with = "listen")]
     reverse: Option<OriginUrl>,

@@ -14,8 +14,9 @@ use crate::failure::Usage;
 /// How upstream is reached.
 #[derive(Args, Clone, Default)]
 pub(crate) struct RoadArguments {
-    /// Send requests through this parent proxy: http, https, socks4, socks4a, socks5 or socks5h://[USER:PASSWORD@]HOST
-    /// [:PORT]. `env` takes what http_proxy, https_proxy, all_proxy and no_proxy say, which count for nothing otherwise.
+    /// Send requests through this parent proxy: `SCHEME://USER:PASSWORD@HOST:PORT`, with http, https, socks4, socks4a,
+    /// socks5 or socks5h; what is not needed may be left out. `env` takes what http_proxy, https_proxy, all_proxy and
+    /// no_proxy say, which count for nothing otherwise.
     // A text, because clap would show the password of a wrong URL.
     #[arg(long, value_name = "URL", env = "WIRESCOPE_UPSTREAM", hide_env_values = true)]
     upstream: Option<String>,

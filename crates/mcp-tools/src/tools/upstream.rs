@@ -47,7 +47,7 @@ fn router() -> ToolRouter<Toolbox> {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct SetParams {
-    /// The parent proxy: http, https, socks4, socks4a, socks5 or socks5h://[user:password@]host[:port], with the user
+    /// The parent proxy: http, https, socks4, socks4a, socks5 or socks5h, `scheme://user:password@host:port`, with the user
     /// and password percent-encoded; or `direct`.
     #[schemars(length(min = 1, max = 2_000))]
     proxy_url: String,
