@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{api, codegen, repo::Repo, steps::Steps, tidy};
+use crate::{api, codegen, package, repo::Repo, steps::Steps, tidy};
 
 /// Runs the checks from the quickest to the slowest; the tests come last, so that their results close the output.
 ///
@@ -18,15 +18,7 @@ pub(crate) fn run(repo: &Repo) -> Result<()> {
     steps.run("api --check", || api::run(repo, true))?;
     steps.command("build", repo.cargo().args(codegen::BUILD))?;
     steps.run("codegen --check", || codegen::run(repo, true))?;
-    // A packaged crate is verified outside the workspace. Handing the profiles over lets it use what has been built.
-    let mut package = repo.cargo();
-    package.args(["--config", "Cargo.toml", "package", "--locked", "--allow-dirty"]);
-    for library in repo.packages()?.into_iter().filter(|package| package.publishable) {
-        if library.directory.starts_with(repo.root().join("crates")) {
-            package.args(["--package", &library.name]);
-        }
-    }
-    steps.command("package", &mut package)?;
+    steps.run("package", || package::run(repo))?;
     let test = ["test", "--workspace", "--locked", "--no-fail-fast"];
     steps.tests_last("test", repo.cargo().args(test))
 }

@@ -11,6 +11,7 @@ mod ci;
 mod codegen;
 mod e2e;
 mod fuzz;
+mod package;
 mod process;
 mod repo;
 mod service;
@@ -48,6 +49,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Packs the libraries as they would be published, and checks that they build from that.
+    Package,
     /// Sends real clients (curl, Chromium) through the built binaries and validates the HAR they leave.
     E2e(e2e::Arguments),
     /// Fuzzes the parsers with coverage guidance (needs a nightly compiler and cargo-fuzz).
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(&repo),
         Command::Codegen { check } => codegen::run(&repo, check),
         Command::Api { check } => api::run(&repo, check),
+        Command::Package => package::run(&repo),
         Command::E2e(arguments) => e2e::run(&repo, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&repo, &arguments),
         Command::Soak(arguments) => soak::run(&repo, &arguments),

@@ -21,6 +21,7 @@ pub(crate) struct Repo {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
     pub(crate) directory: PathBuf,
     pub(crate) description: Option<String>,
     /// Whether `publish = false` is absent.
@@ -129,6 +130,7 @@ fn package(value: &Value) -> Result<Package> {
     let dependencies = value["dependencies"].as_array().into_iter().flatten();
     Ok(Package {
         name: text("name").context("a package without a name")?,
+        version: text("version").context("a package without a version")?,
         directory: manifest.parent().context("a manifest without a directory")?.to_owned(),
         description: text("description"),
         publishable: value["publish"].as_array().is_none_or(|registries| !registries.is_empty()),

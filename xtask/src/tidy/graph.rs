@@ -4,8 +4,16 @@ use super::Finding;
 use crate::repo::Package;
 
 /// The crates from left to right. A crate names only crates to its left.
-const ORDER: [&str; 7] =
-    ["proxy-core", "capture-store", "client-setup", "har-export", "mcp-tools", "wirescope", "wirescope-mcp"];
+const ORDER: [&str; 8] = [
+    "proxy-core",
+    "capture-store",
+    "client-setup",
+    "har-export",
+    "traffic-analysis",
+    "mcp-tools",
+    "wirescope",
+    "wirescope-mcp",
+];
 
 /// Crates outside the order, with what they may name: they stand for the peer, or only run commands.
 const APART: [(&str, &[&str]); 3] =
