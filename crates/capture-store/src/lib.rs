@@ -82,6 +82,7 @@ mod session;
 mod sql;
 mod statement;
 mod store;
+mod template;
 mod verify;
 mod writer;
 
@@ -102,4 +103,5 @@ pub use search::{Place, Search, SearchHit, SearchPage};
 pub use session::{Recovery, SessionEdit, SessionInfo, SessionKind, SessionState};
 pub use sql::{Sql, SqlAnswer, SqlValue};
 pub use store::{Store, StoreConfig};
+pub use template::path_template;
 pub use verify::{Problem, Verification};

@@ -10,6 +10,7 @@ use super::write::after_authority;
 use crate::{
     condition::{Pattern, PatternError, listener_name, path},
     detail::{Detail, StoredPeer},
+    template::path_template,
 };
 
 /// They give the same for the same, and are safe to be called by a view.
@@ -26,7 +27,8 @@ pub(super) fn add(connection: &Connection) -> rusqlite::Result<()> {
 /// Adds what the views of SQL call.
 pub(super) fn add_facts(connection: &Connection) -> rusqlite::Result<()> {
     connection.create_scalar_function("wirescope_fact", 2, PURE, fact)?;
-    connection.create_scalar_function("json_at", 2, PURE, json_at)
+    connection.create_scalar_function("json_at", 2, PURE, json_at)?;
+    connection.create_scalar_function("path_template", 1, PURE, template)
 }
 
 /// `wirescope_fact(name, detail)`: a fact out of the encoded details.
@@ -89,6 +91,12 @@ fn headers(detail: &Detail) -> String {
             .map(move |field| serde_json::json!([side, field.name_text(), field.value_text()]))
     });
     serde_json::Value::Array(fields.collect()).to_string()
+}
+
+/// `path_template(path)`: NULL of what is no text.
+fn template(context: &Context<'_>) -> rusqlite::Result<Option<String>> {
+    let ValueRef::Text(text) = context.get_raw(0) else { return Ok(None) };
+    Ok(std::str::from_utf8(text).ok().map(|path| path_template(path).into_owned()))
 }
 
 /// `json_at(text, pointer)`: what a JSON pointer (RFC 6901) leads to; NULL where it leads nowhere or the text is no JSON.

@@ -61,7 +61,8 @@ CREATE TEMP VIEW exchanges AS SELECT
     wirescope_fact('user', d.detail) AS user,
     wirescope_fact('parent', d.detail) AS parent,
     wirescope_fact('rules', d.detail) AS rules,
-    wirescope_fact('comment', d.detail) AS comment
+    wirescope_fact('comment', d.detail) AS comment,
+    path_template(wirescope_path(e.url, e.target)) AS template
 FROM main.exchanges e LEFT JOIN main.details d ON d.seq = e.seq
 WHERE e.session NOT IN (SELECT id FROM main.sessions WHERE hidden <> 0);
 

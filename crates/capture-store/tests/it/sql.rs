@@ -53,7 +53,7 @@ fn the_views_have_the_columns_they_are_documented_with() {
              status request_type response_type request_bytes response_bytes messages failure failure_detail \
              client_address upstream_address tunnel tls_version tls_sni tls_alpn upstream_tls_version ja3 ja4 wait_ms \
              listener user parent rules \
-             comment",
+             comment template",
         ),
         ("headers", "seq side position name value"),
         ("bodies", "seq side stored_bytes sha256 in_file"),
@@ -102,6 +102,11 @@ fn what_was_recorded_is_read_as_tables() {
         ),
         ("SELECT number, sender, kind, data FROM messages", vec!["0|client|text|hello"]),
         ("SELECT id, kind, state, exchanges, tags FROM sessions", vec!["1|scratch|stopped|3|[]"]),
+        (
+            "SELECT template, path_template('/users/42?x') FROM exchanges WHERE seq = 1",
+            vec!["/login|/users/{id}"],
+        ),
+        ("SELECT path_template(7), path_template(NULL)", vec!["-|-"]),
         ("WITH x AS (SELECT seq FROM exchanges) SELECT max(seq) FROM x", vec!["3"]),
         ("SELECT count(*) FROM json_each('[1,2]')", vec!["2"]),
     ] {
