@@ -78,6 +78,7 @@ mod recovery;
 mod retrieve;
 mod scan;
 mod search;
+pub mod secrets;
 mod session;
 mod sql;
 mod statement;

@@ -1,0 +1,80 @@
+//! A credential within a text.
+
+use std::ops::Range;
+
+/// The longest name a [`SecretSpan`] gives, in bytes; longer ones are cut.
+const MAX_NAME_BYTES: usize = 100;
+
+/// A credential within a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SecretSpan {
+    /// Where it stands, in bytes. Begins and ends between characters where the text is UTF-8.
+    pub range: Range<usize>,
+    /// What it is.
+    pub kind: SecretKind,
+    /// The name that gave it away: of the header field, cookie, parameter or member, or of the token's shape.
+    pub name: String,
+    /// Whether what takes its place needs quotation marks: a JSON number.
+    pub bare: bool,
+}
+
+/// What a credential is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum SecretKind {
+    /// The value of a header field that carries credentials; of `Authorization` all but the scheme.
+    Header,
+    /// The value of a cookie.
+    Cookie,
+    /// The value of a parameter of a URL, in its query, fragment or path.
+    Query,
+    /// The user information of a URL.
+    UserInfo,
+    /// The value of a field of a form, URL-encoded or multipart.
+    Form,
+    /// The value of a member of a JSON object.
+    Json,
+    /// A token known by its shape.
+    Token,
+}
+
+impl SecretKind {
+    /// The word for it: `header`, `cookie`, `query`, `userinfo`, `form`, `json`, `token`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Cookie => "cookie",
+            Self::Query => "query",
+            Self::UserInfo => "userinfo",
+            Self::Form => "form",
+            Self::Json => "json",
+            Self::Token => "token",
+        }
+    }
+}
+
+impl SecretSpan {
+    pub(super) fn new(range: Range<usize>, kind: SecretKind, name: &[u8]) -> Self {
+        let name = String::from_utf8_lossy(&name[..name.len().min(MAX_NAME_BYTES)]).into_owned();
+        Self { range, kind, name, bare: false }
+    }
+}
+
+/// Puts spans in order, and leaves out those that touch an earlier list's.
+pub(super) fn merge(mut first: Vec<SecretSpan>, second: Vec<SecretSpan>) -> Vec<SecretSpan> {
+    if second.is_empty() {
+        return first;
+    }
+    let known = first.len();
+    for span in second {
+        let at = first[..known].partition_point(|other| other.range.end <= span.range.start);
+        let overlaps = at < known && first[at].range.start < span.range.end;
+        if !overlaps {
+            first.push(span);
+        }
+    }
+    first.sort_by_key(|span| span.range.start);
+    first
+}
