@@ -108,6 +108,9 @@ impl Noise {
     }
 }
 
+/// Where a body has its number.
+const ID: std::ops::Range<usize> = 13..21;
+
 /// JSON of words and numbers.
 fn body(number: u64, noise: &mut Noise) -> Bytes {
     let mut text = format!("{{\"id\":\"order-{number:08}\",\"items\":[");
@@ -161,7 +164,10 @@ fn ingest(directory: &Path, exchanges: u64) -> Outcomes {
     let bodies: Vec<Bytes> = (0..exchanges.min(4_096)).map(|number| body(number, &mut noise)).collect();
     let began = Instant::now();
     for number in 0..exchanges {
-        let mut text = bodies[usize::try_from(number % 4_096).unwrap_or(0)].clone();
+        // Each its own: the same ones would be stored once.
+        let mut own = bodies[usize::try_from(number % 4_096).unwrap_or(0)].to_vec();
+        own[ID].copy_from_slice(format!("{number:08}").as_bytes());
+        let mut text = Bytes::from(own);
         if number % 100_000 == 77 {
             text = body(number, &mut noise);
             text = [&text[..], b"needle-in-the-haystack"].concat().into();

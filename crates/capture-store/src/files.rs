@@ -2,7 +2,8 @@
 //!
 //! A file is written before the row that names it is committed, and removed after the commit that forgets it. So
 //! after a crash a file may be longer than its row says or have none, and never the other way round; the sweep at
-//! the next opening puts that right and counts it.
+//! the next opening puts that right and counts it. A file that is packed later has its frame beside it until the row
+//! says which of them holds.
 
 use std::{
     collections::VecDeque,
@@ -16,6 +17,18 @@ const PER_DIRECTORY: u64 = 4096;
 /// Files held open for writing at once; beyond it the one opened first is closed, and opened again for its next
 /// piece. Keeps descriptors for the proxy's sockets.
 const MAX_OPEN: usize = 64;
+
+/// What a frame's name ends with.
+const FRAME: &str = "z";
+
+/// What lies on disk of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OnDisk {
+    /// How long the file is.
+    pub(crate) bytes: u64,
+    /// Whether it is a frame (`crate::packing`), which has a name of its own.
+    pub(crate) is_frame: bool,
+}
 
 /// The directory of body files.
 #[derive(Clone, Debug)]
@@ -32,17 +45,30 @@ impl BodyFiles {
         self.root.join(format!("{:x}", file / PER_DIRECTORY)).join(format!("{file:x}"))
     }
 
-    /// Opens a body file for reading its first `length` bytes.
-    pub(crate) fn open(&self, file: u64, length: u64) -> io::Result<BodyFile> {
-        Ok(BodyFile { file: File::open(self.path(file))?, left: length })
+    /// Opens a body file for reading.
+    pub(crate) fn open(&self, file: u64) -> io::Result<File> {
+        File::open(self.path(file))
     }
 
-    /// Removes a file; one that is not there is no error.
+    /// The path of the frame that a file becomes.
+    pub(crate) fn frame_path(&self, file: u64) -> PathBuf {
+        self.path(file).with_extension(FRAME)
+    }
+
+    /// Opens the frame that a body file became.
+    pub(crate) fn open_frame(&self, file: u64) -> io::Result<File> {
+        File::open(self.frame_path(file))
+    }
+
+    /// Removes what there is under a number; what is not there is no error.
     pub(crate) fn remove(&self, file: u64) -> io::Result<()> {
-        match fs::remove_file(self.path(file)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove_if_there(&self.path(file))?;
+        remove_if_there(&self.frame_path(file))
+    }
+
+    /// Removes the file whose frame is there now.
+    pub(crate) fn remove_unpacked(&self, file: u64) -> io::Result<()> {
+        remove_if_there(&self.path(file))
     }
 
     /// Removes several files, and goes on after a failure, which is logged: a file that stays is swept at the next
@@ -59,7 +85,7 @@ impl BodyFiles {
     /// bytes that went.
     pub(crate) fn sweep<E: From<io::Error>>(
         &self,
-        mut expected: impl FnMut(u64) -> Result<Option<u64>, E>,
+        mut expected: impl FnMut(u64) -> Result<Option<OnDisk>, E>,
     ) -> Result<u64, E> {
         let mut dropped = 0;
         for directory in entries(&self.root)? {
@@ -73,19 +99,45 @@ impl BodyFiles {
 
 fn sweep_file<E: From<io::Error>>(
     path: &Path,
-    expected: &mut impl FnMut(u64) -> Result<Option<u64>, E>,
+    expected: &mut impl FnMut(u64) -> Result<Option<OnDisk>, E>,
 ) -> Result<u64, E> {
-    let number =
-        path.file_name().and_then(|name| name.to_str()).and_then(|name| u64::from_str_radix(name, 16).ok());
     // What is not named like a body file is not ours to remove.
-    let Some(number) = number else { return Ok(0) };
+    let Some((number, is_frame)) = path.file_name().and_then(|name| parse_name(name.to_str()?)) else {
+        return Ok(0);
+    };
     let length = fs::metadata(path)?.len();
-    match expected(number)? {
-        None => fs::remove_file(path)?,
-        Some(keep) if length > keep => OpenOptions::new().write(true).open(path)?.set_len(keep)?,
-        Some(_) => return Ok(0),
+    let known = expected(number)?;
+    match known.filter(|known| known.is_frame == is_frame) {
+        None => {
+            fs::remove_file(path)?;
+            // Beside its other form it is no loss.
+            Ok(if known.is_some() { 0 } else { length })
+        }
+        Some(OnDisk { bytes, .. }) if length > bytes => {
+            OpenOptions::new().write(true).open(path)?.set_len(bytes)?;
+            Ok(length - bytes)
+        }
+        Some(_) => Ok(0),
     }
-    Ok(length - expected(number)?.unwrap_or(0).min(length))
+}
+
+/// The number in a body file's name, and whether it is a frame's.
+fn parse_name(name: &str) -> Option<(u64, bool)> {
+    let (digits, is_frame) = match name.split_once('.') {
+        Some((digits, FRAME)) => (digits, true),
+        Some(_) => return None,
+        None => (name, false),
+    };
+    Some((u64::from_str_radix(digits, 16).ok()?, is_frame))
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The paths in a directory; none where it does not exist.
@@ -208,22 +260,29 @@ pub(crate) fn create_private_directory(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// The first bytes of a body file. A file that ends before them is an error, not an end.
+/// As many bytes of a stored body as were recorded. Ending before them is an error, not an end.
 #[derive(Debug)]
-pub(crate) struct BodyFile {
-    file: File,
+pub(crate) struct Whole<R> {
+    reader: R,
     left: u64,
 }
 
-impl Read for BodyFile {
+impl<R> Whole<R> {
+    pub(crate) fn new(reader: R, length: u64) -> Self {
+        Self { reader, left: length }
+    }
+}
+
+impl<R: Read> Read for Whole<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
             return Ok(0);
         }
-        let count = self.file.read(&mut buffer[..most])?;
+        let count = self.reader.read(&mut buffer[..most])?;
         if count == 0 {
-            let text = format!("the body's file ends {} bytes short of what was recorded", self.left);
+            let text =
+                format!("what is stored of the body ends {} bytes short of what was recorded", self.left);
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         }
         self.left -= count as u64;
@@ -249,7 +308,7 @@ mod tests {
         }
         for number in 0..count {
             let mut bytes = Vec::new();
-            files.open(number, 6).unwrap().read_to_end(&mut bytes).unwrap();
+            files.open(number).unwrap().read_to_end(&mut bytes).unwrap();
             assert_eq!(bytes, [0, 0, 1, 1, 2, 2], "{number}");
         }
     }
@@ -259,15 +318,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let files = BodyFiles::new(directory.path().join("bodies"));
         let mut writer = BodyWriter::new(files.clone());
-        for number in [1, 2, 3, PER_DIRECTORY + 1] {
+        for number in [1, 2, 3, 4, 5, PER_DIRECTORY + 1] {
             writer.write(number, 0, b"12345").unwrap();
+        }
+        for packed in [4, 5] {
+            fs::write(files.frame_path(packed), b"123").unwrap();
         }
         let foreign = directory.path().join("bodies").join("0").join("notes.txt");
         fs::write(&foreign, "mine").unwrap();
         let expected = |file| {
             Ok::<_, io::Error>(match file {
-                1 => Some(5),
-                2 => Some(3),
+                1 => Some(OnDisk { bytes: 5, is_frame: false }),
+                2 => Some(OnDisk { bytes: 3, is_frame: false }),
+                // Packed: the crash came before the file went.
+                4 => Some(OnDisk { bytes: 3, is_frame: true }),
+                // Being packed: the crash came before the row said so.
+                5 => Some(OnDisk { bytes: 5, is_frame: false }),
                 _ => None,
             })
         };
@@ -275,5 +341,7 @@ mod tests {
         assert_eq!(files.sweep(expected).unwrap(), 0);
         assert_eq!(fs::metadata(files.path(2)).unwrap().len(), 3);
         assert!(!files.path(3).exists() && files.path(1).exists() && foreign.exists());
+        assert!(!files.path(4).exists() && files.frame_path(4).exists());
+        assert!(files.path(5).exists() && !files.frame_path(5).exists());
     }
 }

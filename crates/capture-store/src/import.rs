@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     assemble::{INLINE_BYTES, ROW_BYTES, content_hash, disk_bytes},
+    contents::{Contents, Packing, SmallBody},
     db::{BodyContent, Connection, DbError, ExchangeRow, NewSession, SessionDelta, Spans, Tx},
     decode,
     detail::{BodyState, DetailRef, PeerRef},
@@ -38,6 +39,7 @@ struct Parts {
     db: Connection,
     body_files: BodyFiles,
     files: BodyWriter,
+    contents: Contents,
     session: SessionId,
     max_bytes: Option<u64>,
     bytes: u64,
@@ -87,6 +89,7 @@ impl ImportSession {
             db,
             files: BodyWriter::new(body_files.clone()),
             body_files,
+            contents: Contents::new(),
             session,
             max_bytes,
             bytes: 0,
@@ -181,7 +184,8 @@ impl Parts {
         let mut unused = Vec::new();
         let mut spans = Spans::default();
         for (seq, imported) in &waiting {
-            let bytes = write_exchange(&tx, *seq, imported, &mut self.files, &mut unused)?;
+            let sink = Sink { files: &mut self.files, unused: &mut unused, contents: &mut self.contents };
+            let bytes = write_exchange(&tx, *seq, imported, sink)?;
             delta.bytes += signed(bytes);
             self.bytes += bytes;
             spans.note(*seq, imported.exchange.summary.started_at);
@@ -239,12 +243,19 @@ fn content_bytes(imported: &ImportedExchange) -> usize {
     bodies.sum::<usize>() + imported.messages.iter().map(|message| message.data.len()).sum::<usize>()
 }
 
+/// Where bodies go.
+struct Sink<'s> {
+    files: &'s mut BodyWriter,
+    /// Files whose content was there already.
+    unused: &'s mut Vec<u64>,
+    contents: &'s mut Contents,
+}
+
 fn write_exchange(
     tx: &Tx<'_>,
     seq: Seq,
     imported: &ImportedExchange,
-    files: &mut BodyWriter,
-    unused: &mut Vec<u64>,
+    Sink { files, unused, contents }: Sink<'_>,
 ) -> Result<u64, Error> {
     let exchange = &imported.exchange;
     let mut detail = Vec::new();
@@ -258,7 +269,7 @@ fn write_exchange(
     {
         if let Some(body) = body.as_ref().filter(|body| !body.is_empty()) {
             let plain = is_plain(exchange, side, body);
-            write_body(tx, (seq, side), body, plain, (files, unused))?;
+            write_body(tx, (seq, side), body, plain, Sink { files, unused, contents })?;
         }
     }
     for message in &imported.messages {
@@ -282,12 +293,12 @@ fn write_body(
     (seq, side): (Seq, BodySide),
     body: &[u8],
     plain: bool,
-    (files, unused): (&mut BodyWriter, &mut Vec<u64>),
+    Sink { files, unused, contents }: Sink<'_>,
 ) -> Result<(), Error> {
     let hash = content_hash(body);
     if body.len() <= INLINE_BYTES {
-        let content = BodyContent::Inline { data: body, plain };
-        return Ok(tx.put_body(seq, side, content, Some(&hash))?);
+        let small = SmallBody { seq, side, data: body, plain, hash: &hash };
+        return Ok(contents.put(tx, small, Packing::No)?);
     }
     let length = body.len() as u64;
     let own = tx.reserve_files(1)?;

@@ -136,8 +136,9 @@ impl Recorder {
     pub fn start(store: &Store, session: SessionSpec, config: RecorderConfig) -> Result<Self, Error> {
         let parts = store.recording_parts()?;
         parts.db.set_sync(config.sync)?;
+        parts.packing_db.set_sync(config.sync)?;
         let shared = Arc::new(Shared::new(&config));
-        let mut writer = Writer::new(shared.clone(), parts.db, parts.files, config, parts.locks);
+        let mut writer = Writer::new(shared.clone(), parts, config);
         writer.switch(session)?;
         let thread = thread::Builder::new()
             .name("capture-store".to_owned())

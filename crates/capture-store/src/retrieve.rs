@@ -9,8 +9,9 @@ use crate::{
     db::{BodyRow, BodySource},
     detail::{BodyState, Detail, StoredPeer},
     error::{Error, ErrorKind},
-    files::BodyFiles,
+    files::{BodyFiles, Whole},
     id::Seq,
+    packing::unpacked,
     record::{Body, BodySide, Exchange, ExchangeSummary, Peer, Recorded},
     store::Store,
 };
@@ -44,11 +45,15 @@ pub(crate) fn body(store: &Store, seq: Seq, side: BodySide) -> Result<Option<Bod
     let detail = Detail::decode(blob)?;
     match open_body(store.files(), &summary, &detail, side, row) {
         Ok(body) => Ok(body),
-        // The exchange went since its row was read, or the file is damaged.
-        Err(error) => match store.read(|tx| tx.summary(seq)) {
-            Ok(None) => Err(Error::new(ErrorKind::UnknownExchange(seq))),
-            _ => Err(Error::with_source(ErrorKind::Body(seq), error)),
-        },
+        // Its file became a frame, or the exchange went, since its row was read; or it is damaged.
+        Err(_) => {
+            let again = store.read(|tx| Ok((tx.summary(seq)?, tx.body(seq, side)?)))?;
+            let (Some(summary), row) = again else {
+                return Err(Error::new(ErrorKind::UnknownExchange(seq)));
+            };
+            open_body(store.files(), &summary, &detail, side, row)
+                .map_err(|error| Error::with_source(ErrorKind::Body(seq), error))
+        }
     }
 }
 
@@ -71,10 +76,9 @@ pub(crate) fn open_body(
         return Ok(None);
     }
     let stored_bytes = row.as_ref().map_or(0, |row| row.length);
-    let reader: Box<dyn io::Read + Send> = match row.map(|row| row.source) {
+    let reader = match row {
         None => Box::new(io::empty()),
-        Some(BodySource::Inline(data)) => Box::new(io::Cursor::new(data)),
-        Some(BodySource::File(file)) => Box::new(files.open(file, stored_bytes)?),
+        Some(row) => reader(files, row)?,
     };
     let text = |name| headers.and_then(|headers| joined(headers, name));
     Ok(Some(Body {
@@ -83,6 +87,19 @@ pub(crate) fn open_body(
         content_type: text("content-type"),
         reader,
     }))
+}
+
+/// Reads a stored body as it was on the wire. One that ends before its length is an error, not an end.
+pub(crate) fn reader(files: &BodyFiles, row: BodyRow) -> io::Result<Box<dyn io::Read + Send>> {
+    let length = row.length;
+    Ok(match row.source {
+        BodySource::Inline(data) => Box::new(Whole::new(io::Cursor::new(data), length)),
+        BodySource::Frame(frame) => Box::new(Whole::new(unpacked(io::Cursor::new(frame))?, length)),
+        BodySource::File { file, is_frame: false } => Box::new(Whole::new(files.open(file)?, length)),
+        BodySource::File { file, is_frame: true } => {
+            Box::new(Whole::new(unpacked(files.open_frame(file)?)?, length))
+        }
+    })
 }
 
 fn whole(summary: ExchangeSummary, detail: Detail, stored: [u64; 2], certificates: Vec<Bytes>) -> Exchange {

@@ -55,6 +55,8 @@ struct Inner {
 /// What a recorder takes over from the store it records into.
 pub(crate) struct RecordingParts {
     pub(crate) db: Connection,
+    /// Of the thread that packs body files.
+    pub(crate) packing_db: Connection,
     pub(crate) files: BodyFiles,
     pub(crate) locks: (Lock, Lock),
 }
@@ -338,7 +340,8 @@ impl Store {
         // A recorder may have died since this store was opened.
         recovery::recover(directory, &db, &self.inner.files)?;
         let bodies = lock::bodies(directory)?;
-        Ok(RecordingParts { db, files: self.inner.files.clone(), locks: (recorder, bodies) })
+        let packing_db = Connection::open(&directory.join(DATABASE), Mode::Write)?;
+        Ok(RecordingParts { db, packing_db, files: self.inner.files.clone(), locks: (recorder, bodies) })
     }
 
     /// The body files.

@@ -31,8 +31,8 @@ impl Tx<'_> {
         }
         for sql in [
             "INSERT INTO details (seq, detail) SELECT ?2, detail FROM details WHERE seq = ?1",
-            "INSERT INTO bodies (id, length, hash, file, data, plain)
-             SELECT id - ?1 * 2 + ?2 * 2, length, hash, file, data, plain FROM bodies
+            "INSERT INTO bodies (id, length, hash, file, data, plain, coding)
+             SELECT id - ?1 * 2 + ?2 * 2, length, hash, file, data, plain, coding FROM bodies
              WHERE id BETWEEN ?1 * 2 AND ?1 * 2 + 1",
             "INSERT INTO messages (seq, number, at, direction, kind, length, flags, data)
              SELECT ?2, number, at, direction, kind, length, flags, data FROM messages WHERE seq = ?1 ORDER BY number",

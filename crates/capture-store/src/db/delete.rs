@@ -193,14 +193,17 @@ impl Tx<'_> {
             .query_map(params![run.first, run.last], |row| row.get::<_, i64>(0))?
             .collect::<Result<Vec<_>, _>>()?;
         for file in files {
-            let left: Option<i64> = self
+            let left: Option<(i64, bool)> = self
                 .sql
-                .prepare_cached("UPDATE files SET refs = refs - 1 WHERE id = ? RETURNING refs")?
-                .query_row([file], |row| row.get(0))
+                .prepare_cached("UPDATE files SET refs = refs - 1 WHERE id = ? RETURNING refs, data IS NULL")?
+                .query_row([file], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
-            if left.is_none_or(|refs| refs <= 0) {
+            let (refs, on_disk) = left.unwrap_or((0, true));
+            if refs <= 0 {
                 self.sql.prepare_cached("DELETE FROM files WHERE id = ?")?.execute([file])?;
-                unused.push(uint(file));
+                if on_disk {
+                    unused.push(uint(file));
+                }
             }
         }
         Ok(())

@@ -1,11 +1,15 @@
 //! Looking through stored bytes in the order they lie, without taking exchanges apart: which of them can hold a text.
 
+use std::collections::HashMap;
+
 use rusqlite::{params, params_from_iter, types::ValueRef};
 
 use super::{DbError, Filter, Tx, int, uint};
 use crate::{
+    assemble::INLINE_BYTES,
     id::Seq,
     needle::Needle,
+    packing::Unpacker,
     plan::{Bodies, Heads, Probe},
     query::Order,
 };
@@ -83,12 +87,14 @@ impl Tx<'_> {
     }
 
     fn probe_bodies(&self, lights: &mut [Light], span: (Seq, Seq), needle: &Needle) -> Result<(), DbError> {
-        let mut statement = self
-            .sql
-            .prepare_cached("SELECT id, plain, data FROM bodies WHERE id BETWEEN ? AND ? ORDER BY id")?;
+        let mut statement = self.sql.prepare_cached(
+            "SELECT id, plain, data, coding IS NOT NULL, length, file FROM bodies WHERE id BETWEEN ? AND ? ORDER BY id",
+        )?;
         let mut rows = statement.query(params![int(span.0.0) * 2, int(span.1.0) * 2 + 1])?;
         let mut at = 0;
         let mut scratch = Vec::new();
+        let mut unpacker = Unpacker::new();
+        let mut shared = HashMap::new();
         while let Some(row) = rows.next()? {
             let seq = uint(row.get::<_, i64>(0)? / 2);
             let Some(light) = ahead(lights, &mut at, seq) else { continue };
@@ -97,12 +103,47 @@ impl Tx<'_> {
             }
             let plain = row.get::<_, Option<i64>>(1)? == Some(1);
             light.likely = match row.get_ref(2)? {
-                ValueRef::Blob(data) if plain => needle.is_in(data, &mut scratch),
+                ValueRef::Blob(data) if plain => {
+                    let frame = row.get::<_, bool>(3)?.then_some(row.get(4)?);
+                    is_in_stored(data, frame, needle, (&mut unpacker, &mut scratch))
+                }
+                // One content stands for all that share it.
+                ValueRef::Null if plain => match row.get::<_, Option<i64>>(5)? {
+                    Some(file) => match shared.get(&file) {
+                        Some(likely) => *likely,
+                        None => {
+                            let likely = self.probe_shared(file, needle, (&mut unpacker, &mut scratch))?;
+                            shared.insert(file, likely);
+                            likely
+                        }
+                    },
+                    None => true,
+                },
                 // In a file, or to be decoded.
                 _ => true,
             };
         }
         Ok(())
+    }
+
+    /// Whether a content that bodies share can hold a text.
+    fn probe_shared(
+        &self,
+        file: i64,
+        needle: &Needle,
+        work: (&mut Unpacker, &mut Vec<u8>),
+    ) -> Result<bool, DbError> {
+        let mut statement =
+            self.sql.prepare_cached("SELECT data, coding IS NOT NULL, length FROM files WHERE id = ?")?;
+        let mut rows = statement.query([file])?;
+        let Some(row) = rows.next()? else { return Ok(true) };
+        Ok(match row.get_ref(0)? {
+            ValueRef::Blob(data) => {
+                let frame = row.get::<_, bool>(1)?.then_some(row.get(2)?);
+                is_in_stored(data, frame, needle, work)
+            }
+            _ => true,
+        })
     }
 
     fn probe_heads(&self, lights: &mut [Light], span: (Seq, Seq), needle: &Needle) -> Result<(), DbError> {
@@ -127,6 +168,23 @@ impl Tx<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether stored bytes, or the content of this length where they are its frame, can hold a text.
+fn is_in_stored(
+    data: &[u8],
+    frame: Option<i64>,
+    needle: &Needle,
+    (unpacker, scratch): (&mut Unpacker, &mut Vec<u8>),
+) -> bool {
+    match frame.map(|length| usize::try_from(length).unwrap_or(0)) {
+        None => needle.is_in(data, scratch),
+        // Longer ones stand in files. A damaged one is told of by who looks properly.
+        Some(length) if length <= INLINE_BYTES => {
+            unpacker.unpack(data, length).is_none_or(|content| needle.is_in(content, scratch))
+        }
+        Some(_) => true,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{OptionalExtension, Row, params, params_from_iter, types::ValueRef};
 
 use bytes::Bytes;
 use proxy_core::{Failure, FailureKind};
@@ -43,9 +43,20 @@ pub(crate) struct Content {
 pub(crate) enum BodySource {
     /// Here.
     Inline(Vec<u8>),
+    /// Here, as a frame (`crate::packing`).
+    Frame(Vec<u8>),
     /// In a body file.
-    File(u64),
+    File {
+        /// Its number.
+        file: u64,
+        /// Whether it is a frame.
+        is_frame: bool,
+    },
 }
+
+/// What [`read_body`] reads, after the columns before it.
+pub(super) const BODY_COLUMNS: &str = "b.length, b.file, coalesce(b.data, f.data), coalesce(b.coding, f.coding) IS NOT NULL \
+                                       FROM bodies b LEFT JOIN files f ON f.id = b.file";
 
 impl Tx<'_> {
     /// Summaries that pass a filter.
@@ -114,15 +125,8 @@ impl Tx<'_> {
 
     /// A stored body; inline bytes come with it.
     pub(crate) fn body(&self, seq: Seq, side: BodySide) -> Result<Option<BodyRow>, DbError> {
-        let mut statement = self.sql.prepare_cached("SELECT length, file, data FROM bodies WHERE id = ?")?;
-        let row = statement.query_row([body_id(seq, side)], |row| {
-            let file: Option<i64> = row.get(1)?;
-            let source = match file {
-                Some(file) => BodySource::File(uint(file)),
-                None => BodySource::Inline(row.get::<_, Option<Vec<u8>>>(2)?.unwrap_or_default()),
-            };
-            Ok(BodyRow { length: uint(row.get(0)?), source })
-        });
+        let mut statement = self.sql.prepare_cached(&format!("SELECT {BODY_COLUMNS} WHERE b.id = ?"))?;
+        let row = statement.query_row([body_id(seq, side)], |row| read_body(row, 0));
         Ok(row.optional()?)
     }
 
@@ -162,6 +166,25 @@ impl Tx<'_> {
         let session = session.map(|id| int(id.0));
         Ok(uint(statement.query_row(params![int(after.0), int(to.0), session], |row| row.get(0))?))
     }
+}
+
+/// Reads [`BODY_COLUMNS`], which begin at a column.
+pub(super) fn read_body(row: &Row<'_>, at: usize) -> rusqlite::Result<BodyRow> {
+    let length = uint(row.get(at)?);
+    let file: Option<i64> = row.get(at + 1)?;
+    // Damage may have any type.
+    let data = match row.get_ref(at + 2)? {
+        ValueRef::Blob(data) | ValueRef::Text(data) => Some(data.to_vec()),
+        _ => None,
+    };
+    let is_frame: bool = row.get(at + 3)?;
+    let source = match (data, file) {
+        (Some(data), _) if is_frame => BodySource::Frame(data),
+        (Some(data), _) => BodySource::Inline(data),
+        (None, Some(file)) => BodySource::File { file: uint(file), is_frame },
+        (None, None) => BodySource::Inline(Vec::new()),
+    };
+    Ok(BodyRow { length, source })
 }
 
 fn read_summary(row: &Row<'_>) -> rusqlite::Result<ExchangeSummary> {

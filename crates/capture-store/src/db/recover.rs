@@ -9,6 +9,7 @@ use super::{
     codes::{nanos, session_kind, session_state, state},
     int, uint,
 };
+use crate::files::OnDisk;
 use crate::{
     id::SessionId,
     session::{SessionKind, SessionState},
@@ -56,10 +57,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// How long a body file is by its row; `None` where no row names it.
-    pub(crate) fn file_length(&self, file: u64) -> Result<Option<u64>, DbError> {
-        let mut statement = self.sql.prepare_cached("SELECT length FROM files WHERE id = ?")?;
-        let length: Option<i64> = statement.query_row([int(file)], |row| row.get(0)).optional()?;
-        Ok(length.map(uint))
+    /// What lies on disk under a number by its row; `None` where no row names it, or its bytes stand in the row.
+    pub(crate) fn file_length(&self, file: u64) -> Result<Option<OnDisk>, DbError> {
+        let mut statement = self.sql.prepare_cached(
+            "SELECT coalesce(stored, length), coding IS NOT NULL FROM files WHERE id = ? AND data IS NULL",
+        )?;
+        let read = |row: &rusqlite::Row<'_>| Ok(OnDisk { bytes: uint(row.get(0)?), is_frame: row.get(1)? });
+        Ok(statement.query_row([int(file)], read).optional()?)
     }
 }

@@ -6,7 +6,7 @@ use super::{DbError, uint};
 
 /// Each takes the schema from the version of its index to the next; `PRAGMA user_version` says where a store is.
 /// A migration that was released is never edited.
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V4];
 
 /// The newest version this crate knows.
 pub(super) fn newest() -> u32 {
@@ -167,6 +167,18 @@ ALTER TABLE sessions ADD COLUMN comment TEXT;
 ALTER TABLE sessions ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE sessions ADD COLUMN max_exchanges INTEGER;
 ALTER TABLE sessions ADD COLUMN max_age_ms INTEGER;
+";
+
+/// Packed and shared contents.
+///
+/// `coding` is 1 where the bytes are a zstd frame that the store made of a body, NULL where they are the body. `length` is
+/// the body's in either case; `files.stored` is the frame's. A row of `files` with `data` is a small body that came
+/// again and again: its bytes stand there once, and no file has its number.
+const V4: &str = "
+ALTER TABLE bodies ADD COLUMN coding INTEGER;
+ALTER TABLE files ADD COLUMN coding INTEGER;
+ALTER TABLE files ADD COLUMN stored INTEGER;
+ALTER TABLE files ADD COLUMN data BLOB;
 ";
 
 #[cfg(test)]

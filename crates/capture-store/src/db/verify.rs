@@ -1,8 +1,13 @@
 //! Whether the database holds together.
 
-use rusqlite::{params, types::ValueRef};
+use rusqlite::params;
 
-use super::{DbError, Tx, int, uint, write::Hash};
+use super::{
+    BodyRow, DbError, Tx, int,
+    read::{BODY_COLUMNS, read_body},
+    uint,
+    write::Hash,
+};
 use crate::{
     id::{Seq, SessionId},
     record::BodySide,
@@ -12,10 +17,8 @@ use crate::{
 pub(crate) struct BodyCheck {
     pub(crate) seq: Seq,
     pub(crate) side: BodySide,
-    pub(crate) length: u64,
     pub(crate) hash: Option<Hash>,
-    pub(crate) file: Option<u64>,
-    pub(crate) data: Option<Vec<u8>>,
+    pub(crate) body: BodyRow,
 }
 
 impl Tx<'_> {
@@ -76,9 +79,9 @@ impl Tx<'_> {
         last: Seq,
         limit: usize,
     ) -> Result<Vec<(i64, BodyCheck)>, DbError> {
-        let mut statement = self.sql.prepare_cached(
-            "SELECT id, length, hash, file, data FROM bodies WHERE id > ? AND id < ? ORDER BY id LIMIT ?",
-        )?;
+        let mut statement = self.sql.prepare_cached(&format!(
+            "SELECT b.id, b.hash, {BODY_COLUMNS} WHERE b.id > ? AND b.id < ? ORDER BY b.id LIMIT ?"
+        ))?;
         let end = int(last.0).saturating_add(1).saturating_mul(2);
         let rows = statement.query_map(params![after, end, int(limit as u64)], |row| {
             let id: i64 = row.get(0)?;
@@ -86,14 +89,8 @@ impl Tx<'_> {
             let check = BodyCheck {
                 seq: Seq(uint(id / 2)),
                 side,
-                length: uint(row.get(1)?),
-                hash: row.get_ref(2)?.as_blob_or_null()?.and_then(|hash| hash.try_into().ok()),
-                file: row.get::<_, Option<i64>>(3)?.map(uint),
-                // Damage may have any type.
-                data: match row.get_ref(4)? {
-                    ValueRef::Blob(data) | ValueRef::Text(data) => Some(data.to_vec()),
-                    _ => None,
-                },
+                hash: row.get_ref(1)?.as_blob_or_null()?.and_then(|hash| hash.try_into().ok()),
+                body: read_body(row, 2)?,
             };
             Ok((id, check))
         })?;

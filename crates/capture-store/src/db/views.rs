@@ -80,7 +80,7 @@ CREATE TEMP VIEW bodies AS SELECT
     iif(b.id % 2 = 0, 'req', 'resp') AS side,
     b.length AS stored_bytes,
     lower(hex(b.hash)) AS sha256,
-    b.file IS NOT NULL AS in_file
+    b.file IS NOT NULL AND (SELECT f.data IS NULL FROM main.files f WHERE f.id = b.file) AS in_file
 FROM main.bodies b JOIN main.exchanges e ON e.seq = b.id / 2
 WHERE e.session NOT IN (SELECT id FROM main.sessions WHERE hidden <> 0);
 

@@ -24,11 +24,18 @@ pub(crate) struct ExchangeRow<'a> {
 /// Where a body's bytes are.
 #[derive(Clone, Copy)]
 pub(crate) enum BodyContent<'a> {
-    /// Here; and whether the bytes are the text itself, with nothing to be taken off.
+    /// Here; and whether the body is the text itself, with nothing to be taken off.
     Inline { data: &'a [u8], plain: bool },
+    /// Here, as a frame (`crate::packing`) of a body of this length.
+    Packed { frame: &'a [u8], length: u64, plain: bool },
+    /// With others of the same content, under this number.
+    Shared { file: u64, length: u64, plain: bool },
     /// In a file of this number, as many of its bytes.
     File { file: u64, length: u64 },
 }
+
+/// What the column `coding` says of a frame.
+pub(super) const PACKED: i64 = 1;
 
 /// A content hash (SHA-256).
 pub(crate) type Hash = [u8; 32];
@@ -122,16 +129,65 @@ impl Tx<'_> {
         content: BodyContent<'_>,
         hash: Option<&Hash>,
     ) -> Result<(), DbError> {
-        let (length, file, data, plain) = match content {
-            BodyContent::Inline { data, plain } => (data.len() as u64, None, Some(data), Some(plain)),
-            BodyContent::File { file, length } => (length, Some(int(file)), None, None),
+        let (length, file, data, plain, coding) = match content {
+            BodyContent::Inline { data, plain } => (data.len() as u64, None, Some(data), Some(plain), None),
+            BodyContent::Packed { frame, length, plain } => {
+                (length, None, Some(frame), Some(plain), Some(PACKED))
+            }
+            BodyContent::Shared { file, length, plain } => (length, Some(int(file)), None, Some(plain), None),
+            BodyContent::File { file, length } => (length, Some(int(file)), None, None, None),
         };
         self.sql
             .prepare_cached(
-                "INSERT OR REPLACE INTO bodies (id, length, hash, file, data, plain) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO bodies (id, length, hash, file, data, plain, coding)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
             )?
-            .execute(params![body_id(seq, side), int(length), hash, file, data, plain])?;
+            .execute(params![body_id(seq, side), int(length), hash, file, data, plain, coding])?;
         Ok(())
+    }
+
+    /// Counts one more body on a small content that is shared, and returns its number; none where it is not.
+    pub(crate) fn share_content(&self, length: u64, hash: &Hash) -> Result<Option<u64>, DbError> {
+        let mut statement = self.sql.prepare_cached(
+            "UPDATE files SET refs = refs + 1 WHERE id =
+             (SELECT id FROM files WHERE hash = ? AND length = ? AND data IS NOT NULL LIMIT 1) RETURNING id",
+        )?;
+        let found: Option<i64> =
+            statement.query_row(params![hash, int(length)], |row| row.get(0)).optional()?;
+        Ok(found.map(uint))
+    }
+
+    /// Puts down a small content to be shared, with one body on it, and returns its number.
+    pub(crate) fn put_content(
+        &self,
+        length: u64,
+        hash: &Hash,
+        data: &[u8],
+        is_frame: bool,
+    ) -> Result<u64, DbError> {
+        let number = self.reserve_files(1)?;
+        self.sql
+            .prepare_cached(
+                "INSERT INTO files (id, length, refs, hash, data, stored, coding) VALUES (?, ?, 1, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                int(number),
+                int(length),
+                hash,
+                data,
+                int(data.len() as u64),
+                is_frame.then_some(PACKED)
+            ])?;
+        Ok(number)
+    }
+
+    /// Notes that a body file was replaced by its frame. Returns false where the file is no longer known, or packed.
+    pub(crate) fn note_packed(&self, file: u64, stored: u64) -> Result<bool, DbError> {
+        let changed = self
+            .sql
+            .prepare_cached("UPDATE files SET coding = ?, stored = ? WHERE id = ? AND coding IS NULL")?
+            .execute(params![PACKED, int(stored), int(file)])?;
+        Ok(changed > 0)
     }
 
     /// Notes a body file, or what it has become since.
@@ -149,7 +205,7 @@ impl Tx<'_> {
     pub(crate) fn share_file(&self, own: u64, length: u64, hash: &Hash) -> Result<Option<u64>, DbError> {
         let mut statement = self.sql.prepare_cached(
             "UPDATE files SET refs = refs + 1 WHERE id =
-             (SELECT id FROM files WHERE hash = ? AND length = ? AND id <> ? LIMIT 1) RETURNING id",
+             (SELECT id FROM files WHERE hash = ? AND length = ? AND id <> ? AND data IS NULL LIMIT 1) RETURNING id",
         )?;
         let found: Option<i64> =
             statement.query_row(params![hash, int(length), int(own)], |row| row.get(0)).optional()?;

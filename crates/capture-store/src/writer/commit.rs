@@ -10,20 +10,26 @@ use proxy_core::UpstreamFacts;
 
 use super::{
     disk::Disk,
+    press::Packable,
     session::Recording,
     thread::{Include, MAX_UNWRITTEN, MUCH_PENDING, REWRITE, Writer},
 };
 use crate::{
-    assemble::{Assembly, Row, content_hash},
+    assemble::{Assembly, BodyBuffer, Row, content_hash},
+    contents::{Contents, Packing, SmallBody},
     db::{BodyContent, Connection, DbError, Excess, ExchangeRow, SessionDelta, Spans, Tx},
     error::Error,
     id::{Seq, SessionId},
+    record::BodySide,
     recorder::DiskPart,
     session::SessionState,
 };
 
 /// Exchanges evicted in one commit at most; the next evicts more where it is not enough.
 const EVICTED_AT_ONCE: usize = 20_000;
+/// Exchanges in a commit up to which there is time to pack their bodies: beyond it the writer is busy, and packing
+/// would cost as much as writing does.
+const PACKED_AT_ONCE: usize = 128;
 /// Upstream connections whose certificates' numbers are remembered; beyond it all are forgotten and looked up anew.
 const REMEMBERED_CONNECTIONS: usize = 1024;
 
@@ -33,7 +39,19 @@ const DETAIL_BYTES: usize = 4096;
 /// The numbers of upstream connections' certificates in the store. Each entry keeps its connection's facts alive, so
 /// that an address stands for one connection.
 #[derive(Default)]
-pub(super) struct Certificates(HashMap<usize, (Arc<UpstreamFacts>, Vec<u64>)>);
+struct Certificates(HashMap<usize, (Arc<UpstreamFacts>, Vec<u64>)>);
+
+/// What the writer knows of what it put down.
+pub(super) struct Known {
+    certificates: Certificates,
+    contents: Contents,
+}
+
+impl Known {
+    pub(super) fn new() -> Self {
+        Self { certificates: Certificates::default(), contents: Contents::new() }
+    }
+}
 
 /// What a transaction did, to be taken over once it is committed.
 struct Outcome {
@@ -44,6 +62,8 @@ struct Outcome {
     bytes: Vec<(SessionId, u64)>,
     /// Files of evicted bodies, and of bodies whose content was there already.
     unused_files: Vec<u64>,
+    /// Files that are whole now.
+    packable: Vec<Packable>,
     /// What came to the store, bodies included.
     added_bytes: u64,
 }
@@ -68,7 +88,7 @@ impl Writer {
     pub(super) fn commit(&mut self, include: Include) -> Result<(), Error> {
         let now = Instant::now();
         let much = self.pending_bytes >= MUCH_PENDING;
-        let Self { shared, config, disk, open, ended, sessions, certificates, current, .. } = self;
+        let Self { shared, config, disk, open, ended, sessions, known, current, .. } = self;
         // What the rows will name is on the disk before they are.
         if let Err(error) = disk.files.sync() {
             shared.note_error(DiskPart::Files, &error);
@@ -89,10 +109,10 @@ impl Writer {
         }
         let error = shared.last_error().map(|error| (*current, error));
         let outcome = db_patience.insist(shared, || {
-            let written = write(db, sessions, certificates, &mut batch, error.as_ref());
+            let written = write(db, sessions, known, &mut batch, error.as_ref());
             if written.is_err() {
                 // Numbers given in a transaction that was rolled back are no numbers.
-                certificates.0.clear();
+                known.certificates.0.clear();
             }
             written
         })?;
@@ -120,6 +140,9 @@ impl Writer {
         }
         for file in outcome.unused_files.into_iter().chain(deleted_files) {
             self.disk.files.discard(file);
+        }
+        for packable in outcome.packable {
+            self.press.offer(packable);
         }
         self.waiting_since = None;
         self.last_commit = Some(now);
@@ -193,7 +216,7 @@ fn next_due<'a>(
 fn write(
     db: &Connection,
     sessions: &mut HashMap<SessionId, Recording>,
-    certificates: &mut Certificates,
+    known: &mut Known,
     batch: &mut [&mut Assembly],
     error: Option<&(SessionId, String)>,
 ) -> Result<Outcome, DbError> {
@@ -205,13 +228,15 @@ fn write(
         written: Vec::with_capacity(batch.len()),
         bytes: Vec::new(),
         unused_files: Vec::new(),
+        packable: Vec::new(),
         added_bytes: 0,
     };
     let mut detail = Vec::with_capacity(DETAIL_BYTES);
     let mut spans = Spans::default();
+    let packing = if batch.len() <= PACKED_AT_ONCE { Packing::Yes } else { Packing::No };
     for assembly in batch.iter_mut() {
         let delta = deltas.entry(assembly.session).or_default();
-        let numbers = certificates.numbers(&tx, assembly.upstream())?;
+        let numbers = known.certificates.numbers(&tx, assembly.upstream())?;
         let seq = assembly.row.map_or(Seq(newest.0 + 1), |row| row.seq);
         detail.clear();
         assembly.encode_detail(numbers, &mut detail);
@@ -224,7 +249,10 @@ fn write(
                 spans.note(seq, assembly.started_at);
             }
             outcome.added_bytes += row.bytes.saturating_sub(before);
-            write_bodies(&tx, assembly, seq, &mut outcome.unused_files)?;
+            for (side, body) in assembly.bodies.each() {
+                let at = Place { seq, side, packing };
+                write_body(&tx, assembly, body, at, (&mut known.contents, &mut outcome))?;
+            }
         }
         newest = newest.max(seq);
         outcome.written.push(written);
@@ -262,33 +290,46 @@ fn write_exchange(tx: &Tx<'_>, assembly: &Assembly, seq: Seq, detail: &[u8]) -> 
     Ok(Written::Row(Row { seq, bytes, content_bytes, written_at: Instant::now() }))
 }
 
-/// Writes the bodies that there are. Of a file whose content another file has already, only that one is kept.
-fn write_bodies(
+/// Which body, and whether there is time to pack it.
+#[derive(Clone, Copy)]
+struct Place {
+    seq: Seq,
+    side: BodySide,
+    packing: Packing,
+}
+
+/// Writes a body, if there is one. Of a file whose content another file has already, only that one is kept.
+fn write_body(
     tx: &Tx<'_>,
     assembly: &Assembly,
-    seq: Seq,
-    unused_files: &mut Vec<u64>,
+    body: &BodyBuffer,
+    Place { seq, side, packing }: Place,
+    (contents, outcome): (&mut Contents, &mut Outcome),
 ) -> Result<(), DbError> {
-    for (side, body) in assembly.bodies.each() {
-        if body.stored_bytes == 0 {
-            continue;
-        }
-        let hash = if assembly.has_ended() { body.hash() } else { None };
-        let Some(own) = body.file else {
-            let content = BodyContent::Inline { data: &body.inline, plain: assembly.is_plain(side) };
-            tx.put_body(seq, side, content, hash.as_ref())?;
-            continue;
-        };
-        tx.put_file(own, body.stored_bytes, hash.as_ref())?;
-        let shared = match &hash {
-            Some(hash) => tx.share_file(own, body.stored_bytes, hash)?,
-            None => None,
-        };
-        unused_files.extend(shared.map(|_| own));
-        let content = BodyContent::File { file: shared.unwrap_or(own), length: body.stored_bytes };
-        tx.put_body(seq, side, content, hash.as_ref())?;
+    if body.stored_bytes == 0 {
+        return Ok(());
     }
-    Ok(())
+    let hash = if assembly.has_ended() { body.hash() } else { None };
+    let Some(own) = body.file else {
+        let (data, plain) = (&body.inline[..], assembly.is_plain(side));
+        return match &hash {
+            Some(hash) => contents.put(tx, SmallBody { seq, side, data, plain, hash }, packing),
+            None => tx.put_body(seq, side, BodyContent::Inline { data, plain }, None),
+        };
+    };
+    let length = body.stored_bytes;
+    tx.put_file(own, length, hash.as_ref())?;
+    let shared = match &hash {
+        Some(hash) => tx.share_file(own, length, hash)?,
+        None => None,
+    };
+    match shared {
+        Some(_) => outcome.unused_files.push(own),
+        None if hash.is_some() => outcome.packable.push(Packable { file: own, length }),
+        None => {}
+    }
+    let content = BodyContent::File { file: shared.unwrap_or(own), length };
+    tx.put_body(seq, side, content, hash.as_ref())
 }
 
 /// Brings a session's row up to date, evicts what is too much, and returns what it holds then.

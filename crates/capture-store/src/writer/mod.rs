@@ -5,6 +5,7 @@
 mod commit;
 mod disk;
 mod patience;
+mod press;
 mod session;
 mod thread;
 

@@ -14,21 +14,21 @@ use std::{
 use proxy_core::{Ending, Event, EventKind, ExchangeId, Failure, FailureKind, Outcome, Sizes, Timings};
 
 use super::{
-    commit::Certificates,
+    commit::Known,
     disk::Disk,
+    press::Press,
     session::{Admission, Recording},
 };
 use crate::{
     assemble::Assembly,
-    db::Connection,
     error::{Error, ErrorKind},
-    files::BodyFiles,
     id::{Seq, SessionId},
     lock::Lock,
     queue::{Item, Sleep, body_bytes},
     record::BodySide,
     recorder::{DiskPart, RecorderConfig, SessionSpec, Shared},
     session::{SessionInfo, SessionState},
+    store::RecordingParts,
 };
 
 /// How long the first ended exchange after a lull waits for company.
@@ -65,7 +65,8 @@ pub(crate) struct Writer {
     pub(super) pending_bytes: usize,
     pub(super) sessions: HashMap<SessionId, Recording>,
     pub(super) current: SessionId,
-    pub(super) certificates: Certificates,
+    pub(super) known: Known,
+    pub(super) press: Press,
     /// Since when something ended waits.
     pub(super) waiting_since: Option<Instant>,
     pub(super) last_commit: Option<Instant>,
@@ -93,15 +94,11 @@ pub(super) enum Include {
 
 impl Writer {
     /// Makes a session and a writer that records into it.
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        db: Connection,
-        body_files: BodyFiles,
-        config: RecorderConfig,
-        locks: (Lock, Lock),
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, parts: RecordingParts, config: RecorderConfig) -> Self {
+        let RecordingParts { db, packing_db, files, locks } = parts;
+        let press = Press::start(packing_db, files.clone(), shared.clone(), config.sync);
         Self {
-            disk: Disk::new(db, body_files, shared.clone(), &config),
+            disk: Disk::new(db, files, shared.clone(), &config),
             shared,
             config,
             open: HashMap::new(),
@@ -109,7 +106,8 @@ impl Writer {
             pending_bytes: 0,
             sessions: HashMap::new(),
             current: SessionId(0),
-            certificates: Certificates::default(),
+            known: Known::new(),
+            press,
             waiting_since: None,
             last_commit: None,
             open_due: None,

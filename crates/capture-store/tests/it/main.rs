@@ -9,6 +9,7 @@ mod importing;
 mod keeping;
 mod migrating;
 mod opening;
+mod packing;
 mod pressure;
 mod querying;
 mod recording;
