@@ -364,6 +364,13 @@ impl Body {
         crate::decode::decoded_reader(self.reader, self.content_encoding.as_deref())
     }
 
+    /// Reads the body decoded and as UTF-8, whatever character encoding its content type or a byte order mark names, lazily.
+    #[must_use]
+    pub fn into_text_reader(self) -> Box<dyn std::io::Read + Send> {
+        let content_type = self.content_type.clone();
+        crate::charset::to_utf8(self.into_decoded_reader(), content_type.as_deref())
+    }
+
     /// Decodes at most `max_bytes`.
     #[must_use]
     pub fn decode(self, max_bytes: usize) -> Decoded {

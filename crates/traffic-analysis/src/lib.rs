@@ -2,5 +2,21 @@
 //!
 //! What enters: a `capture-store`. What leaves: groups with figures, differences, documents. What it does not know:
 //! where exchanges come from, HAR, MCP, command lines.
+//!
+//! A [`Scope`] says which exchanges are looked at and walks over them; a [`Subject`] is one of them, read as far as it is
+//! asked about; a [`Field`] is a part of it by name.
 
 #![forbid(unsafe_code)]
+
+pub mod group;
+
+mod field;
+#[cfg(test)]
+mod fixture;
+mod form;
+mod scope;
+mod subject;
+
+pub use field::{Field, FieldError};
+pub use scope::{Bounds, Scope, Walked};
+pub use subject::{Subject, Text};
