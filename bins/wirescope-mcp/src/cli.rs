@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use mcp_tools::{AddressRange, Config, HostPattern, StateDir};
 
-use crate::{roads::RoadArguments, tls::TlsArguments};
+use crate::{roads::RoadArguments, serving::ServingArguments, tls::TlsArguments};
 
 /// The MCP server of wirescope: an intercepting HTTP(S) proxy for agents, over standard input and output.
 #[derive(Debug, Parser)]
@@ -45,6 +45,8 @@ pub(crate) struct Cli {
     tls: TlsArguments,
     #[command(flatten)]
     roads: RoadArguments,
+    #[command(flatten)]
+    serving: ServingArguments,
     /// Log more to standard error; twice for everything.
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -87,6 +89,7 @@ impl Cli {
         config.passthrough = self.passthrough;
         config.tls = self.tls.options()?;
         self.roads.apply(&mut config)?;
+        self.serving.apply(&mut config);
         Ok(config)
     }
 }

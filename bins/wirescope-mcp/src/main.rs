@@ -7,6 +7,7 @@ mod at_end;
 mod cli;
 mod logging;
 mod roads;
+mod serving;
 mod tls;
 
 use std::{

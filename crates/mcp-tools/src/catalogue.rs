@@ -1,15 +1,36 @@
 //! Every tool there is: families added together, in one place from which clients and documents are served.
+//!
+//! # To add a tool
+//!
+//! Add a function to a family under `tools/`, or a family of its own file with a `FAMILY` that names its [`Toolset`],
+//! and one line in [`FAMILIES`] below. Its name, parameters and types are what a reference server's contract says if it
+//! stands in for one (then it has a [`Reference`]).
+//!
+//! A tool's entry in the list of tools costs every client tokens, used or not. So it may weigh [`ALLOWANCE`] bytes,
+//! and a few that are named in [`HEAVY`] more; a test here tells. What costs least:
+//! - a description of one sentence that says when to use it; arguments described in a few words, without what the type,
+//!   the bounds and the default say anyway. Longer explanations go into the error's hint, or into the fields of the result
+//!   (those are for docs/tools.md only: of results, clients are sent names and types of the first level);
+//! - strings with enumerations rather than booleans that exclude each other; no nested argument objects.
+//!
+//! Every number argument has bounds, every text one a `length(max = ...)`, every list a bound.
+//!
+//! Only what nearly every question needs belongs in [`CORE`], which has [`CORE_BYTES`] together; all there is has
+//! [`ALL_BYTES`]. Results go through `budget.rs`. Secrets in results are replaced by the server itself, and put back in
+//! arguments: tools need not know.
 
 use rmcp::{handler::server::router::tool::ToolRouter, model::Tool};
 use serde_json::{Map, Value};
 
 use crate::{
+    budget::json_bytes,
     schema,
     toolbox::Toolbox,
     tools::{
-        capture, handshakes, har, history, interceptors, pauses, proxy, rules, sessions, traffic, upstream,
-        window,
+        capture, handshakes, har, history, interceptors, pauses, proxy, rules, sessions, toolsets, traffic,
+        upstream, window,
     },
+    toolsets::{Toolset, Toolsets},
 };
 
 /// The families, in the order documents show them.
@@ -26,12 +47,67 @@ const FAMILIES: &[Family] = &[
     pauses::FAMILY,
     interceptors::FAMILY,
     upstream::FAMILY,
+    toolsets::FAMILY,
 ];
+
+/// Tools in the default toolset beside those of families that are in it as a whole.
+const CORE: &[&str] = &[
+    "interceptor_kill",
+    "interceptor_spawn",
+    "interceptor_status",
+    "proxy_get_ca_cert",
+    "proxy_list_sessions",
+    "proxy_query_session",
+    "proxy_start",
+    "proxy_status",
+    "proxy_stop",
+];
+
+/// Tools that are listed whatever toolsets are open: the way to the others.
+const ALWAYS: &[&str] = &["list_toolsets", "enable_toolset"];
+
+/// Bytes that a tool's entry in the list of tools may have.
+#[cfg(test)]
+const ALLOWANCE: usize = 1_000;
+/// Tools that need more, and how much each may have.
+#[cfg(test)]
+const HEAVY: &[(&str, usize)] = &[
+    ("capture_traffic", 1_600),
+    ("proxy_add_breakpoint", 1_800),
+    ("proxy_add_rule", 2_800),
+    ("proxy_export_har", 1_800),
+    ("proxy_get_exchange", 1_200),
+    ("proxy_get_session_exchange", 1_200),
+    ("proxy_get_session_handshakes", 1_400),
+    ("proxy_import_har", 1_200),
+    ("proxy_list_traffic", 1_500),
+    ("proxy_mock_response", 1_300),
+    ("proxy_query_session", 1_900),
+    ("proxy_resume", 1_500),
+    ("proxy_start", 1_500),
+    ("proxy_test_rule_match", 1_300),
+    ("proxy_update_rule", 2_600),
+    ("interceptor_spawn", 1_200),
+    ("proxy_inject_headers", 1_200),
+    ("proxy_rewrite_url", 1_200),
+    ("proxy_search_traffic", 1_200),
+    ("proxy_set_upstream", 1_200),
+    ("read_live_capture", 1_100),
+    ("start_live_capture", 1_200),
+];
+/// Bytes of the default list of tools.
+#[cfg(test)]
+const CORE_BYTES: usize = 24_000;
+/// Bytes of the list of all tools.
+#[cfg(test)]
+const ALL_BYTES: usize = 80_000;
 
 /// A family of tools: one router.
 #[derive(Clone, Copy)]
 pub(crate) struct Family {
     pub(crate) name: &'static str,
+    /// Where its tools are found when they are not in the default set.
+    pub(crate) toolset: Toolset,
     /// What it is for, in one sentence.
     pub(crate) summary: &'static str,
     pub(crate) router: fn() -> ToolRouter<Toolbox>,
@@ -62,6 +138,8 @@ pub(crate) struct Entry {
     pub(crate) output: Map<String, Value>,
     pub(crate) family: Family,
     pub(crate) reference: Option<Reference>,
+    /// Of its entry in the list of tools.
+    pub(crate) bytes: usize,
 }
 
 /// Every tool there is.
@@ -89,8 +167,9 @@ impl Catalogue {
         self.entries.iter().find(|entry| entry.tool.name == name)
     }
 
-    pub(crate) fn tools(&self) -> Vec<Tool> {
-        self.entries.iter().map(|entry| entry.tool.clone()).collect()
+    /// What a client is shown to which `open` is open.
+    pub(crate) fn tools(&self, open: &Toolsets) -> Vec<Tool> {
+        self.entries.iter().filter(|entry| entry.is_shown(open)).map(|entry| entry.tool.clone()).collect()
     }
 }
 
@@ -100,7 +179,22 @@ impl Entry {
         let output = tool.output_schema.as_deref().map(schema::output).unwrap_or_default();
         tool.output_schema = Some(std::sync::Arc::new(schema::output_on_the_wire(&output)));
         tool.description = tool.description.map(|text| unwrapped(&text).into());
-        Self { tool, output, family, reference }
+        let bytes = json_bytes(&tool) + 1;
+        Self { tool, output, family, reference, bytes }
+    }
+
+    /// Whether `toolset` holds it.
+    pub(crate) fn is_in(&self, toolset: Toolset) -> bool {
+        let name = &*self.tool.name;
+        toolset == self.family.toolset
+            || toolset == Toolset::Core && CORE.contains(&name)
+            || self.reference.is_some_and(|reference| reference.server == toolset.name())
+    }
+
+    /// Whether a client sees it to which `open` is open.
+    pub(crate) fn is_shown(&self, open: &Toolsets) -> bool {
+        ALWAYS.contains(&&*self.tool.name)
+            || Toolset::ALL.into_iter().any(|toolset| open.contains(toolset) && self.is_in(toolset))
     }
 }
 
@@ -129,8 +223,6 @@ mod tests {
             assert!(hints.open_world_hint.is_some(), "{name}");
             assert!(read_only || hints.destructive_hint.is_some(), "{name}");
             assert!(read_only || hints.idempotent_hint.is_some(), "{name}");
-            let ours = ["proxy_add_breakpoint", "proxy_list_paused", "proxy_resume"].contains(&name.as_ref());
-            assert!(entry.reference.is_some() || ours, "{name} stands in for nothing");
             assert_eq!(tool.input_schema["additionalProperties"], json!(false), "{name}");
             assert!(entry.output["properties"]["status"].is_object(), "{name}");
         }
@@ -147,6 +239,46 @@ mod tests {
                 }
                 assert!(schema["type"].is_string(), "{tool}.{name}: {schema}");
             }
+        }
+    }
+
+    #[test]
+    fn no_tool_weighs_more_than_it_may() {
+        let heavier = |entry: &Entry| {
+            let heavy = HEAVY.iter().find(|(name, _)| *name == entry.tool.name);
+            let allowed = heavy.map_or(ALLOWANCE, |(_, bytes)| *bytes);
+            let over = entry.bytes > allowed;
+            over.then(|| format!("{} has {} bytes of {allowed}", entry.tool.name, entry.bytes))
+        };
+        let over: Vec<_> = Catalogue::new().entries.iter().filter_map(heavier).collect();
+        assert!(over.is_empty(), "see above how to save:\n{}", over.join("\n"));
+    }
+
+    #[test]
+    fn the_list_of_tools_is_small() {
+        let catalogue = Catalogue::new();
+        for (open, allowed) in [(Toolsets::default(), CORE_BYTES), (Toolsets::all(), ALL_BYTES)] {
+            let tools = catalogue.tools(&open);
+            let bytes = json_bytes(&tools);
+            println!("{open:?}: {} tools, {bytes} bytes of {allowed}", tools.len());
+            assert!(bytes <= allowed, "{open:?} has {bytes} bytes of {allowed}");
+        }
+    }
+
+    #[test]
+    fn every_tool_is_in_a_toolset_and_every_name_is_of_a_tool() {
+        let catalogue = Catalogue::new();
+        for name in CORE.iter().chain(ALWAYS).chain(HEAVY.iter().map(|(name, _)| name)) {
+            assert!(catalogue.entry(name).is_some(), "{name}");
+        }
+        let mut names: Vec<_> = catalogue.entries.iter().map(|entry| &*entry.tool.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "two tools have one name");
+        let servers = FAMILIES.iter().flat_map(|family| family.references).map(|reference| reference.server);
+        for server in servers {
+            assert!(server.parse::<Toolsets>().is_ok(), "{server} is no reference server");
         }
     }
 

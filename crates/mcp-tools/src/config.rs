@@ -5,6 +5,8 @@ use std::{net::IpAddr, path::PathBuf};
 use client_setup::StateDir;
 use proxy_core::{AddressPolicy, AddressRange, HostPattern, ResolveOverride, TlsOptions, UpstreamRoutes};
 
+use crate::toolsets::Toolsets;
+
 /// How the server runs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -38,6 +40,8 @@ pub struct Config {
     pub resolve: Vec<ResolveOverride>,
     /// Bytes of JSON in one answer; lists drop whole items beyond it.
     pub answer_bytes: usize,
+    /// The toolsets that are open to a client at first.
+    pub toolsets: Toolsets,
 }
 
 impl Config {
@@ -59,6 +63,7 @@ impl Config {
             address_policy: AddressPolicy::open(),
             resolve: Vec::new(),
             answer_bytes: 16 * 1024,
+            toolsets: Toolsets::default(),
         }
     }
 }

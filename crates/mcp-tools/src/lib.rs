@@ -24,10 +24,12 @@ mod recovery;
 mod resources;
 mod schema;
 mod server;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod toolbox;
 mod tools;
+mod toolsets;
 mod view;
 
 pub use client_setup::StateDir;
@@ -37,4 +39,5 @@ pub use proxy_core::{
     ResolveOverride, Route, RouteTable, RouteTarget, TargetPattern, TlsOptions, TlsVersion, TlsVersions,
     UpstreamRoutes,
 };
-pub use server::{Server, tools_markdown};
+pub use server::{Server, output_schemas, tools_markdown};
+pub use toolsets::{Toolset, Toolsets, UnknownToolset};

@@ -33,7 +33,8 @@ pub(crate) fn tools(catalogue: &Catalogue) -> String {
     for entry in &catalogue.entries {
         if entry.family.name != family {
             family = entry.family.name;
-            let _ = write!(text, "\n## {family}\n\n{}\n", entry.family.summary);
+            let (summary, toolset) = (entry.family.summary, entry.family.toolset);
+            let _ = write!(text, "\n## {family}\n\n{summary}\n\nToolset: `{toolset}`.\n");
         }
         tool(&mut text, entry);
     }

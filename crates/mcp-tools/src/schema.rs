@@ -26,21 +26,29 @@ pub(crate) fn output(schema: &Map<String, Value>) -> Map<String, Value> {
     plain(schema)
 }
 
-/// An output schema for the wire: without descriptions and bounds, and loose enough to hold the error object too, because
-/// clients check `structuredContent` against it whether the call failed or not.
+/// An output schema for the wire: the names and types of the first level, loose enough to hold the error object
+/// too, because clients check `structuredContent` against it whether the call failed or not.
+///
+/// The rest is in docs/tools.md, which clients do not pay for.
 pub(crate) fn output_on_the_wire(schema: &Map<String, Value>) -> Map<String, Value> {
-    let mut value = Value::Object(schema.clone());
-    strip(&mut value, &["description", "default", "minimum", "maximum", "maxItems", "minItems"]);
-    let Value::Object(mut schema) = value else { return Map::new() };
-    schema.insert("required".to_owned(), json!(["status"]));
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+    let mut properties = Map::new();
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         // "success", "active" and the like become "error" when the call failed.
-        properties.insert("status".to_owned(), json!({"type": "string"}));
-        for name in ["code", "error", "hint"] {
-            properties.entry(name).or_insert_with(|| json!({"type": "string"}));
-        }
+        let slim = if name == "status" { json!({"type": "string"}) } else { outline(property) };
+        properties.insert(name.clone(), slim);
     }
-    schema
+    let mut slim = Map::new();
+    slim.insert("type".to_owned(), json!("object"));
+    slim.insert("properties".to_owned(), Value::Object(properties));
+    slim
+}
+
+/// A value's type, if it has one only.
+fn outline(schema: &Value) -> Value {
+    match schema.get("type").and_then(Value::as_str) {
+        Some(kind) => json!({"type": kind}),
+        None => json!({}),
+    }
 }
 
 /// Resolves references in place and drops what JSON Schema says about the schema rather than the value.
@@ -197,10 +205,29 @@ mod tests {
     }
 
     #[test]
-    fn outputs_on_the_wire_hold_errors_too() {
-        let schema = output_on_the_wire(&output(&schema()));
-        assert_eq!(schema["required"], json!(["status"]));
-        assert_eq!(schema["properties"]["code"], json!({"type": "string"}));
-        assert_eq!(schema["properties"]["title"], json!({"type": "string"}));
+    fn outputs_on_the_wire_are_an_outline() {
+        let schema = json!({
+            "type": "object",
+            "required": ["status", "rows"],
+            "properties": {
+                "status": {"enum": ["success"], "type": "string"},
+                "rows": {"type": "array", "items": {"type": "object", "properties": {"id": {"type": "string"}}}},
+                "names": {"type": "array", "items": {"type": "string"}},
+                "port": {"type": ["integer", "null"], "description": "Where."},
+                "next": {"anyOf": [{"type": "object"}, {"type": "null"}]},
+            },
+        });
+        let Value::Object(schema) = schema else { unreachable!() };
+        let want = json!({
+            "type": "object",
+            "properties": {
+                "status": {"type": "string"},
+                "rows": {"type": "array"},
+                "names": {"type": "array"},
+                "port": {},
+                "next": {},
+            },
+        });
+        assert_eq!(Value::Object(output_on_the_wire(&schema)), want);
     }
 }

@@ -1,6 +1,6 @@
 //! A client with a server of its own, an origin, and a way through the proxy.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use rmcp::{
     RoleClient, ServiceExt as _,
@@ -17,6 +17,8 @@ pub(crate) struct Agent {
     pub(crate) client: RunningService<RoleClient, ()>,
     pub(crate) pid: u32,
     tools: Vec<Tool>,
+    /// What each tool's result is, in full.
+    results: BTreeMap<String, Value>,
     /// The server's current directory, and so the allowed one.
     pub(crate) work: tempfile::TempDir,
     pub(crate) state: tempfile::TempDir,
@@ -26,6 +28,7 @@ pub(crate) struct Agent {
 pub(crate) fn command(state: &std::path::Path, work: &std::path::Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wirescope-mcp"));
     command.args(args).current_dir(work).env("WIRESCOPE_STATE_DIR", state);
+    command.env("WIRESCOPE_TOOLSETS", "all");
     for name in ["WIRESCOPE_STORE", "WIRESCOPE_PORT", "WIRESCOPE_LISTEN", "RUST_LOG"] {
         command.env_remove(name);
     }
@@ -43,7 +46,7 @@ impl Agent {
         let pid = process.id().unwrap();
         let client = within("greeting", ().serve(process)).await.unwrap();
         let tools = client.list_all_tools().await.unwrap();
-        Self { client, pid, tools, work, state }
+        Self { client, pid, tools, results: mcp_tools::output_schemas(), work, state }
     }
 
     /// An agent whose proxy runs and trusts a TLS origin.
@@ -78,11 +81,17 @@ impl Agent {
             "{tool}: text and structure differ"
         );
         assert_eq!(result.content.len(), 1);
-        if let Some(tool) = self.tools.iter().find(|known| known.name == tool) {
-            let schema = Value::Object(tool.output_schema.as_ref().unwrap().as_ref().clone());
-            conform(&tool.name, &schema, &structured);
+        if let Some(listed) = self.tools.iter().find(|known| known.name == tool) {
+            let outline = Value::Object(listed.output_schema.as_ref().unwrap().as_ref().clone());
+            conform_outline(tool, &outline, &structured);
         }
-        if result.is_error == Some(true) { Err(structured) } else { Ok(structured) }
+        if result.is_error == Some(true) {
+            return Err(structured);
+        }
+        if let Some(schema) = self.results.get(tool) {
+            conform(tool, schema, &structured);
+        }
+        Ok(structured)
     }
 
     /// Calls a tool that must answer.
@@ -154,6 +163,14 @@ fn conform(path: &str, schema: &Value, value: &Value) {
     }
     if let (Some(schema), Some(items)) = (schema.get("items").filter(|s| s.is_object()), value.as_array()) {
         items.iter().for_each(|item| conform(&format!("{path}[]"), schema, item));
+    }
+}
+
+/// Checks what clients check: the types of the first level.
+fn conform_outline(tool: &str, schema: &Value, value: &Value) {
+    for (name, value) in value.as_object().unwrap() {
+        let schema = &schema["properties"][name];
+        assert!(fits(schema, value), "{tool}.{name}: {value} does not fit {schema}");
     }
 }
 

@@ -8,4 +8,5 @@ mod lifecycle;
 mod refusals;
 mod rules;
 mod sessions;
+mod toolsets;
 mod traffic;

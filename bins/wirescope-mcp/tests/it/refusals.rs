@@ -76,16 +76,3 @@ async fn files_outside_the_allowed_directories_are_neither_read_nor_written() {
     let import = json!({"har_file": outside.path().join("in.har")});
     assert_eq!(allowed.ok("proxy_import_har", import).await["importSummary"]["totalEntries"], 0);
 }
-
-#[tokio::test]
-async fn the_list_of_tools_is_complete_and_small() {
-    let agent = Agent::new().await;
-    let tools = agent.tools();
-    assert_eq!(tools.len(), 47);
-    let bytes = serde_json::to_string(tools).unwrap().len();
-    assert!(bytes < tools.len() * 1900, "{bytes}");
-    for tool in tools {
-        assert!(tool.output_schema.is_some(), "{}", tool.name);
-        assert!(tool.annotations.is_some(), "{}", tool.name);
-    }
-}

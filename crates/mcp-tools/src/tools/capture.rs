@@ -22,12 +22,14 @@ use crate::{
     live::{self, LiveSession},
     toolbox::{Start, Toolbox, blocking},
     tools::{har, proxy::proxy_url},
+    toolsets::Toolset,
     view::millis,
 };
 
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "capture",
+    toolset: Toolset::Capture,
     summary: "Live captures: new traffic by cursor, each exchange once.",
     router,
     references: &[

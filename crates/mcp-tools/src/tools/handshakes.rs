@@ -19,6 +19,7 @@ use crate::{
     error::ToolError,
     live::Sort,
     toolbox::{Toolbox, blocking},
+    toolsets::Toolset,
     view::{Success, is_false, millis},
 };
 
@@ -31,6 +32,7 @@ const MAX_LISTED_URL: usize = 500;
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "handshakes",
+    toolset: Toolset::Sessions,
     summary: "The TLS handshakes of a session, with the fingerprints of clients and upstreams.",
     router,
     references: &[Reference::new(

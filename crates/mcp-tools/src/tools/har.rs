@@ -24,6 +24,7 @@ use crate::{
         proxy::{bytes_of, default_disk_mb},
         sessions,
     },
+    toolsets::Toolset,
     view::{SessionView, Success, millis},
 };
 
@@ -33,6 +34,7 @@ const MAX_WARNINGS: usize = 50;
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "har",
+    toolset: Toolset::Har,
     summary: "HAR 1.2 files out of sessions, and into sessions.",
     router,
     references: &[

@@ -20,12 +20,14 @@ use crate::{
     error::ToolError,
     live::Sort,
     toolbox::{Toolbox, blocking},
+    toolsets::Toolset,
     view::{IndexRow, Success, is_false},
 };
 
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "history",
+    toolset: Toolset::Sessions,
     summary: "What a session holds: its exchanges, queried and shown.",
     router,
     references: &[

@@ -18,6 +18,7 @@ use crate::{
     error::{ToolError, chain},
     processes::{GRACE, Process, Spawn},
     toolbox::{Toolbox, blocking},
+    toolsets::Toolset,
     view::{Success, millis},
 };
 
@@ -31,6 +32,7 @@ const KILL_TAIL: usize = 2048;
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "interceptors",
+    toolset: Toolset::Clients,
     summary: "Clients set up to go through the proxy: so far, commands.",
     router,
     references: &[

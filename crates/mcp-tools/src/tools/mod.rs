@@ -9,6 +9,7 @@ pub(crate) mod pauses;
 pub(crate) mod proxy;
 pub(crate) mod rules;
 pub(crate) mod sessions;
+pub(crate) mod toolsets;
 pub(crate) mod traffic;
 pub(crate) mod upstream;
 pub(crate) mod window;

@@ -23,6 +23,7 @@ use crate::{
     catalogue::Family,
     error::{ToolError, chain},
     toolbox::Toolbox,
+    toolsets::Toolset,
     view::Success,
 };
 use view::PausedView;
@@ -30,6 +31,7 @@ use view::PausedView;
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "breakpoints",
+    toolset: Toolset::Rules,
     summary: "Pause exchanges, look at them, and let them go on, changed or answered. Each pause has a deadline; the others \
               go on.",
     router,

@@ -23,12 +23,14 @@ use crate::{
     persistence::Persistence,
     processes::GRACE,
     toolbox::{RunningView, Start, Toolbox, blocking},
+    toolsets::Toolset,
     view::{Success, millis},
 };
 
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "proxy",
+    toolset: Toolset::Proxy,
     summary: "The proxy itself: start, stop, status, certificate.",
     router,
     references: &[

@@ -22,6 +22,7 @@ use crate::{
     catalogue::{Family, Reference},
     error::ToolError,
     toolbox::Toolbox,
+    toolsets::Toolset,
     view::Success,
 };
 use view::RuleView;
@@ -29,6 +30,7 @@ use view::RuleView;
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "rules",
+    toolset: Toolset::Rules,
     summary: "Change, mock and break traffic while it passes. Rules apply to the next exchange on; nothing restarts, no \
               connection is cut, and they outlive proxy_stop.",
     router,

@@ -22,12 +22,14 @@ use crate::{
     recovery::RecoveredSession,
     toolbox::{Named, Toolbox, blocking},
     tools::proxy::{CaptureProfile, bytes_of, default_disk_mb},
+    toolsets::Toolset,
     view::{SessionView, Success, is_false, mebibytes, millis},
 };
 
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "sessions",
+    toolset: Toolset::Sessions,
     summary: "Sessions: recordings that stay, to be read, exported, imported and deleted.",
     router,
     references: &[

@@ -21,12 +21,14 @@ use crate::{
     hits::{Hit, search},
     live::{self, Sort, Span},
     toolbox::{Toolbox, blocking},
+    toolsets::Toolset,
     view::{Row, Success, is_false},
 };
 
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "traffic",
+    toolset: Toolset::Core,
     summary: "The traffic as it comes: what this server recorded since it started, across its sessions.",
     router,
     references: &[

@@ -15,12 +15,14 @@ use crate::{
     catalogue::{Family, Reference},
     error::ToolError,
     toolbox::Toolbox,
+    toolsets::Toolset,
     view::Success,
 };
 
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "upstream",
+    toolset: Toolset::Proxy,
     summary: "Parent proxies: what requests go through on their way to their origin.",
     router,
     references: &[

@@ -23,6 +23,7 @@ use crate::{
     error::ToolError,
     live::{self, LiveSession},
     toolbox::{Toolbox, blocking},
+    toolsets::Toolset,
     view::{HeaderMap, Success, is_false},
 };
 
@@ -34,6 +35,7 @@ const LOOK_BACK: usize = 500;
 /// The family.
 pub(crate) const FAMILY: Family = Family {
     name: "window",
+    toolset: Toolset::Capture,
     summary: "A window of time: wait for traffic and give it whole.",
     router,
     references: &[Reference::new(
