@@ -68,6 +68,7 @@ pub(crate) fn listener(kind: ListenerKind) -> &'static str {
         ListenerKind::Socks => "socks",
         ListenerKind::Transparent => "transparent",
         ListenerKind::Reverse => "reverse",
+        ListenerKind::Own => "own",
         _ => "other",
     }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use proxy_core::{
-    ClientFacts, Direction, Ending, EventKind, Headers, Outcome, RequestHead, ResponseHead, ResponseSource,
-    RuleHit, UpstreamFacts, WebSocketMessage,
+    ClientFacts, Direction, Ending, EventKind, Headers, ListenerKind, Outcome, RequestHead, ResponseHead,
+    ResponseSource, RuleHit, UpstreamFacts, WebSocketMessage,
 };
 use ring::digest;
 
@@ -259,13 +259,14 @@ impl Assembly {
             response_body: BodyState { complete: !failed, identity: false },
             client: Some(PeerRef {
                 connection: self.client.connection.0,
-                address: Some(self.client.peer),
+                address: (self.client.listener != ListenerKind::Own).then_some(self.client.peer),
                 tls: self.client.tls.as_ref(),
                 certificates: &[],
                 listener: Some(self.client.listener),
                 user: self.client.user.as_deref(),
                 http2_fingerprint: self.client.http2_fingerprint.as_deref(),
                 parent: None,
+                origin: self.client.origin.as_deref(),
             }),
             upstream: self.upstream.as_ref().map(|upstream| PeerRef {
                 connection: upstream.connection.0,
@@ -276,6 +277,7 @@ impl Assembly {
                 user: None,
                 http2_fingerprint: None,
                 parent: upstream.parent.as_deref(),
+                origin: None,
             }),
             tunnel: self.client.tunnel.as_deref(),
             timings: ended.map(|ending| ending.timings).unwrap_or_default(),

@@ -67,6 +67,7 @@ pub(crate) struct PeerRef<'a> {
     pub(crate) user: Option<&'a str>,
     pub(crate) http2_fingerprint: Option<&'a str>,
     pub(crate) parent: Option<&'a str>,
+    pub(crate) origin: Option<&'a str>,
 }
 
 impl<'a> PeerRef<'a> {
@@ -81,6 +82,7 @@ impl<'a> PeerRef<'a> {
             user: peer.user.as_deref(),
             http2_fingerprint: peer.http2_fingerprint.as_deref(),
             parent: peer.parent.as_deref(),
+            origin: peer.origin.as_deref(),
         }
     }
 }
@@ -178,6 +180,8 @@ mod tests {
                 let mut peer = Peer::new(nanos, "[::1]:9".parse().ok(), flag.then_some(tls));
                 (peer.listener, peer.user) = (flag.then_some(ListenerKind::Socks), text.clone());
                 (peer.parent, peer.http2_fingerprint) = (text.clone(), flag.then(|| "1:2|3|0|m".to_owned()));
+                let upstream = StoredPeer { peer: peer.clone(), certificates: vec![1, nanos] };
+                peer.origin = flag.then(|| "e412".to_owned());
                 let peer = StoredPeer { peer, certificates: vec![1, nanos] };
                 let rules = text.iter().map(|text| RuleHit::new("r1", vec![text.clone(), "b".to_owned()]));
                 let rules: Vec<_> = rules.collect();
@@ -190,8 +194,8 @@ mod tests {
                     response,
                     response_trailers: trailers,
                     response_body: BodyState { complete: !flag, identity: flag },
-                    client: (!flag).then(|| peer.clone()),
-                    upstream: Some(peer),
+                    client: (nanos % 2 == 0).then_some(peer),
+                    upstream: Some(upstream),
                     tunnel: text.clone(),
                     timings,
                     sizes,

@@ -261,13 +261,25 @@ pub struct Peer {
     pub http2_fingerprint: Option<String>,
     /// Of upstream: the parent proxy it was reached through, without credentials; `address` is that proxy's then.
     pub parent: Option<String>,
+    /// Of a client: what the request is a copy of, in the words of whoever sent it; a replay has the id of the exchange
+    /// that was replayed, `e412`.
+    pub origin: Option<String>,
 }
 
 impl Peer {
     /// Makes a peer.
     #[must_use]
     pub fn new(connection: u64, address: Option<SocketAddr>, tls: Option<TlsFacts>) -> Self {
-        Self { connection, address, tls, listener: None, user: None, http2_fingerprint: None, parent: None }
+        Self {
+            connection,
+            address,
+            tls,
+            listener: None,
+            user: None,
+            http2_fingerprint: None,
+            parent: None,
+            origin: None,
+        }
     }
 }
 

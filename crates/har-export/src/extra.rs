@@ -113,7 +113,7 @@ pub(crate) struct PeerExtra {
     pub(crate) address: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<TlsExtra>,
-    /// `explicit`, `socks`, `transparent` or `reverse`.
+    /// `explicit`, `socks`, `transparent`, `reverse` or `own`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) listener: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,6 +122,8 @@ pub(crate) struct PeerExtra {
     pub(crate) http2_fingerprint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -266,6 +268,7 @@ fn listener_word(listener: ListenerKind) -> &'static str {
         ListenerKind::Socks => "socks",
         ListenerKind::Transparent => "transparent",
         ListenerKind::Reverse => "reverse",
+        ListenerKind::Own => "own",
         _ => "explicit",
     }
 }
@@ -277,6 +280,7 @@ fn listener_of(word: &str) -> Option<ListenerKind> {
         "socks" => ListenerKind::Socks,
         "transparent" => ListenerKind::Transparent,
         "reverse" => ListenerKind::Reverse,
+        "own" => ListenerKind::Own,
         _ => return None,
     })
 }
@@ -304,6 +308,7 @@ impl PeerExtra {
             user: peer.user.clone(),
             http2_fingerprint: peer.http2_fingerprint.clone(),
             parent: peer.parent.clone(),
+            origin: peer.origin.clone(),
         }
     }
 
@@ -311,7 +316,7 @@ impl PeerExtra {
         let mut peer = Peer::new(self.connection, self.address, self.tls.map(TlsExtra::into_facts));
         peer.listener = self.listener.as_deref().and_then(listener_of);
         (peer.user, peer.parent) = (self.user, self.parent);
-        peer.http2_fingerprint = self.http2_fingerprint;
+        (peer.http2_fingerprint, peer.origin) = (self.http2_fingerprint, self.origin);
         peer
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     head::{RequestHead, Scheme},
     listener::{HostField, Reverse, take_credentials},
     opening::Tunnel,
+    sender::Course,
     upstreams::{Destination, Security, Upstreams},
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct Client {
 enum Route {
     /// Each to its own authority.
     ByAuthority,
+    /// As their sender said: these are requests of our own.
+    Own(Course),
     /// All to where the tunnel leads.
     Fixed(Destination, Option<Arc<Reverse>>),
 }
@@ -63,6 +66,23 @@ impl Client {
         }
     }
 
+    /// What requests of our own share that go the same way.
+    pub(crate) fn own(
+        engine: &Arc<Engine>,
+        facts: ClientFacts,
+        course: Course,
+        draining: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            engine: engine.clone(),
+            facts: Arc::new(facts),
+            upstreams: Upstreams::new(engine, None),
+            admitted: OnceLock::new(),
+            route: Route::Own(course),
+            draining,
+        }
+    }
+
     /// Whether the proxy is shutting down, so that connections close after the exchange they carry.
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
@@ -84,6 +104,10 @@ impl Client {
             Route::Fixed(to, _) if !is_rerouted(asked, sent) => to.clone(),
             Route::Fixed(to, _) => by_authority(sent, to.may_be_http2()),
             Route::ByAuthority => by_authority(sent, false),
+            Route::Own(course) if !is_rerouted(asked, sent) => course.destination(sent),
+            Route::Own(course) => {
+                Destination { security: course.security(sent), ..by_authority(sent, false) }
+            }
         }
     }
 

@@ -224,6 +224,8 @@ fn way_out(listener: ListenerKind) -> &'static str {
         ListenerKind::Explicit | ListenerKind::Socks => {
             "ask for proxy credentials, or allow ranges of client addresses"
         }
-        ListenerKind::Transparent | ListenerKind::Reverse => "allow ranges of client addresses",
+        ListenerKind::Transparent | ListenerKind::Reverse | ListenerKind::Own => {
+            "allow ranges of client addresses"
+        }
     }
 }

@@ -251,6 +251,9 @@ pub struct ClientFacts {
     /// The fingerprint of the client's HTTP/2 preface in Akamai's form: settings, window update, priorities and the
     /// order of the first request's pseudo-fields, `1:65536;4:6291456|15663105|0|m,a,s,p`.
     pub http2_fingerprint: Option<String>,
+    /// What the request is a copy of, in the words of whoever sent it through a [`Sender`](crate::Sender): the id of the
+    /// exchange that was replayed.
+    pub origin: Option<String>,
 }
 
 /// How clients reach the proxy through a listener.
@@ -266,6 +269,8 @@ pub enum ListenerKind {
     Transparent,
     /// They take the proxy for the origin.
     Reverse,
+    /// There is none: the proxy sent the request itself, for a [`Sender`](crate::Sender). `peer` is no address then.
+    Own,
 }
 
 impl ClientFacts {
@@ -281,6 +286,7 @@ impl ClientFacts {
             listener: ListenerKind::Explicit,
             user: None,
             http2_fingerprint: None,
+            origin: None,
         }
     }
 }

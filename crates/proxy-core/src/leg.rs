@@ -12,6 +12,7 @@ use crate::{
     http1::{self, Decoder, Encoding, Framing, HeadError},
     http2::{self, BodyToCome, SendError},
     parent::{self, ParentProxy},
+    sender::{OwnBody, OwnResponder, OwnWriter},
     wire::{BoxedIo, Piece, WireError, WireErrorKind},
 };
 
@@ -30,6 +31,8 @@ pub(crate) enum BodyReader<'c> {
     Http1 { reader: &'c mut Http1Reader, decoder: Decoder },
     /// From an HTTP/2 stream.
     Http2(http2::BodyReader),
+    /// From whoever has the proxy send the request.
+    Own(OwnBody),
     /// Nowhere: it was handed on.
     Spent,
 }
@@ -62,6 +65,7 @@ impl<'c> BodyReader<'c> {
         match self {
             Self::Http1 { reader, decoder } => reader.piece(decoder).await,
             Self::Http2(body) => body.piece().await,
+            Self::Own(body) => body.piece().await,
             Self::Spent => Ok(None),
         }
     }
@@ -75,6 +79,7 @@ impl<'c> BodyReader<'c> {
                     return Ok(());
                 }
             },
+            Self::Own(body) => Err(body.closed().await),
             Self::Http2(_) | Self::Spent => pending().await,
         }
     }
@@ -84,6 +89,8 @@ impl<'c> BodyReader<'c> {
 pub(crate) enum Writer<'c> {
     Http1(&'c mut Http1Writer),
     Http2(http2::Writer),
+    /// To whoever had the proxy send the request.
+    Own(OwnWriter),
 }
 
 impl Writer<'_> {
@@ -99,6 +106,7 @@ impl Writer<'_> {
         match self {
             Self::Http1(writer) => Ok(writer.data(data).await?),
             Self::Http2(writer) => writer.data(data).await,
+            Self::Own(writer) => writer.data(data).await,
         }
     }
 
@@ -107,6 +115,10 @@ impl Writer<'_> {
         match self {
             Self::Http1(writer) => Ok(writer.last(data, None).await?),
             Self::Http2(writer) => writer.last(data).await,
+            Self::Own(writer) => {
+                writer.data(data).await?;
+                writer.end(None).await
+            }
         }
     }
 
@@ -115,6 +127,7 @@ impl Writer<'_> {
         match self {
             Self::Http1(writer) => Ok(writer.end(trailers).await?),
             Self::Http2(writer) => writer.end(trailers).await,
+            Self::Own(writer) => writer.end(trailers).await,
         }
     }
 
@@ -122,7 +135,7 @@ impl Writer<'_> {
     pub(crate) async fn flush(&mut self) -> Result<(), WireError> {
         match self {
             Self::Http1(writer) => Ok(writer.flush().await?),
-            Self::Http2(_) => Ok(()),
+            Self::Http2(_) | Self::Own(_) => Ok(()),
         }
     }
 
@@ -138,6 +151,7 @@ impl Writer<'_> {
         match self {
             Self::Http1(_) => pending().await,
             Self::Http2(writer) => writer.gone().await,
+            Self::Own(writer) => writer.gone().await,
         }
     }
 
@@ -146,6 +160,7 @@ impl Writer<'_> {
         match self {
             Self::Http1(writer) => Ok(writer.shutdown().await?),
             Self::Http2(writer) => writer.end(None).await,
+            Self::Own(writer) => writer.end(None).await,
         }
     }
 }
@@ -154,6 +169,8 @@ impl Writer<'_> {
 pub(crate) enum Responder<'c> {
     Http1(&'c mut Http1Writer),
     Http2(http2::Responder),
+    /// Of whoever has the proxy send it.
+    Own(OwnResponder),
 }
 
 impl<'c> Responder<'c> {
@@ -165,6 +182,8 @@ impl<'c> Responder<'c> {
                 Ok(writer.flush().await?)
             }
             Self::Http2(responder) => responder.informational(head),
+            // It is in the record.
+            Self::Own(_) => Ok(()),
         }
     }
 
@@ -190,6 +209,7 @@ impl<'c> Responder<'c> {
                     Err(error) => Err(Box::new((Self::Http2(responder), error))),
                 }
             }
+            Self::Own(responder) => Ok(Writer::Own(responder.head(head))),
         }
     }
 
@@ -198,6 +218,7 @@ impl<'c> Responder<'c> {
         match self {
             Self::Http1(_) => pending().await,
             Self::Http2(responder) => responder.gone().await,
+            Self::Own(responder) => responder.gone().await,
         }
     }
 

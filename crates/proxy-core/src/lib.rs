@@ -43,6 +43,7 @@ mod resolve;
 mod roads;
 pub mod rules;
 mod secure;
+mod sender;
 mod serve;
 mod server_hello;
 mod setup_page;
@@ -83,6 +84,7 @@ pub use proxy::{Drained, Proxy, ProxyBuilder, ProxyHandle};
 pub use resolve::{ParseResolveOverrideError, ResolveOverride};
 pub use roads::UpstreamSharing;
 pub use rules::Rules;
+pub use sender::{BodySource, SendBody, SendRequest, SendVersion, Sender, Sending, SentBody, SentResponse};
 pub use targets::{NoProxy, ParseTargetError, TargetPattern};
 pub use tls::{
     AutoPassthrough, ClientCertificate, ClientCertificateFiles, KeyLog, ParseClientCertificateError,

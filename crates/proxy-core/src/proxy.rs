@@ -103,8 +103,13 @@ impl ProxyBuilder {
         let listeners: Arc<[Listener]> = doors.listeners().into();
         let main = listeners.iter().find(|listener| listener.kind() == ListenerKind::Explicit);
         let local = main.or(listeners.first()).map(Listener::address).ok_or(ErrorKind::NoListener)?;
+        Ok(Proxy { engine: Arc::new(self.engine(&listeners, local)?), doors, listeners })
+    }
+
+    /// Makes the engine behind these listeners.
+    pub(crate) fn engine(self, listeners: &[Listener], local: SocketAddr) -> Result<Engine, Error> {
         let leafs = Leafs::new(self.ca.clone(), self.limits.max_cached_leafs)?;
-        let engine = Engine {
+        Ok(Engine {
             acceptor: Acceptor::new(leafs, self.tls.key_log())?,
             connector: Connector::new(self.trust, &self.tls)?,
             ca: self.ca,
@@ -122,8 +127,7 @@ impl ProxyBuilder {
             loops: Loops::default(),
             local,
             ids: Ids::default(),
-        };
-        Ok(Proxy { engine: Arc::new(engine), doors, listeners })
+        })
     }
 }
 
@@ -170,6 +174,10 @@ impl Proxy {
         &self.listeners
     }
 
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
     /// Serves until `shutdown` resolves, then stops accepting, lets the exchanges under way go on for
     /// [`Timeouts::drain`], and cuts what is left then. Dropping the future cuts everything at once.
     pub async fn serve_until(self, shutdown: impl Future<Output = ()>) -> Drained {
@@ -184,7 +192,7 @@ impl Proxy {
     /// Serves on a task of its own.
     #[must_use = "dropping the handle cuts every connection"]
     pub fn spawn(self) -> ProxyHandle {
-        let listeners = self.listeners.clone();
+        let (engine, listeners) = (self.engine.clone(), self.listeners.clone());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             self.serve(async {
@@ -196,7 +204,7 @@ impl Proxy {
             })
             .await
         });
-        ProxyHandle { listeners, stop: Some(stop), task }
+        ProxyHandle { engine, listeners, stop: Some(stop), task }
     }
 
     async fn serve(self, shutdown: impl Future<Output = Duration>) -> Drained {
@@ -258,6 +266,7 @@ async fn client(engine: Arc<Engine>, accepted: Accepted, draining: watch::Receiv
 
 /// A proxy being served. Dropping it cuts every connection at once.
 pub struct ProxyHandle {
+    engine: Arc<Engine>,
     listeners: Arc<[Listener]>,
     stop: Option<oneshot::Sender<Duration>>,
     task: JoinHandle<Drained>,
@@ -280,6 +289,10 @@ impl ProxyHandle {
     #[must_use]
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     /// Stops accepting, lets the exchanges under way go on for `drain`, and cuts what is left then. Dropping the

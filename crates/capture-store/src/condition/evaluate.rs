@@ -150,6 +150,7 @@ fn text(field: TextField, pattern: &Pattern, subject: &Subject<'_>) -> Result<bo
         TextField::Listener => client(subject.detail()?)
             .and_then(|peer| peer.listener)
             .is_some_and(|kind| is(listener_name(kind))),
+        TextField::Origin => is_some(client(subject.detail()?).and_then(|peer| peer.origin.as_deref())),
         TextField::User => is_some(client(subject.detail()?).and_then(|peer| peer.user.as_deref())),
         TextField::Parent => {
             let upstream = subject.detail()?.upstream.as_ref();
@@ -192,6 +193,7 @@ pub(crate) fn listener_name(kind: ListenerKind) -> &'static str {
         ListenerKind::Socks => "socks",
         ListenerKind::Transparent => "transparent",
         ListenerKind::Reverse => "reverse",
+        ListenerKind::Own => "own",
         _ => "explicit",
     }
 }

@@ -44,8 +44,11 @@ pub enum TextField {
     Ja4(PeerSide),
     /// The fingerprint of the client's HTTP/2 preface, in Akamai's form.
     Http2Fingerprint,
-    /// The kind of listener the client came to: `explicit`, `socks`, `transparent`, `reverse`.
+    /// The kind of listener the client came to: `explicit`, `socks`, `transparent`, `reverse`; `own` where the
+    /// proxy sent the request itself.
     Listener,
+    /// What the request is a copy of: the id of the exchange that was replayed.
+    Origin,
     /// The name the client proved to the proxy.
     User,
     /// The parent proxy that upstream was reached through.

@@ -57,6 +57,7 @@ fn fact(context: &Context<'_>) -> rusqlite::Result<Value> {
         "ja3" => print.map(|print| print.ja3_hash.clone()),
         "ja4" => print.map(|print| print.ja4.clone()),
         "listener" => client.and_then(|peer| peer.peer.listener).map(|kind| listener_name(kind).to_owned()),
+        "replay_of" => client.and_then(|peer| peer.peer.origin.clone()),
         "user" => client.and_then(|peer| peer.peer.user.clone()),
         "parent" => upstream.and_then(|peer| peer.peer.parent.clone()),
         "rules" => {

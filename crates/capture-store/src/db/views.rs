@@ -59,6 +59,7 @@ CREATE TEMP VIEW exchanges AS SELECT
     wirescope_fact('wait_ms', d.detail) AS wait_ms,
     wirescope_fact('listener', d.detail) AS listener,
     wirescope_fact('user', d.detail) AS user,
+    wirescope_fact('replay_of', d.detail) AS replay_of,
     wirescope_fact('parent', d.detail) AS parent,
     wirescope_fact('rules', d.detail) AS rules,
     wirescope_fact('comment', d.detail) AS comment,

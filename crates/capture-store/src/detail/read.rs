@@ -50,6 +50,10 @@ impl Detail {
         if !input.0.is_empty() {
             detail.rules = input.list(Input::rule)?;
         }
+        let origin = input.option(Input::text)?;
+        if let Some(client) = &mut detail.client {
+            client.peer.origin = origin;
+        }
         Ok(detail)
     }
 }
@@ -79,6 +83,7 @@ fn listener(code: u8) -> Option<ListenerKind> {
         2 => ListenerKind::Socks,
         3 => ListenerKind::Transparent,
         4 => ListenerKind::Reverse,
+        5 => ListenerKind::Own,
         _ => return None,
     })
 }

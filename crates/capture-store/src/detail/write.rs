@@ -12,6 +12,7 @@ impl DetailRef<'_> {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         self.encode_first(out);
         self.encode_second(out);
+        self.encode_third(out);
     }
 
     /// What the first version wrote.
@@ -54,6 +55,11 @@ impl DetailRef<'_> {
             put_bytes(out, hit.rule.as_bytes());
             put_texts(out, &hit.changes);
         }
+    }
+
+    /// What came to it then: what the request is a copy of.
+    fn encode_third(&self, out: &mut Vec<u8>) {
+        put_text(out, self.client.as_ref().and_then(|client| client.origin));
     }
 }
 
@@ -182,6 +188,7 @@ fn listener_code(listener: Option<ListenerKind>) -> u8 {
         Some(ListenerKind::Socks) => 2,
         Some(ListenerKind::Transparent) => 3,
         Some(ListenerKind::Reverse) => 4,
+        Some(ListenerKind::Own) => 5,
         // The enum can grow; what this crate does not know it does not tell.
         _ => 0,
     }

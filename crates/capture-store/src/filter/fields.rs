@@ -108,7 +108,7 @@ const FAILURES: &[&str] = &[
 ];
 const AGES: &[&str] = &["1m", "10m", "1h", "24h", "7d", "today"];
 const VERSIONS: &[&str] = &["1.0", "1.1", "2", "3"];
-const LISTENERS: &[&str] = &["explicit", "socks", "transparent", "reverse"];
+const LISTENERS: &[&str] = &["explicit", "socks", "transparent", "reverse", "own"];
 const TLS: &[&str] = &["TLSv1.2", "TLSv1.3"];
 
 const fn field(name: &'static str, kind: FieldKind, doc: &'static str) -> Field {
@@ -216,6 +216,7 @@ pub(super) const FIELDS: &[Field] = &[
     ),
     field("h2", FieldKind::Word(TextField::Http2Fingerprint), "HTTP/2 fingerprint of the client"),
     field("listener", FieldKind::Word(TextField::Listener), "how the client came").of(LISTENERS),
+    field("replay-of", FieldKind::Word(TextField::Origin), "id of the exchange that it replays"),
     field("user", FieldKind::Word(TextField::User), "name the client proved to the proxy"),
     field("parent", FieldKind::Text(TextField::Parent), "parent proxy's URL contains"),
     field("rule", FieldKind::Word(TextField::Rule), "id of a rule that applied"),

@@ -75,6 +75,10 @@ pub(crate) async fn refuse(
     client: Responder<'_>,
     failure: Failure,
 ) -> Ended {
+    if matches!(client, Responder::Own(_)) {
+        // Whoever waits is told the failure itself.
+        return Ended::failed(failure);
+    }
     let (head, page) = error_page(request, &failure);
     let ended = answer(ledger, request, body, client, Answer::own(head, page)).await;
     Ended { outcome: Outcome::Failed(failure), afterwards: ended.afterwards }

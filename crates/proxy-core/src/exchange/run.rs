@@ -83,12 +83,19 @@ impl Ended {
 
 /// Runs one exchange from its request's head to its ending. Dropping the future ends it as cut short.
 pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
-    let Arrived { facts, head, head_bytes, mut body, shape, client } = arrived;
-    let ledger = cx.engine.ledger(&facts, &head, head_bytes);
+    let ledger = cx.engine.ledger(&arrived.facts, &arrived.head, arrived.head_bytes);
+    let ended = conduct(cx, &ledger, arrived).await;
+    ledger.end(ended.outcome);
+    ended.afterwards
+}
+
+/// As [`run`], for an exchange whose account has begun and is closed by the caller.
+pub(crate) async fn conduct(cx: &Client, ledger: &Ledger, arrived: Arrived<'_>) -> Ended {
+    let Arrived { facts, head, mut body, shape, client, .. } = arrived;
     let mut client = Some(client);
     let desk = Desk {
         cx,
-        ledger: &ledger,
+        ledger,
         facts: &facts,
         way: Direction::ToUpstream,
         leaves: Leaves::SeenByBody,
@@ -103,17 +110,17 @@ pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
         faults: Vec::new(),
     };
     let ruling = decide(&head, desk).await;
-    let ended = match (ruling, client) {
+    match (ruling, client) {
         (Ruling::Pass(Passing { head: sent, ruled, body: cleared }), client) => {
             let asked = &head;
-            let exchange = Exchange { cx, ledger: &ledger, asked, sent: &sent, body, cleared, ruled, client };
+            let exchange = Exchange { cx, ledger, asked, sent: &sent, body, cleared, ruled, client };
             exchange.forward().await
         }
         (Ruling::Answer(answer), Some(client)) => {
-            local::answer(&ledger, &head, &mut body, client, answer).await
+            local::answer(ledger, &head, &mut body, client, answer).await
         }
         (Ruling::Refuse(failure), Some(client)) => {
-            local::refuse(&ledger, &head, &mut body, client, failure).await
+            local::refuse(ledger, &head, &mut body, client, failure).await
         }
         (Ruling::Abort(failure, afterwards), Some(mut client)) => {
             client.reset(code::CANCEL);
@@ -121,9 +128,7 @@ pub(crate) async fn run(cx: &Client, arrived: Arrived<'_>) -> Afterwards {
         }
         // Nothing takes the client before this.
         (_, None) => Ended::failed(Failure::new(FailureKind::ClientLeft, "")),
-    };
-    ledger.end(ended.outcome);
-    ended.afterwards
+    }
 }
 
 /// Asks whoever may answer before upstream does: the set-up page, the rules, then the interceptors in their order.

@@ -176,6 +176,8 @@ pub enum ListenerMatch {
     Transparent,
     /// [`ListenerKind::Reverse`].
     Reverse,
+    /// [`ListenerKind::Own`].
+    Own,
 }
 
 impl ListenerMatch {
@@ -185,6 +187,7 @@ impl ListenerMatch {
             ListenerKind::Socks => Self::Socks,
             ListenerKind::Transparent => Self::Transparent,
             ListenerKind::Reverse => Self::Reverse,
+            ListenerKind::Own => Self::Own,
         }
     }
 }

@@ -27,6 +27,7 @@ mod rewritten;
 mod ruled;
 mod rules_of_http1;
 mod secured;
+mod sending;
 mod smuggling;
 mod socks;
 mod stalls;

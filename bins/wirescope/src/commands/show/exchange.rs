@@ -97,11 +97,11 @@ fn about_peers(exchange: &Exchange) -> Vec<String> {
     let sides = [("client", &exchange.client), ("upstream", &exchange.upstream)];
     for (side, peer) in sides.into_iter().filter_map(|(side, peer)| Some((side, peer.as_ref()?))) {
         let mut parts = Vec::new();
-        parts.extend(
-            peer.listener
-                .filter(|kind| *kind != ListenerKind::Explicit)
-                .map(|kind| format!("by the {} listener", json::listener(kind))),
-        );
+        parts.extend(peer.listener.filter(|kind| *kind != ListenerKind::Explicit).map(|kind| match kind {
+            ListenerKind::Own => "the proxy itself".to_owned(),
+            kind => format!("by the {} listener", json::listener(kind)),
+        }));
+        parts.extend(peer.origin.as_ref().map(|origin| format!("replaying {origin}")));
         parts.extend(peer.user.as_ref().map(|user| format!("user {user}")));
         parts.extend(peer.parent.as_ref().map(|parent| format!("through {parent}")));
         if let Some(tls) = &peer.tls {
@@ -280,5 +280,6 @@ fn peer(peer: &Peer) -> Value {
         "user": peer.user,
         "http2Fingerprint": peer.http2_fingerprint,
         "parent": peer.parent,
+        "replayOf": peer.origin,
     })
 }
