@@ -4,9 +4,10 @@ use std::{net::IpAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use mcp_tools::{AddressRange, Config, HostPattern, StateDir};
+use mcp_tools::{AddressRange, Config, StateDir};
+use proxy_flags::{FlagError, UpstreamFlags};
 
-use crate::{roads::RoadArguments, serving::ServingArguments, tls::TlsArguments};
+use crate::serving::ServingArguments;
 
 /// The MCP server of wirescope: an intercepting HTTP(S) proxy for agents, over standard input and output.
 #[derive(Debug, Parser)]
@@ -32,19 +33,8 @@ pub(crate) struct Cli {
     /// Port the proxy listens on when proxy_start names none; 0 for any free one.
     #[arg(long, value_name = "PORT", default_value_t = 0, env = "WIRESCOPE_PORT")]
     port: u16,
-    /// PEM file of further authorities to verify upstream with.
-    #[arg(long, value_name = "FILE", env = "WIRESCOPE_UPSTREAM_CA")]
-    upstream_ca: Option<PathBuf>,
-    /// Host whose certificate is not verified (host, host:port or *.host); repeatable.
-    #[arg(long, value_name = "HOST")]
-    insecure_upstream: Vec<HostPattern>,
-    /// Host passed through undecrypted (host, host:port or *.host); repeatable.
-    #[arg(long, value_name = "HOST")]
-    passthrough: Vec<HostPattern>,
     #[command(flatten)]
-    tls: TlsArguments,
-    #[command(flatten)]
-    roads: RoadArguments,
+    upstream: UpstreamFlags,
     #[command(flatten)]
     serving: ServingArguments,
     /// Log more to standard error; twice for everything.
@@ -84,13 +74,27 @@ impl Cli {
         config.listen = self.listen;
         config.allow_clients = self.allow_clients;
         config.port = self.port;
-        config.upstream_ca = self.upstream_ca;
-        config.insecure_upstream = self.insecure_upstream;
-        config.passthrough = self.passthrough;
-        config.tls = self.tls.options()?;
-        self.roads.apply(&mut config)?;
         self.serving.apply(&mut config);
+        let upstream = self.upstream;
+        config.tls = upstream.tls.options().map_err(refused)?;
+        config.upstream_routes = upstream.roads.routes().map_err(refused)?;
+        config.address_policy = upstream.roads.address_policy();
+        config.timeouts = upstream.roads.timeouts();
+        config.upstream_sharing = upstream.roads.upstream_sharing();
+        config.resolve = upstream.roads.resolve;
+        config.upstream_ca = upstream.upstream_ca;
+        config.insecure_upstream = upstream.insecure_upstream;
+        config.passthrough = upstream.passthrough;
         Ok(config)
+    }
+}
+
+/// What flags cannot be followed for, as a sentence of its own.
+fn refused(error: FlagError) -> anyhow::Error {
+    let text = format!("failed to {error}");
+    match std::error::Error::source(&error) {
+        Some(cause) => anyhow::anyhow!("{cause}").context(text),
+        None => anyhow::anyhow!(text),
     }
 }
 

@@ -6,9 +6,7 @@
 mod at_end;
 mod cli;
 mod logging;
-mod roads;
 mod serving;
-mod tls;
 
 use std::{
     io::{IsTerminal as _, Write as _},

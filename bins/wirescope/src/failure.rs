@@ -2,6 +2,8 @@
 
 use std::{fmt, process::ExitCode};
 
+use proxy_flags::FlagError;
+
 use crate::{output, text};
 
 /// The exit code of wrong usage; 1 is that of every other failure.
@@ -34,7 +36,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     output::note(one_line(error));
-    if error.is::<Usage>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+    let flag = error.downcast_ref::<FlagError>().is_some_and(FlagError::is_usage);
+    if flag || error.is::<Usage>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }
 
 /// The error and its causes; a cause whose text the one above ends with already is not said twice.

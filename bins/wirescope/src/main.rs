@@ -5,7 +5,6 @@
 
 mod cli;
 mod commands;
-mod config;
 mod engine;
 mod failure;
 mod filter;
@@ -18,24 +17,22 @@ mod output;
 mod place;
 mod progress;
 mod recording;
-mod roads;
 mod row;
-mod rules_file;
 mod signals;
 mod table;
 mod text;
-mod tls;
 
 use std::{env, process::ExitCode};
 
-use crate::config::Refused;
+use proxy_flags::Refused;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().collect();
-    let parsed = match config::parse(&arguments) {
+    let parsed = match proxy_flags::parse::<cli::Cli>(&arguments) {
         Ok(parsed) => parsed,
         Err(Refused::Arguments(error)) => return failure::of_arguments(&error),
-        Err(Refused::File(error)) => return failure::report(&error),
+        Err(Refused::File(error)) => return failure::report(&error.into()),
+        Err(_) => return ExitCode::FAILURE,
     };
     match commands::run(parsed) {
         Ok(code) => code,

@@ -3,7 +3,10 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use client_setup::StateDir;
-use proxy_core::{AddressPolicy, AddressRange, HostPattern, ResolveOverride, TlsOptions, UpstreamRoutes};
+use proxy_core::{
+    AddressPolicy, AddressRange, HostPattern, ResolveOverride, Timeouts, TlsOptions, UpstreamRoutes,
+    UpstreamSharing,
+};
 
 use crate::toolsets::Toolsets;
 
@@ -24,8 +27,8 @@ pub struct Config {
     pub allow_clients: Vec<AddressRange>,
     /// The port when `proxy_start` names none; 0 lets the system choose.
     pub port: u16,
-    /// A PEM file of further roots to verify upstream with.
-    pub upstream_ca: Option<PathBuf>,
+    /// PEM files of further roots to verify upstream with.
+    pub upstream_ca: Vec<PathBuf>,
     /// Hosts whose certificates are not verified.
     pub insecure_upstream: Vec<HostPattern>,
     /// Hosts relayed undecrypted.
@@ -38,6 +41,10 @@ pub struct Config {
     pub address_policy: AddressPolicy,
     /// Where hosts are, whatever the system's resolver says.
     pub resolve: Vec<ResolveOverride>,
+    /// How long upstream is waited for.
+    pub timeouts: Timeouts,
+    /// Whether clients share upstream connections.
+    pub upstream_sharing: UpstreamSharing,
     /// Bytes of JSON in one answer; lists drop whole items beyond it.
     pub answer_bytes: usize,
     /// The toolsets that are open to a client at first.
@@ -55,13 +62,15 @@ impl Config {
             listen: IpAddr::from([127, 0, 0, 1]),
             allow_clients: Vec::new(),
             port: 0,
-            upstream_ca: None,
+            upstream_ca: Vec::new(),
             insecure_upstream: Vec::new(),
             passthrough: Vec::new(),
             tls: TlsOptions::new(),
             upstream_routes: UpstreamRoutes::new(),
             address_policy: AddressPolicy::open(),
             resolve: Vec::new(),
+            timeouts: Timeouts::default(),
+            upstream_sharing: UpstreamSharing::default(),
             answer_bytes: 16 * 1024,
             toolsets: Toolsets::default(),
         }

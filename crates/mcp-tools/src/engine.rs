@@ -30,12 +30,14 @@ impl Engine {
             .tls(config.tls.clone())
             .upstream_routes(config.upstream_routes.clone())
             .address_policy(config.address_policy.clone())
+            .timeouts(config.timeouts.clone())
+            .upstream_sharing(config.upstream_sharing)
             .rules(changes.rules.clone())
             .breakpoints(changes.breakpoints.clone());
         for host in config.resolve.iter().cloned() {
             builder = builder.resolve(host);
         }
-        if let Some(path) = &config.upstream_ca {
+        for path in &config.upstream_ca {
             builder = builder.upstream_ca_file(path).map_err(|error| failed(&error))?;
         }
         for hosts in config.insecure_upstream.iter().cloned() {

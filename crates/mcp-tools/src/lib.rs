@@ -34,10 +34,6 @@ mod view;
 
 pub use client_setup::StateDir;
 pub use config::Config;
-pub use proxy_core::{
-    AddressPolicy, AddressRange, AutoPassthrough, ClientCertificateFiles, HostPattern, KeyLog, NoProxy,
-    ResolveOverride, Route, RouteTable, RouteTarget, TargetPattern, TlsOptions, TlsVersion, TlsVersions,
-    UpstreamRoutes,
-};
+pub use proxy_core::AddressRange;
 pub use server::{Server, output_schemas, tools_markdown};
 pub use toolsets::{Toolset, Toolsets, UnknownToolset};

@@ -4,12 +4,13 @@ use super::Finding;
 use crate::repo::Package;
 
 /// The crates from left to right. A crate names only crates to its left.
-const ORDER: [&str; 8] = [
+const ORDER: [&str; 9] = [
     "proxy-core",
     "capture-store",
     "client-setup",
     "har-export",
     "traffic-analysis",
+    "proxy-flags",
     "mcp-tools",
     "wirescope",
     "wirescope-mcp",

@@ -15,10 +15,12 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use client_setup::ClientSetup;
 use har_export::ExportOptions;
+use proxy_core::Proxy;
+use proxy_flags::UpstreamFlags;
 
 use self::{child::Ended, summary::Summary};
 use crate::{
-    engine::{UpstreamArguments, bind},
+    engine::bind,
     failure,
     output::note,
     place::Place,
@@ -56,7 +58,7 @@ pub(crate) struct Arguments {
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
-    upstream: UpstreamArguments,
+    upstream: UpstreamFlags,
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -126,7 +128,7 @@ fn check_writable(har: &Path) -> Result<()> {
 fn capture(arguments: &Arguments, place: &Place, recording: &Recording) -> Result<Ended> {
     let ca = place.ca()?;
     let pem = ca.certificate_pem().to_owned();
-    let builder = arguments.upstream.builder(ca)?.observer(recording.observer());
+    let builder = arguments.upstream.apply(Proxy::builder(ca))?.observer(recording.observer());
     let runtime = tokio::runtime::Runtime::new().context("start the proxy's threads")?;
     runtime.block_on(async {
         let proxy = bind(builder, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?.spawn();

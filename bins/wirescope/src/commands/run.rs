@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use proxy_core::{Drained, Listener, ProxyHandle};
+use proxy_core::{Drained, Listener, Proxy, ProxyHandle};
+use proxy_flags::{Reloaded, RulesFile, RulesFlags, UpstreamFlags};
 
 use crate::{
-    engine::{UpstreamArguments, bind_all},
+    engine::bind_all,
+    failure::one_line,
     follow::Follower,
     keeping::KeepingArguments,
     listen::{ListenArguments, usage},
     output::{Out, note},
     place::Place,
     recording::{Recording, Wanted},
-    rules_file::{RulesArguments, RulesFile},
     signals::Stop,
     text,
 };
@@ -48,16 +49,16 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     keeping: KeepingArguments,
     #[command(flatten)]
-    upstream: UpstreamArguments,
+    upstream: UpstreamFlags,
     #[command(flatten)]
-    rules: RulesArguments,
+    rules: RulesFlags,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     let rules = arguments.rules.load()?;
     let ca = place.ca()?;
-    let mut builder = arguments.listen.apply(arguments.upstream.builder(ca)?)?;
+    let mut builder = arguments.listen.apply(arguments.upstream.apply(Proxy::builder(ca))?)?;
     if let Some(file) = &rules {
         builder = builder.rules(file.rules());
     }
@@ -107,7 +108,18 @@ async fn until_stopped(stop: &mut Stop, rules: Option<RulesFile>) {
     let Some(rules) = rules else { return stop.next().await };
     tokio::select! {
         () = stop.next() => {}
-        never = rules.watch(|line| note(line)) => match never {},
+        never = rules.watch(|reloaded| note(told(reloaded))) => match never {},
+    }
+}
+
+/// How reading the changed rules went.
+fn told(reloaded: Reloaded<'_>) -> String {
+    match reloaded.outcome {
+        Ok(count) => {
+            let count = text::count(u64::try_from(count).unwrap_or(u64::MAX), "rule");
+            format!("wirescope: {count} loaded from {}", reloaded.path.display())
+        }
+        Err(error) => format!("{}; the old rules stay", one_line(&error.into())),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::{fmt, num::NonZeroU32, path::PathBuf};
 
-use anyhow::{Context as _, Result};
 use clap::Args;
 use proxy_core::{
     AutoPassthrough, ClientCertificateFiles, HostPattern, KeyLog, TlsOptions, TlsVersion, TlsVersions,
 };
+
+use crate::error::FlagError;
 
 /// The variable that programs with TLS take the name of their key log from.
 const KEY_LOG_VARIABLE: &str = "SSLKEYLOGFILE";
@@ -14,18 +15,19 @@ const KEY_LOG_VARIABLE: &str = "SSLKEYLOGFILE";
 /// How TLS is done on both sides.
 #[derive(Args, Clone, Default)]
 #[command(next_help_heading = "TLS")]
-pub(crate) struct TlsArguments {
+#[non_exhaustive]
+pub struct TlsFlags {
     /// Decrypt TLS to this host only, and relay all other TLS as --passthrough does; may be repeated.
     #[arg(long, value_name = "HOST")]
-    only: Vec<HostPattern>,
+    pub only: Vec<HostPattern>,
     /// Relay a host's TLS undecrypted once its client has refused the proxy's certificate this often in a row within
     /// ten minutes, as apps do that pin the host's own [default without a number: 3].
     #[arg(long, value_name = "REFUSALS", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
-    auto_passthrough: Option<NonZeroU32>,
+    pub auto_passthrough: Option<NonZeroU32>,
     /// Show a client certificate to these upstream hosts: HOST=FILE with a PEM file of certificate, chain and key,
     /// HOST=CERTIFICATE,KEY with two, or HOST=FILE.p12; may be repeated, the first that matches counts.
     #[arg(long, value_name = "HOST=FILE")]
-    client_certificate: Vec<ClientCertificateFiles>,
+    pub client_certificate: Vec<ClientCertificateFiles>,
     /// The password of PKCS#12 files; better given by the variable, which other users of the machine cannot see.
     #[arg(
         long,
@@ -33,32 +35,36 @@ pub(crate) struct TlsArguments {
         env = "WIRESCOPE_CLIENT_CERTIFICATE_PASSWORD",
         hide_env_values = true
     )]
-    client_certificate_password: Option<String>,
+    pub client_certificate_password: Option<String>,
     /// The least version of TLS to speak with upstream: 1.2 or 1.3.
     #[arg(long, value_name = "VERSION")]
-    upstream_tls_min: Option<TlsVersion>,
+    pub upstream_tls_min: Option<TlsVersion>,
     /// The latest version of TLS to speak with upstream: 1.2 or 1.3.
     #[arg(long, value_name = "VERSION")]
-    upstream_tls_max: Option<TlsVersion>,
+    pub upstream_tls_max: Option<TlsVersion>,
     /// Fetch intermediate certificates that upstream leaves out, over plain HTTP from where its certificate says.
     #[arg(long)]
-    fetch_intermediates: bool,
+    pub fetch_intermediates: bool,
     /// Append the secrets of all TLS sessions, on both sides, to this file, for Wireshark: whoever reads it can decrypt
     /// what was captured [default: what SSLKEYLOGFILE names].
     #[arg(long, value_name = "FILE")]
-    key_log: Option<PathBuf>,
+    pub key_log: Option<PathBuf>,
 }
 
 /// There is a password in it.
-impl fmt::Debug for TlsArguments {
+impl fmt::Debug for TlsFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsArguments").field("only", &self.only).finish_non_exhaustive()
+        f.debug_struct("TlsFlags").field("only", &self.only).finish_non_exhaustive()
     }
 }
 
-impl TlsArguments {
+impl TlsFlags {
     /// What the proxy is told. Reads every file that is named.
-    pub(crate) fn options(&self) -> Result<TlsOptions> {
+    ///
+    /// # Errors
+    ///
+    /// When the versions cannot be, or a file cannot be used.
+    pub fn options(&self) -> Result<TlsOptions, FlagError> {
         let mut options = TlsOptions::new();
         for hosts in &self.only {
             options = options.with_only(hosts.clone());
@@ -70,11 +76,14 @@ impl TlsArguments {
         }
         for files in &self.client_certificate {
             let password = self.client_certificate_password.as_deref().unwrap_or_default();
-            let certificate = files.read(password).context("use --client-certificate")?;
+            let certificate =
+                files.read(password).map_err(|error| FlagError::failed("use --client-certificate", error))?;
             options = options.with_client_certificate(files.hosts().clone(), certificate);
         }
         let versions = TlsVersions::new(self.upstream_tls_min, self.upstream_tls_max);
-        options = options.with_upstream_versions(versions.context("use --upstream-tls-min")?);
+        options = options.with_upstream_versions(
+            versions.map_err(|error| FlagError::usage_of("use --upstream-tls-min", error))?,
+        );
         if self.fetch_intermediates {
             options = options.with_fetched_intermediates();
         }
@@ -85,7 +94,8 @@ impl TlsArguments {
             None => variable().map(|path| (path, "use SSLKEYLOGFILE")),
         };
         if let Some((path, from)) = key_log {
-            options = options.with_key_log(KeyLog::to_file(path).context(from)?);
+            options =
+                options.with_key_log(KeyLog::to_file(path).map_err(|error| FlagError::failed(from, error))?);
         }
         Ok(options)
     }

@@ -17,13 +17,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
-use clap::{
-    Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _, parser::ValueSource,
-};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, parser::ValueSource};
 use toml::{Table, Value};
 
-use crate::{cli::Cli, failure::Usage};
+use crate::error::FlagError;
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -32,46 +29,63 @@ const MAX_BYTES: u64 = 1024 * 1024;
 const MIN_LIKENESS: f64 = 0.7;
 
 /// Why there is no command line.
-pub(crate) enum Refused {
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Refused {
     /// The arguments, or help was asked for.
     Arguments(clap::Error),
     /// The file.
-    File(anyhow::Error),
+    File(FlagError),
 }
 
-/// Reads the command line, the environment and the file they name, in that order of precedence.
-pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, Refused> {
-    let command = Cli::command();
+/// Reads the command line, the environment and the file they name by `--config`, in that order of precedence.
+///
+/// `C` has an argument with the id `config`, a path; what else it has, the file may say.
+///
+/// # Errors
+///
+/// When arguments do not parse, or when the file cannot be read or says what is no flag.
+pub fn parse<C: CommandFactory + FromArgMatches>(arguments: &[OsString]) -> Result<C, Refused> {
+    let command = C::command();
     let read =
         |arguments: &[OsString]| command.clone().try_get_matches_from(arguments).map_err(Refused::Arguments);
     let mut matches = read(arguments)?;
-    let file = matches.subcommand().and_then(|(_, below)| below.get_one::<PathBuf>("config").cloned());
-    if let Some(file) = file {
+    if let Some(file) = file(&matches) {
         let table = load(&file).map_err(Refused::File)?;
         let added = flags(&command, &matches, &table)
-            .with_context(|| format!("use --config {}", file.display()))
-            .map_err(Refused::File)?;
+            .map_err(|error| Refused::File(error.within(&format!("use --config {}", file.display()))))?;
         matches = read(&spliced(arguments, &command, &matches, added))?;
     }
-    Cli::from_arg_matches(&matches).map_err(|error| Refused::Arguments(error.format(&mut Cli::command())))
+    C::from_arg_matches(&matches).map_err(|error| Refused::Arguments(error.format(&mut C::command())))
 }
 
-fn load(file: &Path) -> Result<Table> {
+/// The file that is named, with the command or before it.
+fn file(matches: &ArgMatches) -> Option<PathBuf> {
+    let named = |matches: &ArgMatches| matches.try_get_one::<PathBuf>("config").ok().flatten().cloned();
+    matches.subcommand().and_then(|(_, below)| named(below)).or_else(|| named(matches))
+}
+
+fn load(file: &Path) -> Result<Table, FlagError> {
     let named = || format!("read --config {}", file.display());
-    let size = fs::metadata(file).with_context(named)?.len();
+    let size = fs::metadata(file).map_err(|error| FlagError::failed(named(), error))?.len();
     if size > MAX_BYTES {
-        return Err(Usage::error(format!("{}: it has more than 1 MiB", named())));
+        return Err(FlagError::usage(format!("{}: it has more than 1 MiB", named())));
     }
-    let text = fs::read_to_string(file).with_context(named)?;
+    let text = fs::read_to_string(file).map_err(|error| FlagError::failed(named(), error))?;
     text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-        Usage::error(format!("{}: line {line}: {}", named(), error.message()))
+        FlagError::usage(format!("{}: line {line}: {}", named(), error.message()))
     })
 }
 
 /// The flags a file adds to a command line.
-fn flags(command: &Command, matches: &ArgMatches, table: &Table) -> Result<Vec<OsString>> {
-    let Some((name, given)) = matches.subcommand() else { return Ok(Vec::new()) };
+fn flags(command: &Command, matches: &ArgMatches, table: &Table) -> Result<Vec<OsString>, FlagError> {
+    let (name, given) = match matches.subcommand() {
+        Some((name, given)) => (Some(name), given),
+        // A program of one command takes all flags itself.
+        None if command.get_subcommands().all(Command::is_hide_set) => (None, matches),
+        None => return Ok(Vec::new()),
+    };
     let asked = Asked { command, name, given };
     let mut added = Vec::new();
     for (key, value) in table {
@@ -85,7 +99,7 @@ fn flags(command: &Command, matches: &ArgMatches, table: &Table) -> Result<Vec<O
                 if !known.contains(&flag.as_str()) {
                     return Err(unknown("flag", flag, known));
                 }
-                if key == name {
+                if Some(key.as_str()) == name {
                     asked.add(&mut added, flag, value)?;
                 }
             }
@@ -95,9 +109,8 @@ fn flags(command: &Command, matches: &ArgMatches, table: &Table) -> Result<Vec<O
         if !known.contains(&key.as_str()) {
             return Err(unknown("flag", key, known));
         }
-        let is_said_apart =
-            table.get(name).and_then(Value::as_table).is_some_and(|own| own.contains_key(key));
-        if !is_said_apart {
+        let own = name.and_then(|name| table.get(name)).and_then(Value::as_table);
+        if !own.is_some_and(|own| own.contains_key(key)) {
             asked.add(&mut added, key, value)?;
         }
     }
@@ -112,28 +125,30 @@ fn longs(command: &Command, of: impl Fn(&Command) -> bool) -> Vec<&str> {
     named.filter(|long| !matches!(*long, "config" | "help" | "version")).collect()
 }
 
-fn unknown<'n>(what: &str, name: &str, known: impl IntoIterator<Item = &'n str>) -> anyhow::Error {
+fn unknown<'n>(what: &str, name: &str, known: impl IntoIterator<Item = &'n str>) -> FlagError {
     let nearest = known
         .into_iter()
         .map(|known| (strsim::jaro_winkler(name, known), known))
         .filter(|(likeness, _)| *likeness >= MIN_LIKENESS)
         .max_by(|one, other| one.0.total_cmp(&other.0));
     let hint = nearest.map(|(_, known)| format!("; {known:?} is one")).unwrap_or_default();
-    Usage::error(format!("{name:?} is no {what}{hint}"))
+    FlagError::usage(format!("{name:?} is no {what}{hint}"))
 }
 
 /// The command that was asked for, and what was given with it.
 struct Asked<'a> {
     command: &'a Command,
-    name: &'a str,
+    /// Nothing for a program of one command.
+    name: Option<&'a str>,
     given: &'a ArgMatches,
 }
 
 impl Asked<'_> {
     /// Adds one flag, if the command has it and it was not given already.
-    fn add(&self, added: &mut Vec<OsString>, long: &str, value: &Value) -> Result<()> {
+    fn add(&self, added: &mut Vec<OsString>, long: &str, value: &Value) -> Result<(), FlagError> {
         let Self { command, name, given } = self;
-        let below = command.find_subcommand(name).into_iter().flat_map(Command::get_arguments);
+        let below = name.and_then(|name| command.find_subcommand(name));
+        let below = below.into_iter().flat_map(Command::get_arguments);
         let mut arguments = command.get_arguments().chain(below);
         let Some(argument) = arguments.find(|argument| argument.get_long() == Some(long)) else {
             return Ok(());
@@ -155,8 +170,10 @@ impl Asked<'_> {
                 }
                 Value::String(text) if takes_value => text.clone(),
                 Value::Integer(number) if takes_value => number.to_string(),
-                _ if takes_value => return Err(Usage::error(format!("{long:?} takes a text or a number"))),
-                _ => return Err(Usage::error(format!("{long:?} is either true or false"))),
+                _ if takes_value => {
+                    return Err(FlagError::usage(format!("{long:?} takes a text or a number")));
+                }
+                _ => return Err(FlagError::usage(format!("{long:?} is either true or false"))),
             };
             added.push(format!("--{long}={text}").into());
         }
@@ -176,6 +193,10 @@ fn spliced(
         let long = argument.to_str().and_then(|text| text.strip_prefix("--"));
         command.get_arguments().any(|known| long.is_some() && known.get_long() == long)
     };
+    if name.is_none() {
+        let (before, after) = arguments.split_at(arguments.len().min(1));
+        return [before, &added, after].concat();
+    }
     let mut at = 1;
     while at < arguments.len() && Some(arguments[at].as_os_str()) != name {
         at += if takes_value(&arguments[at]) { 2 } else { 1 };
@@ -186,9 +207,49 @@ fn spliced(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
-    fn added(arguments: &[&str], table: &str) -> Result<Vec<String>> {
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[arg(long, global = true)]
+        store: Option<PathBuf>,
+        #[arg(long, global = true)]
+        log: Option<String>,
+        #[arg(long, global = true)]
+        config: Option<PathBuf>,
+        #[command(subcommand)]
+        command: Below,
+    }
+
+    #[derive(Debug, clap::Subcommand)]
+    enum Below {
+        Run {
+            #[arg(long)]
+            port: Option<u16>,
+            #[arg(long)]
+            no_capture: bool,
+            #[arg(long)]
+            passthrough: Vec<String>,
+        },
+        Exec {
+            #[arg(long)]
+            har: Option<PathBuf>,
+            #[arg(last = true)]
+            rest: Vec<OsString>,
+        },
+    }
+
+    #[derive(Debug, Parser)]
+    struct Single {
+        #[arg(long)]
+        port: Option<u16>,
+        #[arg(long)]
+        config: Option<PathBuf>,
+    }
+
+    fn added(arguments: &[&str], table: &str) -> Result<Vec<String>, FlagError> {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         let command = Cli::command();
         let matches = command.clone().try_get_matches_from(&arguments).unwrap();
@@ -234,5 +295,21 @@ mod tests {
             let error = added(&["w", "run"], table).unwrap_err().to_string();
             assert!(error.starts_with(said), "{table}: {error}");
         }
+    }
+
+    #[test]
+    fn a_program_of_one_command_takes_all_flags_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("flags.toml");
+        fs::write(&file, "port = 7\n").unwrap();
+        let arguments = |more: &[&str]| -> Vec<OsString> {
+            let named = ["w", "--config", file.to_str().unwrap()];
+            named.iter().chain(more).map(OsString::from).collect()
+        };
+        assert_eq!(parse::<Single>(&arguments(&[])).unwrap().port, Some(7));
+        assert_eq!(parse::<Single>(&arguments(&["--port", "8"])).unwrap().port, Some(8));
+        fs::write(&file, "prot = 7\n").unwrap();
+        let Err(Refused::File(error)) = parse::<Single>(&arguments(&[])) else { panic!("not refused") };
+        assert!(error.is_usage() && error.to_string().ends_with("\"port\" is one"), "{error}");
     }
 }

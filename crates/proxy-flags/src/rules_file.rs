@@ -6,12 +6,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result};
 use clap::Args;
 use proxy_core::rules::Rules;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::text;
+use crate::error::FlagError;
 
 /// How often the file is looked at. Two `stat`s a second cost nothing, and see what a notification misses: files that
 /// are replaced, network drives, directories that come later.
@@ -20,15 +19,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Which rules apply.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Rules")]
-pub(crate) struct RulesArguments {
+#[non_exhaustive]
+pub struct RulesFlags {
     /// Apply the rules in this file (.toml or .json; docs/rules.md), and again whenever it changes; one that cannot be
     /// read is told, and the old rules stay.
     #[arg(long, value_name = "FILE", env = "WIRESCOPE_RULES", hide_env_values = true)]
-    rules: Option<PathBuf>,
+    pub rules: Option<PathBuf>,
 }
 
 /// The rules of a file.
-pub(crate) struct RulesFile {
+#[derive(Debug)]
+pub struct RulesFile {
     path: PathBuf,
     rules: Rules,
     seen: Stamp,
@@ -50,53 +51,62 @@ impl Stamp {
     }
 }
 
-impl RulesArguments {
+impl RulesFlags {
     /// Loads the file, if one was named.
-    pub(crate) fn load(&self) -> Result<Option<RulesFile>> {
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or holds what is no rule; the error names the line.
+    pub fn load(&self) -> Result<Option<RulesFile>, FlagError> {
         let Some(path) = &self.rules else { return Ok(None) };
         let (rules, seen) = (Rules::new(), Stamp::of(path));
-        rules.load(path).context("use --rules")?;
+        rules.load(path).map_err(|error| FlagError::failed("use --rules", error))?;
         Ok(Some(RulesFile { path: path.clone(), rules, seen }))
     }
 }
 
 impl RulesFile {
     /// The handle for the proxy.
-    pub(crate) fn rules(&self) -> Rules {
+    #[must_use]
+    pub fn rules(&self) -> Rules {
         self.rules.clone()
     }
 
     /// Loads the file again whenever it changed, and says how that went. Runs until it is dropped.
-    pub(crate) async fn watch(mut self, say: impl Fn(&str)) -> Infallible {
+    pub async fn watch(mut self, say: impl Fn(Reloaded<'_>)) -> Infallible {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Some(said) = self.look() {
-                say(&said);
+            if let Some(outcome) = self.look() {
+                say(Reloaded { path: &self.path, outcome });
             }
         }
     }
 
-    /// Looks once; says what there is to say.
-    fn look(&mut self) -> Option<String> {
+    /// Looks once; the number of rules when the file had changed, or why the old ones stay.
+    fn look(&mut self) -> Option<Result<usize, FlagError>> {
         let now = Stamp::of(&self.path);
         if now == self.seen {
             return None;
         }
         self.seen = now;
-        let shown = self.path.display();
-        Some(match self.rules.load(&self.path) {
-            Ok(()) => {
-                let count = u64::try_from(self.rules.list().len()).unwrap_or(u64::MAX);
-                format!("wirescope: {} loaded from {shown}", text::count(count, "rule"))
-            }
-            Err(error) => {
-                let error = anyhow::Error::new(error);
-                format!("{}; the old rules stay", crate::failure::one_line(&error))
-            }
+        let loaded = self.rules.load(&self.path);
+        Some(match loaded {
+            Ok(()) => Ok(self.rules.list().len()),
+            Err(error) => Err(FlagError::failed("use --rules", error)),
         })
     }
+}
+
+/// How reading a changed file went.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Reloaded<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// How many rules apply now, or why the old ones stay.
+    pub outcome: Result<usize, FlagError>,
 }
 
 #[cfg(test)]
@@ -108,17 +118,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rules.toml");
         std::fs::write(&path, "[[rules]]\nid = \"a\"\n").unwrap();
-        let mut file = RulesArguments { rules: Some(path.clone()) }.load().unwrap().unwrap();
-        assert_eq!(file.look(), None);
+        let mut file = RulesFlags { rules: Some(path.clone()) }.load().unwrap().unwrap();
+        assert!(file.look().is_none());
         std::fs::write(&path, "[[rules]]\nid = \"a\"\n[[rules]]\nid = \"b\"\n").unwrap();
-        let said = file.look().unwrap();
-        assert!(said.contains("2 rules loaded"), "{said}");
+        assert_eq!(file.look().unwrap().unwrap(), 2);
         std::fs::write(&path, "[[rules]]\nwhen.url = { regex = \"[\" }\n").unwrap();
-        let said = file.look().unwrap();
-        assert!(said.contains("line 2") && said.ends_with("the old rules stay"), "{said}");
+        let error = file.look().unwrap().unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("line 2"), "{cause}");
         assert_eq!(file.rules().list().len(), 2);
         std::fs::remove_file(&path).unwrap();
-        assert!(file.look().unwrap().ends_with("the old rules stay"));
-        assert_eq!(file.look(), None);
+        assert!(file.look().unwrap().is_err());
+        assert!(file.look().is_none());
     }
 }
