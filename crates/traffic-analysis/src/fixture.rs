@@ -1,5 +1,4 @@
 //! Sessions made for tests.
-#![expect(dead_code, reason = "made for tests to come")]
 
 use std::time::{Duration, SystemTime};
 

@@ -9,14 +9,21 @@
 #![forbid(unsafe_code)]
 
 pub mod group;
+pub mod trace;
 
+mod enclosing;
 mod field;
 #[cfg(test)]
 mod fixture;
 mod form;
+mod glance;
+mod retries;
 mod scope;
 mod subject;
 
+pub use enclosing::{Enclosing, enclosing};
 pub use field::{Field, FieldError};
+pub use glance::{Credential, ErrorGroup, Glance, glance};
+pub use retries::{Attempt, Backoff, Retries, find_retries};
 pub use scope::{Bounds, Scope, Walked};
 pub use subject::{Subject, Text};
