@@ -8,7 +8,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod explain;
 pub mod group;
+pub mod infer;
+pub mod priority;
 pub mod trace;
 
 mod enclosing;
