@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use capture_store::secrets::Secrets;
 use proxy_core::Headers;
 use serde_json::{Value, json};
 
@@ -25,7 +26,7 @@ pub(super) enum Scheme {
     Cookie(String),
 }
 
-/// Words that say of a name that its value is a credential.
+/// Words that say of a name that its value is better not told, beside the names of credentials.
 const SECRETS: [&str; 15] = [
     "password",
     "passwd",
@@ -46,8 +47,9 @@ const SECRETS: [&str; 15] = [
 
 /// Tells whether values of this name are credentials.
 pub(super) fn is_secret_name(name: &str) -> bool {
+    let known = Secrets::default().is_name(name.as_bytes());
     let name = name.to_ascii_lowercase();
-    SECRETS.iter().any(|word| name.contains(word)) || matches!(name.as_str(), "pin" | "cvv" | "sid" | "jwt")
+    known || SECRETS.iter().any(|word| name.contains(word)) || matches!(name.as_str(), "pin" | "cvv" | "jwt")
 }
 
 /// Header fields that carry keys.
