@@ -382,6 +382,7 @@ fn listener(kind: ListenerKind) -> &'static str {
         ListenerKind::Socks => "socks",
         ListenerKind::Transparent => "transparent",
         ListenerKind::Reverse => "reverse",
+        ListenerKind::Own => "own",
         _ => "explicit",
     }
 }

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod diff;
 pub mod explain;
 pub mod group;
 pub mod infer;
