@@ -99,14 +99,14 @@ impl Client {
     }
 
     /// Where a request goes: where its tunnel leads, unless an interceptor made another request of what was asked.
-    pub(crate) fn destination(&self, asked: &RequestHead, sent: &RequestHead) -> Destination {
+    pub(crate) fn destination(&self, asked: &RequestHead, sent: &RequestHead) -> Cow<'_, Destination> {
         match &self.route {
-            Route::Fixed(to, _) if !is_rerouted(asked, sent) => to.clone(),
-            Route::Fixed(to, _) => by_authority(sent, to.may_be_http2()),
-            Route::ByAuthority => by_authority(sent, false),
-            Route::Own(course) if !is_rerouted(asked, sent) => course.destination(sent),
+            Route::Fixed(to, _) if !is_rerouted(asked, sent) => Cow::Borrowed(to),
+            Route::Fixed(to, _) => Cow::Owned(by_authority(sent, to.may_be_http2())),
+            Route::ByAuthority => Cow::Owned(by_authority(sent, false)),
+            Route::Own(course) if !is_rerouted(asked, sent) => Cow::Owned(course.destination(sent)),
             Route::Own(course) => {
-                Destination { security: course.security(sent), ..by_authority(sent, false) }
+                Cow::Owned(Destination { security: course.security(sent), ..by_authority(sent, false) })
             }
         }
     }

@@ -1,12 +1,16 @@
 //! The two HTTP versions behind one face: what an exchange reads from and writes to on either side.
 
-use std::future::pending;
+use std::{future::pending, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::io::{ReadHalf, WriteHalf};
+use tokio::{
+    io::{ReadHalf, WriteHalf},
+    time::timeout,
+};
 
 use crate::{
+    alarm::{Alarm, Elapsed},
     exchange::forward::Shape,
     head::{Headers, RequestHead, ResponseHead},
     http1::{self, Decoder, Encoding, Framing, HeadError},
@@ -234,6 +238,7 @@ impl<'c> Responder<'c> {
 pub(crate) enum ResponseReader<'c> {
     Http1 {
         reader: &'c mut Http1Reader,
+        alarm: &'c mut Alarm,
         max_trailer_bytes: usize,
         /// The parent proxy that reads the requests of this leg, and may answer them itself.
         parent: Option<ParentProxy>,
@@ -243,27 +248,21 @@ pub(crate) enum ResponseReader<'c> {
 
 impl<'c> ResponseReader<'c> {
     /// The next head: interim ones first, then the final one. Cancel safe.
-    pub(crate) async fn head(&mut self) -> Result<(ResponseHead, u64), SendError> {
+    ///
+    /// # Errors
+    /// [`Elapsed`] when none came within `patience`; the next call goes on where this one stopped.
+    pub(crate) async fn head(
+        &mut self,
+        patience: Duration,
+    ) -> Result<Result<(ResponseHead, u64), SendError>, Elapsed> {
         match self {
-            Self::Http1 { reader, parent, .. } => match reader.response().await {
-                // It asks the proxy for credentials, which the client has nothing to do with.
-                Ok(head) if parent.is_some() && head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                    let said =
-                        parent.as_ref().map(|parent| format!("{parent}: {}", parent::said(&head, parent)));
-                    let error = WireError::new(WireErrorKind::ParentProxy, said.unwrap_or_default());
-                    Err(SendError { error, may_retry: false })
-                }
-                Ok(head) => Ok((head, reader.last_head_bytes())),
-                Err(error) => {
-                    // Nothing came: on a connection that was used before, it was closed under us.
-                    let may_retry =
-                        reader.buffered().is_empty() && matches!(error, HeadError::Closed | HeadError::Io(_));
-                    Err(SendError { error: error.into(), may_retry })
-                }
-            },
+            Self::Http1 { reader, alarm, parent, .. } => {
+                let read = alarm.within(patience, reader.response()).await?;
+                Ok(http1_head(read, reader, parent.as_ref()))
+            }
             Self::Http2(response) => {
-                let head = response.head().await?;
-                Ok((head, response.head_bytes()))
+                let head = timeout(patience, response.head()).await.map_err(|_| Elapsed)?;
+                Ok(head.map(|head| (head, response.head_bytes())))
             }
         }
     }
@@ -285,6 +284,29 @@ impl<'c> ResponseReader<'c> {
                 let shape = Shape::of_http2(body.is_at_end(), &response.headers)?;
                 Ok((BodyReader::Http2(body), shape))
             }
+        }
+    }
+}
+
+/// What an HTTP/1 leg brought in a head's place, or with it.
+fn http1_head(
+    read: Result<ResponseHead, HeadError>,
+    reader: &Http1Reader,
+    parent: Option<&ParentProxy>,
+) -> Result<(ResponseHead, u64), SendError> {
+    match (read, parent) {
+        // It asks the proxy for credentials, which the client has nothing to do with.
+        (Ok(head), Some(parent)) if head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            let said = format!("{parent}: {}", parent::said(&head, parent));
+            let error = WireError::new(WireErrorKind::ParentProxy, said);
+            Err(SendError { error, may_retry: false })
+        }
+        (Ok(head), _) => Ok((head, reader.last_head_bytes())),
+        (Err(error), _) => {
+            // Nothing came: on a connection that was used before, it was closed under us.
+            let may_retry =
+                reader.buffered().is_empty() && matches!(error, HeadError::Closed | HeadError::Io(_));
+            Err(SendError { error: error.into(), may_retry })
         }
     }
 }

@@ -29,6 +29,7 @@ use self::{
     destination::Wanted,
 };
 use crate::{
+    alarm::Alarm,
     engine::Engine,
     event::UpstreamFacts,
     exchange::ledger::Dialled,
@@ -350,6 +351,7 @@ impl Upstreams {
             let (read, write) = split(io);
             Lease::Http1(Box::new(Http1Connection {
                 reader: http1::Reader::new(read, engine.head_limits()),
+                alarm: Alarm::default(),
                 writer: http1::Writer::new(write),
                 facts,
                 to: to.clone(),

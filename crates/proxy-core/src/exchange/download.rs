@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use http::{Method, StatusCode, Version};
-use tokio::time::timeout;
 
 use super::{
     broken::Broken,
@@ -22,6 +21,7 @@ use super::{
     upload::Upload,
 };
 use crate::{
+    alarm::Elapsed,
     client::Client,
     event::{Direction, Outcome, ResponseSource},
     failure::{Failure, FailureKind, Side},
@@ -226,10 +226,10 @@ impl<'x> Download<'x> {
         let head = async {
             loop {
                 let was_done = self.ledger.is_request_done() || self.upload.is_refused();
-                match timeout(patience, source.head()).await {
+                match source.head(patience).await {
                     Ok(head) => return head,
-                    Err(_) if !was_done => {}
-                    Err(_) => {
+                    Err(Elapsed) if !was_done => {}
+                    Err(Elapsed) => {
                         let detail = format!("no response within {patience:?}");
                         let error = WireError::new(WireErrorKind::Timeout, detail);
                         return Err(SendError { error, may_retry: false });

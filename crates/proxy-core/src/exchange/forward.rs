@@ -3,12 +3,14 @@
 //! Where both legs speak the same version a head passes as it came, less what is only for one hop
 //! (RFC 9110 section 7.6.1). Where they do not, the framing and the fields are put right for the other version.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
 use crate::{
     head::{Headers, RequestHead, ResponseHead},
-    http1::{Encoding, Framing, keeps_alive, put_host_right, strip_hop_by_hop},
+    http1::{Encoding, Framing, is_host_right, is_stripped, keeps_alive, put_host_right, strip_hop_by_hop},
     http2::PROTOCOL,
     leg::unsendable,
     wire::WireError,
@@ -68,10 +70,19 @@ impl Leg {
 ///
 /// What a client says about its connection's future holds for upstream's as well, which ends with it, so it passes
 /// on: origins tell browsers by it.
-pub(crate) fn request(head: &RequestHead, shape: Shape, to: Leg) -> (RequestHead, Encoding) {
-    let mut out = head.clone();
+pub(crate) fn request(head: &RequestHead, shape: Shape, to: Leg) -> (Cow<'_, RequestHead>, Encoding) {
     let passing: &[&str] =
         if is_upgrade(head) { &["keep-alive", "close", "upgrade"] } else { &["keep-alive", "close"] };
+    let encoding = match (to, shape) {
+        (_, Shape::Empty) => Encoding::None,
+        (Leg::Http2, _) => Encoding::UntilClose,
+        (Leg::Http1, Shape::Length(length)) => Encoding::Length(length),
+        (Leg::Http1, Shape::Unknown | Shape::UntilClose) => Encoding::Chunked,
+    };
+    if passes_as_it_is(head, shape, to, encoding) && is_stripped(&head.headers, passing) {
+        return (Cow::Borrowed(head), encoding);
+    }
+    let mut out = head.clone();
     strip_hop_by_hop(&mut out.headers, passing);
     if shape == Shape::Empty {
         // Nothing may announce what does not come, but that nothing comes.
@@ -84,20 +95,34 @@ pub(crate) fn request(head: &RequestHead, shape: Shape, to: Leg) -> (RequestHead
             out.headers.remove("host");
         }
         put_length_right(&mut out.headers, shape);
-        return (out, if shape == Shape::Empty { Encoding::None } else { Encoding::UntilClose });
+        return (Cow::Owned(out), encoding);
     }
     if Leg::of(head.version) == Leg::Http2 {
         join_cookies(&mut out.headers);
     }
     out.version = Version::HTTP_11;
     put_host_right(&mut out.headers, &head.authority);
-    let encoding = match shape {
-        Shape::Empty => Encoding::None,
-        Shape::Length(length) => Encoding::Length(length),
-        Shape::Unknown | Shape::UntilClose => Encoding::Chunked,
-    };
     encoding.put_right(&mut out.headers);
-    (out, encoding)
+    (Cow::Owned(out), encoding)
+}
+
+/// Whether a request needs no copy on its way, as far as hop-by-hop fields do not: it goes on in its own version and says
+/// what is so.
+fn passes_as_it_is(head: &RequestHead, shape: Shape, to: Leg, encoding: Encoding) -> bool {
+    let headers = &head.headers;
+    let is_framed = match (shape, to) {
+        (Shape::Empty, _) => {
+            !headers.contains("transfer-encoding")
+                && headers.get_all("content-length").all(|value| value == "0")
+        }
+        (_, Leg::Http1) => encoding.is_right(headers),
+        (_, Leg::Http2) => is_length_right(headers, shape),
+    };
+    let is_addressed = match to {
+        Leg::Http1 => head.version == Version::HTTP_11 && is_host_right(headers, &head.authority),
+        Leg::Http2 => head.version == Version::HTTP_2,
+    };
+    is_framed && is_addressed
 }
 
 /// Joins the cookie crumbs of HTTP/2 into one field (RFC 9113 section 8.2.3).
@@ -142,8 +167,8 @@ pub(crate) enum Persistence {
 }
 
 /// A response on its way to the client.
-pub(crate) struct Outgoing {
-    pub(crate) head: ResponseHead,
+pub(crate) struct Outgoing<'h> {
+    pub(crate) head: Cow<'h, ResponseHead>,
     pub(crate) encoding: Encoding,
     /// Whether an HTTP/1 client connection must close after it.
     pub(crate) close: bool,
@@ -152,31 +177,23 @@ pub(crate) struct Outgoing {
 }
 
 /// The head the client gets for upstream's response, and how its body is framed there.
-pub(crate) fn response(
+pub(crate) fn response<'h>(
     request: &RequestHead,
-    head: &ResponseHead,
+    head: &'h ResponseHead,
     shape: Shape,
     persistence: Persistence,
-) -> Outgoing {
-    let mut out = head.clone();
+) -> Outgoing<'h> {
     let has_body = may_have_body(request, head);
     let drops_body = shape != Shape::Empty && !has_body && !is_tunnel(request, head);
     let shape = if drops_body { Shape::Empty } else { shape };
-    if head.status == StatusCode::NO_CONTENT {
-        // RFC 9110 section 8.6, RFC 9112 section 6.1: neither may be there, and some recipients wait for what they say.
-        out.headers.remove("content-length");
-        out.headers.remove("transfer-encoding");
-    }
     if request.version == Version::HTTP_2 {
-        strip_hop_by_hop(&mut out.headers, &[]);
-        if has_body {
-            put_length_right(&mut out.headers, shape);
-        }
         let encoding = if shape == Shape::Empty { Encoding::None } else { Encoding::UntilClose };
-        return Outgoing { head: out, encoding, close: false, drops_body };
-    }
-    if Leg::of(head.version) == Leg::Http2 {
-        out.reason = head.status.canonical_reason().map(|reason| Bytes::from_static(reason.as_bytes()));
+        return Outgoing {
+            head: response_to_http2(head, has_body, shape),
+            encoding,
+            close: false,
+            drops_body,
+        };
     }
     let encoding = match shape {
         Shape::Empty if has_body => Encoding::Length(0),
@@ -185,14 +202,51 @@ pub(crate) fn response(
         Shape::Unknown if request.version == Version::HTTP_11 => Encoding::Chunked,
         Shape::Unknown | Shape::UntilClose => Encoding::UntilClose,
     };
-    encoding.put_right(&mut out.headers);
     let close = persistence == Persistence::Close || encoding == Encoding::UntilClose;
+    let is_usual = head.status != StatusCode::NO_CONTENT && Leg::of(head.version) == Leg::Http1;
+    if is_usual
+        && !is_tunnel(request, head)
+        && encoding.is_right(&head.headers)
+        && is_connection_right(&head.headers, request.version, close)
+    {
+        return Outgoing { head: Cow::Borrowed(head), encoding, close, drops_body };
+    }
+    let mut out = head.clone();
+    drop_length_of_nothing(&mut out);
+    if Leg::of(head.version) == Leg::Http2 {
+        out.reason = head.status.canonical_reason().map(|reason| Bytes::from_static(reason.as_bytes()));
+    }
+    encoding.put_right(&mut out.headers);
     if is_tunnel(request, head) {
         strip_hop_by_hop(&mut out.headers, &["upgrade", "keep-alive"]);
     } else {
         put_connection(&mut out.headers, request.version, close);
     }
-    Outgoing { head: out, encoding, close, drops_body }
+    Outgoing { head: Cow::Owned(out), encoding, close, drops_body }
+}
+
+/// The head a client gets that speaks HTTP/2.
+fn response_to_http2(head: &ResponseHead, has_body: bool, shape: Shape) -> Cow<'_, ResponseHead> {
+    let is_framed = !has_body || is_length_right(&head.headers, shape);
+    if head.status != StatusCode::NO_CONTENT && is_framed && is_stripped(&head.headers, &[]) {
+        return Cow::Borrowed(head);
+    }
+    let mut out = head.clone();
+    drop_length_of_nothing(&mut out);
+    strip_hop_by_hop(&mut out.headers, &[]);
+    if has_body {
+        put_length_right(&mut out.headers, shape);
+    }
+    Cow::Owned(out)
+}
+
+/// Takes the length off a 204. RFC 9110 section 8.6, RFC 9112 section 6.1: neither may be there, and some recipients
+/// wait for what they say.
+fn drop_length_of_nothing(head: &mut ResponseHead) {
+    if head.status == StatusCode::NO_CONTENT {
+        head.headers.remove("content-length");
+        head.headers.remove("transfer-encoding");
+    }
 }
 
 /// The interim head the client gets for upstream's.
@@ -240,16 +294,40 @@ fn put_length_right(headers: &mut Headers, shape: Shape) {
     }
 }
 
+/// Whether [`put_length_right`] has nothing to do.
+fn is_length_right(headers: &Headers, shape: Shape) -> bool {
+    if headers.contains("transfer-encoding") {
+        return false;
+    }
+    match shape {
+        _ if !headers.contains("content-length") => true,
+        Shape::Length(length) => Encoding::Length(length).is_right(headers),
+        Shape::Empty => Encoding::Length(0).is_right(headers),
+        Shape::Unknown | Shape::UntilClose => false,
+    }
+}
+
 /// Takes off what was said for one hop, but for what is true of the client's connection as well, and says what
 /// becomes of that where it is not what its version implies.
 pub(super) fn put_connection(headers: &mut Headers, version: Version, close: bool) {
-    let (option, implied) = match close {
-        true => ("close", version == Version::HTTP_10),
-        false => ("keep-alive", version != Version::HTTP_10),
-    };
+    let (option, implied) = persistence_option(version, close);
     strip_hop_by_hop(headers, &[option]);
     if !implied && !headers.has_token("connection", option) {
         headers.push("Connection", option);
+    }
+}
+
+/// Whether [`put_connection`] has nothing to do.
+fn is_connection_right(headers: &Headers, version: Version, close: bool) -> bool {
+    let (option, implied) = persistence_option(version, close);
+    is_stripped(headers, &[option]) && (implied || headers.has_token("connection", option))
+}
+
+/// The option that says what becomes of a connection, and whether its version implies it.
+fn persistence_option(version: Version, close: bool) -> (&'static str, bool) {
+    match close {
+        true => ("close", version == Version::HTTP_10),
+        false => ("keep-alive", version != Version::HTTP_10),
     }
 }
 
@@ -300,7 +378,8 @@ mod tests {
 
     #[test]
     fn a_request_without_host_gets_one_in_front() {
-        let (out, _) = request(&request_head(Version::HTTP_10, &[("A", "1")]), Shape::Empty, Leg::Http1);
+        let head = request_head(Version::HTTP_10, &[("A", "1")]);
+        let (out, _) = request(&head, Shape::Empty, Leg::Http1);
         assert_eq!(text(&out.headers), ["Host: example.com", "A: 1"]);
     }
 
@@ -334,6 +413,98 @@ mod tests {
         let out =
             response(&request_head(Version::HTTP_11, &[]), &twice, Shape::Length(5), Persistence::KeepAlive);
         assert_eq!(text(&out.head.headers), ["content-length: 5", "A: 1"]);
+    }
+
+    /// Field lists with every framing, addressing and persistence that tells the short way from the long one.
+    fn lists() -> Vec<Vec<(&'static str, &'static str)>> {
+        let hosts: [&[(&str, &str)]; 4] =
+            [&[("Host", "EXAMPLE.com")], &[("Host", "other.test")], &[], &[("a", "1")]];
+        let framings: [&[(&str, &str)]; 7] = [
+            &[],
+            &[("Content-Length", "5")],
+            &[("content-length", "0")],
+            &[("Content-Length", "05")],
+            &[("Transfer-Encoding", "chunked")],
+            &[("Content-Length", "5"), ("Transfer-Encoding", "chunked")],
+            &[("Content-Length", "5"), ("Content-Length", "5")],
+        ];
+        let others: [&[(&str, &str)]; 8] = [
+            &[("Cookie", "a=1"), ("cookie", "b=2")],
+            &[("Connection", "keep-alive")],
+            &[("Connection", "Close")],
+            &[("connection", "close"), ("Connection", "keep-alive")],
+            &[("Connection", "close, x"), ("X", "1")],
+            &[("Connection", "upgrade"), ("Upgrade", "websocket")],
+            &[("TE", "trailers"), ("Connection", "TE")],
+            &[("Proxy-Connection", "keep-alive")],
+        ];
+        let mut lists = Vec::new();
+        for (host, framing) in
+            hosts.iter().flat_map(|host| framings.iter().map(move |framing| (host, framing)))
+        {
+            lists.extend(others.iter().map(|other| [*host, *framing, *other].concat()));
+        }
+        lists
+    }
+
+    const VERSIONS: [Version; 3] = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2];
+    const SHAPES: [Shape; 4] = [Shape::Empty, Shape::Length(5), Shape::Unknown, Shape::UntilClose];
+
+    /// The same list, with a field that has to be taken off.
+    fn the_long_way(fields: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+        [fields, &[("Keep-Alive", "timeout=5")]].concat()
+    }
+
+    #[test]
+    fn a_request_that_passes_as_it_is_is_what_the_long_way_makes_of_it() {
+        let mut short = 0;
+        for fields in lists() {
+            for (version, shape) in VERSIONS.iter().flat_map(|v| SHAPES.iter().map(move |s| (*v, *s))) {
+                for leg in [Leg::Http1, Leg::Http2] {
+                    let heads =
+                        [request_head(version, &fields), request_head(version, &the_long_way(&fields))];
+                    let [(out, encoding), (long, long_encoding)] =
+                        heads.each_ref().map(|head| request(head, shape, leg));
+                    assert_eq!(
+                        (&*out, encoding),
+                        (&*long, long_encoding),
+                        "{fields:?} {version:?} {shape:?} {leg:?}"
+                    );
+                    short += usize::from(matches!(out, Cow::Borrowed(_)));
+                }
+            }
+        }
+        assert!(short > 50, "{short} went the short way");
+    }
+
+    #[test]
+    fn a_response_that_passes_as_it_is_is_what_the_long_way_makes_of_it() {
+        let mut short = 0;
+        for (fields, status) in
+            lists().into_iter().flat_map(|list| [200_u16, 204, 304].map(|status| (list.clone(), status)))
+        {
+            for (version, asked) in VERSIONS.iter().flat_map(|v| VERSIONS.iter().map(move |a| (*v, *a))) {
+                for (shape, persistence) in SHAPES.iter().flat_map(|s| {
+                    [Persistence::KeepAlive, Persistence::Close].map(|persistence| (*s, persistence))
+                }) {
+                    let head = |fields: &[(&str, &str)]| {
+                        let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
+                        (head.version, head.headers) = (version, headers(fields));
+                        head
+                    };
+                    let (asked, heads) =
+                        (request_head(asked, &[]), [head(&fields), head(&the_long_way(&fields))]);
+                    let [out, long] = heads.each_ref().map(|head| response(&asked, head, shape, persistence));
+                    assert_eq!(out.head, long.head, "{fields:?} {version:?} {shape:?}");
+                    assert_eq!(
+                        (out.encoding, out.close, out.drops_body),
+                        (long.encoding, long.close, long.drops_body)
+                    );
+                    short += usize::from(matches!(out.head, Cow::Borrowed(_)));
+                }
+            }
+        }
+        assert!(short > 100, "{short} went the short way");
     }
 
     #[test]

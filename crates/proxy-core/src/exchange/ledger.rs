@@ -23,16 +23,16 @@ use crate::{
 
 /// Everyone who looks at exchanges.
 #[derive(Clone, Default)]
-pub(crate) struct Observers(Vec<Arc<dyn Observer>>);
+pub(crate) struct Observers(Arc<Vec<Arc<dyn Observer>>>);
 
 impl Observers {
     pub(crate) fn push(&mut self, observer: Arc<dyn Observer>) {
-        self.0.push(observer);
+        Arc::make_mut(&mut self.0).push(observer);
     }
 
     /// An observer that panics is passed over: nothing that is only looked at may break by it.
     fn tell(&self, event: &Event) {
-        for observer in &self.0 {
+        for observer in self.0.iter() {
             if catch_unwind(AssertUnwindSafe(|| observer.observe(event))).is_err() {
                 tracing::error!(exchange = event.exchange.0, "an observer panicked");
             }
@@ -41,7 +41,7 @@ impl Observers {
 
     /// Waits until every observer has room for more body bytes.
     pub(crate) async fn ready(&self) {
-        for observer in &self.0 {
+        for observer in self.0.iter() {
             while let Some(room) = observer.ready() {
                 room.await;
             }

@@ -256,10 +256,10 @@ impl Exchange<'_, '_> {
         }
         connection.writer.begin(encoding);
         let parent = connection.answering_parent();
-        let writer = Writer::Http1(&mut connection.writer);
         let max_trailer_bytes = self.cx.engine.limits.max_head_bytes;
-        let source = ResponseReader::Http1 { reader: &mut connection.reader, max_trailer_bytes, parent };
-        let (transfer, reusable) = self.carry(writer, source).await;
+        let Http1Connection { reader, alarm, writer, .. } = &mut *connection;
+        let source = ResponseReader::Http1 { reader, alarm, max_trailer_bytes, parent };
+        let (transfer, reusable) = self.carry(Writer::Http1(writer), source).await;
         if reusable && connection.writer.is_clean() && connection.reader.buffered().is_empty() {
             self.cx.upstreams.give_back(&self.cx.engine, connection);
         }

@@ -40,16 +40,13 @@ impl Encoding {
             Self::None => {}
             Self::Length(length) => {
                 headers.remove("transfer-encoding");
-                // Not `005` either: some recipients take that for octal.
-                let plain =
-                    |value: &[u8]| digits(value) == Some(length) && (value == b"0" || value[0] != b'0');
-                if !says_once(headers, "content-length", plain) {
+                if !says_length(headers, length) {
                     headers.set("Content-Length", length.to_string());
                 }
             }
             Self::Chunked => {
                 headers.remove("content-length");
-                if !says_once(headers, "transfer-encoding", |value| value.eq_ignore_ascii_case(b"chunked")) {
+                if !says_chunked(headers) {
                     headers.set("Transfer-Encoding", "chunked");
                 }
             }
@@ -59,6 +56,26 @@ impl Encoding {
             }
         }
     }
+
+    /// Whether [`put_right`](Self::put_right) has nothing to do.
+    pub(crate) fn is_right(self, headers: &Headers) -> bool {
+        match self {
+            Self::None => true,
+            Self::Length(length) => says_length(headers, length) && !headers.contains("transfer-encoding"),
+            Self::Chunked => says_chunked(headers) && !headers.contains("content-length"),
+            Self::UntilClose => !headers.contains("content-length") && !headers.contains("transfer-encoding"),
+        }
+    }
+}
+
+/// Not `005` either: some recipients take that for octal.
+fn says_length(headers: &Headers, length: u64) -> bool {
+    let plain = |value: &[u8]| digits(value) == Some(length) && (value == b"0" || value[0] != b'0');
+    says_once(headers, "content-length", plain)
+}
+
+fn says_chunked(headers: &Headers) -> bool {
+    says_once(headers, "transfer-encoding", |value| value.eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Tells whether there is exactly one field of this name, and `says` holds for its value.

@@ -32,6 +32,9 @@ const END_TO_END: [&[u8]; 14] = [
 /// its place with just those, spelt as received, and `upgrade` keeps the `Upgrade` it belongs to. `Content-Length`,
 /// `Transfer-Encoding` and `Trailer` stay as they are.
 pub(crate) fn strip_hop_by_hop(headers: &mut Headers, passing: &[&str]) {
+    if is_stripped(headers, passing) {
+        return;
+    }
     let options: Vec<Bytes> = members(headers, "connection").collect();
     let has = |name: &[u8]| options.iter().any(|option| option.eq_ignore_ascii_case(name));
     let upgrades = passing.contains(&"upgrade") && has(b"upgrade") && headers.contains("upgrade");
@@ -65,6 +68,23 @@ pub(crate) fn strip_hop_by_hop(headers: &mut Headers, passing: &[&str]) {
     *headers = stripped;
 }
 
+/// Whether [`strip_hop_by_hop`] has nothing to take off, as is usual: no field it looks for is there but one `Connection`
+/// with a single option that passes on.
+pub(crate) fn is_stripped(headers: &Headers, passing: &[&str]) -> bool {
+    let mut connections = 0;
+    headers.iter().all(|Header { name, value, .. }| match name.len() {
+        2 => !name.eq_ignore_ascii_case(b"te"),
+        7 => !name.eq_ignore_ascii_case(b"upgrade"),
+        10 if name.eq_ignore_ascii_case(b"connection") => {
+            connections += 1;
+            let plain = passing.iter().filter(|option| !matches!(**option, "upgrade" | "te"));
+            connections == 1 && plain.into_iter().any(|option| value.eq_ignore_ascii_case(option.as_bytes()))
+        }
+        10 | 16 | 19 => !is_for_this_hop(name),
+        _ => true,
+    })
+}
+
 fn is_for_this_hop(name: &[u8]) -> bool {
     [&b"proxy-connection"[..], b"keep-alive", b"proxy-authorization"]
         .iter()
@@ -93,17 +113,19 @@ pub(crate) fn keeps_alive(version: Version, headers: &Headers) -> bool {
 /// Makes `Host` say `authority`, as a proxy must when the target said otherwise (RFC 9112 section 3.2.2). A `Host`
 /// that says it already stays as it is; a new one goes first.
 pub(crate) fn put_host_right(headers: &mut Headers, authority: &str) {
-    let mut hosts = headers.get_all("host");
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if host.eq_ignore_ascii_case(authority.as_bytes()) => {}
-        (Some(_), _) => {
-            drop(hosts);
-            headers.set("Host", authority.to_owned());
-        }
-        (None, _) => {
-            drop(hosts);
-            let host = Header::new("Host", authority.to_owned());
-            *headers = std::iter::once(host).chain(headers.iter().cloned()).collect();
-        }
+    if is_host_right(headers, authority) {
+        return;
     }
+    if headers.contains("host") {
+        headers.set("Host", authority.to_owned());
+    } else {
+        let host = Header::new("Host", authority.to_owned());
+        *headers = std::iter::once(host).chain(headers.iter().cloned()).collect();
+    }
+}
+
+/// Whether the only `Host` says `authority`.
+pub(crate) fn is_host_right(headers: &Headers, authority: &str) -> bool {
+    let mut hosts = headers.get_all("host");
+    hosts.next().is_some_and(|host| host.eq_ignore_ascii_case(authority.as_bytes())) && hosts.next().is_none()
 }

@@ -25,7 +25,7 @@ pub(crate) use encode::TargetForm;
 pub(crate) use error::HeadError;
 pub(crate) use fields::is_token;
 pub(crate) use framing::{Encoding, Framing, request_framing, response_framing};
-pub(crate) use hop::{keeps_alive, put_host_right, strip_hop_by_hop};
+pub(crate) use hop::{is_host_right, is_stripped, keeps_alive, put_host_right, strip_hop_by_hop};
 pub(crate) use parse::Defaults;
 pub(crate) use reader::{HeadLimits, Reader};
 pub(crate) use target::check_authority;

@@ -12,6 +12,7 @@ use tokio::{io::split, time::timeout};
 
 use super::intermediates::{self, Intermediates, MAX_DEPTH};
 use crate::{
+    alarm::{Alarm, Elapsed},
     engine::Engine,
     failure::{Failure, FailureKind, Side},
     head::{Headers, RequestHead, Scheme},
@@ -121,9 +122,12 @@ async fn fetch(engine: &Engine, url: &str) -> Result<Vec<u8>, Failure> {
     writer.begin(Encoding::None);
     writer.flush().await.map_err(|error| wire(error.into()))?;
     let max_trailer_bytes = engine.limits.max_head_bytes;
-    let mut source = ResponseReader::Http1 { reader: &mut reader, max_trailer_bytes, parent };
+    let mut alarm = Alarm::default();
+    let mut source =
+        ResponseReader::Http1 { reader: &mut reader, alarm: &mut alarm, max_trailer_bytes, parent };
     for _ in 0..=MAX_INTERIM {
-        let (head, _) = source.head().await.map_err(|error| wire(error.error))?;
+        let read = source.head(MAX_FETCHING).await.map_err(|Elapsed| too_slow())?;
+        let (head, _) = read.map_err(|error| wire(error.error))?;
         if head.status.is_informational() {
             continue;
         }
@@ -143,6 +147,10 @@ async fn fetch(engine: &Engine, url: &str) -> Result<Vec<u8>, Failure> {
         return Ok(content);
     }
     Err(Failure::new(FailureKind::UpstreamMalformed, "it sent interim responses only"))
+}
+
+fn too_slow() -> Failure {
+    Failure::new(FailureKind::UpstreamTimeout, format!("no answer within {MAX_FETCHING:?}"))
 }
 
 /// Where an address leads, and what to ask there.

@@ -1,12 +1,13 @@
 //! An HTTP/1 connection to upstream, and whose it is.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::Method;
 use tokio::time::Instant;
 
 use super::destination::{Destination, Security, Way};
 use crate::{
+    alarm::Alarm,
     engine::Engine,
     event::UpstreamFacts,
     head::RequestHead,
@@ -19,6 +20,8 @@ use crate::{
 /// An HTTP/1 connection to upstream.
 pub(crate) struct Http1Connection {
     pub(crate) reader: Http1Reader,
+    /// For waits on what it reads.
+    pub(crate) alarm: Alarm,
     pub(crate) writer: Http1Writer,
     pub(crate) facts: Arc<UpstreamFacts>,
     pub(super) to: Destination,
@@ -33,14 +36,14 @@ impl Http1Connection {
     ///
     /// # Errors
     /// The head cannot be expressed.
-    pub(crate) fn put_request(&mut self, mut head: RequestHead) -> Result<(), WireError> {
+    pub(crate) fn put_request(&mut self, mut head: Cow<'_, RequestHead>) -> Result<(), WireError> {
         self.is_personal |= proves_user_for_connection(&head);
         let form = match &self.way {
             _ if head.method == Method::CONNECT => TargetForm::Authority,
             Way::Direct | Way::Tunnel(_) => TargetForm::Origin,
             Way::Absolute(parent) => {
                 if let Some(authorization) = parent.authorization() {
-                    head.headers.push("Proxy-Authorization", authorization);
+                    head.to_mut().headers.push("Proxy-Authorization", authorization);
                 }
                 TargetForm::Absolute
             }
