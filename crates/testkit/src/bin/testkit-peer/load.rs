@@ -1,4 +1,7 @@
-//! Clients that keep their connections and send the next request when the answer has come.
+//! Clients that send requests and count what came of them.
+
+mod http1;
+mod paces;
 
 use std::{
     io,
@@ -8,21 +11,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::Request;
-use http_body_util::BodyExt;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{ClientConfig, client::Resumption, pki_types::ServerName};
 use serde_json::json;
-use testkit::{HttpClient, ProxyClient, client_config, full};
+use testkit::{ProxyClient, client_config};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    task::JoinSet,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// What to ask, how, and for how long.
 #[derive(Clone, clap::Args)]
 pub(crate) struct Arguments {
+    /// How requests follow each other.
+    #[arg(long, value_enum, default_value_t = Pace::Keepalive)]
+    pace: Pace,
     /// The origin, as `localhost:port`.
     #[arg(long)]
     authority: String,
@@ -32,9 +35,9 @@ pub(crate) struct Arguments {
     /// The proxy to go through; without it, the origin is asked directly.
     #[arg(long)]
     proxy: Option<SocketAddr>,
-    /// The certificates to trust.
+    /// The certificates to trust; without them, the origin is asked in cleartext.
     #[arg(long, value_name = "FILE")]
-    ca: PathBuf,
+    ca: Option<PathBuf>,
     /// Connections side by side.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -44,132 +47,131 @@ pub(crate) struct Arguments {
     /// How long to go on once every connection is open.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// How many requests to stop after, where that comes first.
+    #[arg(long)]
+    requests: Option<u64>,
+    /// Requests a second, at a rate.
+    #[arg(long, default_value_t = 200)]
+    rate: u32,
+}
+
+/// How requests follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Pace {
+    /// On each connection, the next when the answer has come.
+    Keepalive,
+    /// Each on a connection of its own, with a whole handshake.
+    Handshake,
+    /// One.
+    Download,
+    /// On one connection, so many a second.
+    Rate,
+    /// One on each connection; then `idle` is said, and stdin's end is waited for.
+    Idle,
+}
+
+/// What was counted.
+#[derive(Default)]
+pub(crate) struct Count {
+    /// How long each request took, in microseconds.
+    times: Vec<u32>,
+    bytes: u64,
+}
+
+impl Count {
+    fn add(&mut self, since: Instant, bytes: u64) {
+        self.times.push(u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX));
+        self.bytes += bytes;
+    }
+
+    fn take(&mut self, other: Self) {
+        self.times.extend(other.times);
+        self.bytes += other.bytes;
+    }
+}
+
+/// A connection of either kind.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// Where requests go, and how connections are made.
+#[derive(Clone)]
+pub(crate) struct Target {
+    arguments: Arguments,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Target {
+    async fn new(arguments: Arguments) -> io::Result<Self> {
+        let Some(file) = &arguments.ca else { return Ok(Self { arguments, tls: None }) };
+        let roots = tokio::fs::read_to_string(file).await?;
+        let alpn = if arguments.streams == 0 { "http/1.1" } else { "h2" };
+        let mut tls = ClientConfig::clone(&*client_config(&roots, &[alpn])?);
+        tls.resumption = Resumption::disabled();
+        Ok(Self { arguments, tls: Some(Arc::new(tls)) })
+    }
+
+    /// A connection on which HTTP/1.1 is spoken.
+    pub(crate) async fn open(&self) -> io::Result<Box<dyn Wire>> {
+        match (&self.tls, self.arguments.proxy) {
+            (Some(tls), _) => Ok(Box::new(self.open_tls(tls.clone()).await?)),
+            (None, Some(proxy)) => Ok(Box::new(connect(proxy).await?)),
+            (None, None) => Ok(Box::new(connect(self.origin()?).await?)),
+        }
+    }
+
+    /// A connection over TLS.
+    async fn open_tls(&self, tls: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
+        let authority = &self.arguments.authority;
+        if let Some(proxy) = self.arguments.proxy {
+            return ProxyClient::new(proxy, "", &[])?.with_tls(tls).tls(authority).await;
+        }
+        let host = authority.rsplit_once(':').map_or(&**authority, |(host, _)| host);
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        TlsConnector::from(tls).connect(name, connect(self.origin()?).await?).await
+    }
+
+    fn origin(&self) -> io::Result<SocketAddr> {
+        let port = self.arguments.authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        Ok((std::net::Ipv4Addr::LOCALHOST, port.ok_or_else(|| io::Error::other("no port in the authority"))?)
+            .into())
+    }
+
+    /// The request of HTTP/1.1.
+    pub(crate) fn request(&self) -> String {
+        let Arguments { authority, path, proxy, .. } = &self.arguments;
+        let scheme =
+            if self.tls.is_none() && proxy.is_some() { format!("http://{authority}") } else { String::new() };
+        format!("GET {scheme}{path} HTTP/1.1\r\nHost: {authority}\r\nAccept: */*\r\n\r\n")
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 pub(crate) async fn run(arguments: Arguments) -> io::Result<()> {
-    let roots = tokio::fs::read_to_string(&arguments.ca).await?;
-    let alpn = if arguments.streams == 0 { "http/1.1" } else { "h2" };
-    let tls = client_config(&roots, &[alpn])?;
-    let mut streams = Vec::new();
-    for _ in 0..arguments.connections {
-        streams.push(open(&arguments, tls.clone()).await?);
-    }
-    let start = Instant::now();
-    let until = start + Duration::from_secs(arguments.seconds);
-    let mut clients = JoinSet::new();
-    for stream in streams {
-        if arguments.streams == 0 {
-            clients.spawn(http1(stream, arguments.authority.clone(), arguments.path.clone(), until));
-            continue;
-        }
-        let client = Arc::new(HttpClient::over_tls(stream, &arguments.authority).await?);
-        for _ in 0..arguments.streams {
-            clients.spawn(http2(client.clone(), arguments.authority.clone(), arguments.path.clone(), until));
-        }
-    }
-    let mut times = Vec::new();
-    while let Some(ended) = clients.join_next().await {
-        times.extend(ended.map_err(io::Error::other)??);
-    }
-    let took = start.elapsed();
+    let target = Target::new(arguments).await?;
+    let until = Duration::from_secs(target.arguments.seconds);
+    let (Count { mut times, bytes }, took) = match target.arguments.pace {
+        Pace::Keepalive => paces::keepalive(&target, until).await?,
+        Pace::Handshake => paces::handshake(&target, until).await?,
+        Pace::Download => paces::download(&target).await?,
+        Pace::Rate => paces::rate(&target, until).await?,
+        Pace::Idle => paces::idle(&target).await?,
+    };
     times.sort_unstable();
     let percentile = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
     let summary = json!({
         "requests": times.len(),
         "seconds": took.as_secs_f64(),
+        "bytes": bytes,
         "p50_us": percentile(50),
         "p99_us": percentile(99),
     });
     println!("{summary}");
     Ok(())
-}
-
-async fn open(arguments: &Arguments, tls: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
-    let authority = &arguments.authority;
-    if let Some(proxy) = arguments.proxy {
-        return ProxyClient::new(proxy, "", &[])?.with_tls(tls).tls(authority).await;
-    }
-    let (host, port) =
-        authority.rsplit_once(':').ok_or_else(|| io::Error::other("no port in the authority"))?;
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let port: u16 = port.parse().map_err(io::Error::other)?;
-    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.set_nodelay(true)?;
-    TlsConnector::from(tls).connect(name, stream).await
-}
-
-/// One HTTP/1.1 connection; returns how long each request took, in microseconds.
-async fn http1(
-    mut stream: TlsStream<TcpStream>,
-    authority: String,
-    path: String,
-    until: Instant,
-) -> io::Result<Vec<u32>> {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nAccept: */*\r\n\r\n");
-    let mut buffer = Vec::with_capacity(64 * 1024);
-    let mut times = Vec::new();
-    while Instant::now() < until {
-        let start = Instant::now();
-        stream.write_all(request.as_bytes()).await?;
-        stream.flush().await?;
-        buffer.clear();
-        let expected = loop {
-            if stream.read_buf(&mut buffer).await? == 0 {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the connection ended in an answer",
-                ));
-            }
-            if let Some(length) = message_length(&buffer)? {
-                break length;
-            }
-        };
-        while buffer.len() < expected {
-            if stream.read_buf(&mut buffer).await? == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended in a body"));
-            }
-        }
-        times.push(micros(start));
-    }
-    Ok(times)
-}
-
-/// The length of head and body, once the head is whole; an answer other than 200 is an error.
-fn message_length(answer: &[u8]) -> io::Result<Option<usize>> {
-    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
-    let head = String::from_utf8_lossy(answer.get(..end).unwrap_or_default()).to_ascii_lowercase();
-    if !head.starts_with("http/1.1 200") {
-        return Err(io::Error::other(head));
-    }
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let length = length.and_then(|value| value.trim().parse::<usize>().ok());
-    Ok(Some(end + 4 + length.ok_or_else(|| io::Error::other("an answer without a length"))?))
-}
-
-/// One of the streams of an HTTP/2 connection.
-async fn http2(
-    client: Arc<HttpClient>,
-    authority: String,
-    path: String,
-    until: Instant,
-) -> io::Result<Vec<u32>> {
-    let mut sender = client.h2_sender().ok_or_else(|| io::Error::other("HTTP/2 was not agreed"))?;
-    let uri = format!("https://{authority}{path}");
-    let mut times = Vec::new();
-    while Instant::now() < until {
-        let start = Instant::now();
-        sender.ready().await.map_err(io::Error::other)?;
-        let request = Request::get(&uri).body(full("")).map_err(io::Error::other)?;
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        if response.status() != 200 {
-            return Err(io::Error::other(format!("answered {}", response.status())));
-        }
-        response.into_body().collect().await.map_err(io::Error::other)?;
-        times.push(micros(start));
-    }
-    Ok(times)
-}
-
-fn micros(start: Instant) -> u32 {
-    u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX)
 }
