@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use mcp_tools::{AddressRange, Config, StateDir};
 use proxy_flags::{FlagError, UpstreamFlags};
 
-use crate::serving::ServingArguments;
+use crate::{keeping::KeepingArguments, serving::ServingArguments};
 
 /// The MCP server of wirescope: an intercepting HTTP(S) proxy for agents, over standard input and output.
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ pub(crate) struct Cli {
     upstream: UpstreamFlags,
     #[command(flatten)]
     serving: ServingArguments,
+    #[command(flatten)]
+    keeping: KeepingArguments,
     /// Log more to standard error; twice for everything.
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -85,6 +87,7 @@ impl Cli {
         config.upstream_ca = upstream.upstream_ca;
         config.insecure_upstream = upstream.insecure_upstream;
         config.passthrough = upstream.passthrough;
+        self.keeping.apply(&mut config.recorder);
         Ok(config)
     }
 }

@@ -5,6 +5,7 @@
 
 mod at_end;
 mod cli;
+mod keeping;
 mod logging;
 mod serving;
 

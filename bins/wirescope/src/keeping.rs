@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use capture_store::{RecorderConfig, SyncPolicy};
+use capture_store::{OnDiskFailure, RecorderConfig, SyncPolicy};
 use clap::{Args, ValueEnum};
 
 /// Flags that say what is kept.
@@ -17,6 +17,18 @@ pub(crate) struct KeepingArguments {
     /// What a power cut may cost [default: normal].
     #[arg(long, value_name = "WHEN")]
     sync: Option<Sync>,
+    /// What to do with traffic while the disk is full or fails [default: hold].
+    #[arg(long, value_name = "WHAT")]
+    on_disk_failure: Option<Failure>,
+}
+
+/// What happens to traffic that cannot be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Failure {
+    /// It waits until it can be.
+    Hold,
+    /// After five seconds it goes on; what is not recorded is counted.
+    Drop,
 }
 
 /// When what is recorded is forced to the disk. A crash of the process costs the same under all.
@@ -39,6 +51,10 @@ impl KeepingArguments {
             None | Some(Sync::Normal) => SyncPolicy::Normal,
             Some(Sync::Full) => SyncPolicy::Full,
             Some(Sync::Off) => SyncPolicy::Off,
+        };
+        config.on_disk_failure = match self.on_disk_failure {
+            None | Some(Failure::Hold) => OnDiskFailure::Hold,
+            Some(Failure::Drop) => OnDiskFailure::Drop,
         };
     }
 }

@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::faults::{DiskFaults, DiskOperation};
+
 /// Files per directory.
 const PER_DIRECTORY: u64 = 4096;
 /// Files held open for writing at once; beyond it the one opened first is closed, and opened again for its next
@@ -156,27 +158,51 @@ fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
 pub(crate) struct BodyWriter {
     files: BodyFiles,
     open: VecDeque<(u64, File)>,
-    /// Whether what is closed is on the disk then.
+    /// Files that are written to the end, and not yet on the disk.
+    unsynced: Vec<File>,
+    /// Whether what is committed is on the disk then.
     syncs: bool,
+    faults: DiskFaults,
 }
 
 impl BodyWriter {
     pub(crate) fn new(files: BodyFiles) -> Self {
-        Self { files, open: VecDeque::new(), syncs: false }
+        Self {
+            files,
+            open: VecDeque::new(),
+            unsynced: Vec::new(),
+            syncs: false,
+            faults: DiskFaults::default(),
+        }
     }
 
-    /// Forces what is written to the disk before it is closed or committed.
+    /// Forces what is written to the disk by [`sync`](Self::sync).
     pub(crate) fn syncing(mut self, syncs: bool) -> Self {
         self.syncs = syncs;
         self
     }
 
-    /// Forces what was written so far to the disk, where that is wanted.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        if self.syncs {
-            for (_, file) in &self.open {
-                file.sync_data()?;
-            }
+    /// Makes writing fail.
+    pub(crate) fn failing(mut self, faults: DiskFaults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Whether what is written is forced to the disk.
+    pub(crate) fn syncs(&self) -> bool {
+        self.syncs
+    }
+
+    /// Forces all that was written to the disk. May be repeated after a failure.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        while let Some(file) = self.unsynced.last() {
+            self.faults.before(DiskOperation::SyncFile)?;
+            file.sync_data()?;
+            self.unsynced.pop();
+        }
+        for (_, file) in &self.open {
+            self.faults.before(DiskOperation::SyncFile)?;
+            file.sync_data()?;
         }
         Ok(())
     }
@@ -186,34 +212,51 @@ impl BodyWriter {
         let at = match self.open.iter().position(|(open, _)| *open == number) {
             Some(at) => at,
             None => {
-                if self.open.len() >= MAX_OPEN
-                    && let Some((_, oldest)) = self.open.pop_front()
-                    && self.syncs
-                {
-                    oldest.sync_data()?;
+                if self.open.len() >= MAX_OPEN {
+                    self.close_oldest()?;
                 }
+                self.faults.before(DiskOperation::CreateFile)?;
                 let file = create(&self.files.path(number))?;
                 self.open.push_back((number, file));
                 self.open.len() - 1
             }
         };
+        self.faults.before(DiskOperation::WriteFile)?;
         write_at(&mut self.open[at].1, offset, piece)
     }
 
-    /// Closes a file, which is whole.
-    pub(crate) fn close(&mut self, number: u64) {
-        if self.syncs
-            && let Some((_, file)) = self.open.iter().find(|(open, _)| *open == number)
-            && let Err(error) = file.sync_data()
-        {
-            tracing::warn!(number, %error, "forcing a body to the disk failed");
+    /// Files that wait to be forced to the disk, each with its descriptor.
+    pub(crate) fn unsynced(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// Closes the file that was opened first, and forces it to the disk where that is wanted.
+    fn close_oldest(&mut self) -> io::Result<()> {
+        if self.syncs {
+            if let Some((_, file)) = self.open.front() {
+                self.faults.before(DiskOperation::SyncFile)?;
+                file.sync_data()?;
+            }
+            if self.unsynced.len() >= MAX_OPEN {
+                self.sync()?;
+            }
         }
-        self.open.retain(|(open, _)| *open != number);
+        self.open.pop_front();
+        Ok(())
+    }
+
+    /// Closes a file, which is whole; before the next commit it is forced to the disk where that is wanted.
+    pub(crate) fn close(&mut self, number: u64) {
+        let Some(at) = self.open.iter().position(|(open, _)| *open == number) else { return };
+        let closed = self.open.remove(at);
+        if self.syncs {
+            self.unsynced.extend(closed.map(|(_, file)| file));
+        }
     }
 
     /// Closes and removes a file.
     pub(crate) fn discard(&mut self, number: u64) {
-        self.close(number);
+        self.open.retain(|(open, _)| *open != number);
         self.files.remove_all(&[number]);
     }
 }

@@ -61,6 +61,7 @@ mod db;
 mod decode;
 mod detail;
 mod error;
+mod faults;
 mod files;
 mod filter;
 mod id;
@@ -93,6 +94,7 @@ pub use condition::{
     Condition, Cost, Network, NumberField, Pattern, PatternError, PeerSide, StateFilter, TextField,
 };
 pub use error::{Error, ErrorKind};
+pub use faults::{DiskFaults, DiskOperation};
 pub use filter::{Candidate, FilterError, complete, parse, parse_at};
 pub use id::{ParseIdError, Seq, SessionId};
 pub use import::{ImportSession, ImportedExchange};
@@ -101,7 +103,9 @@ pub use record::{
     Body, BodySide, Decoded, Exchange, ExchangeKind, ExchangeState, ExchangeSummary, Peer, Recorded,
     StoredMessage,
 };
-pub use recorder::{Recorder, RecorderConfig, RecorderStatus, SessionSpec, SyncPolicy};
+pub use recorder::{
+    OnDiskFailure, Recorder, RecorderConfig, RecorderState, RecorderStatus, SessionSpec, SyncPolicy,
+};
 pub use search::{Place, Search, SearchHit, SearchPage};
 pub use session::{Recovery, SessionEdit, SessionInfo, SessionKind, SessionState};
 pub use sql::{Sql, SqlAnswer, SqlValue};

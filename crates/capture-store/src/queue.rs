@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Instant,
@@ -35,6 +35,14 @@ pub(crate) enum Item {
     Command(Command),
 }
 
+/// What came while the writer waited for the disk.
+pub(crate) struct Stalled {
+    /// Commands to be answered at once, as `Item::Command`s.
+    pub(crate) commands: Vec<Item>,
+    /// Whether the queue is to be closed.
+    pub(crate) closing: bool,
+}
+
 /// What wakes the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sleep {
@@ -55,6 +63,8 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
     body_bytes: AtomicUsize,
+    /// Whether the wire waits whatever is queued.
+    held: AtomicBool,
     max_body_bytes: usize,
     refuse_bytes: usize,
     wake_bytes: usize,
@@ -91,6 +101,7 @@ impl Queue {
             }),
             wake: Condvar::new(),
             body_bytes: AtomicUsize::new(0),
+            held: AtomicBool::new(false),
             max_body_bytes,
             refuse_bytes: max_body_bytes.saturating_mul(REFUSE_FACTOR).max(REFUSE_FLOOR),
             wake_bytes: WAKE_BYTES.min(max_body_bytes / 2),
@@ -175,10 +186,45 @@ impl Queue {
     /// Says that this many body bytes are written, or dropped, and lets the wire go on.
     pub(crate) fn release(&self, bytes: usize) {
         let before = self.body_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if before > self.max_body_bytes && before - bytes <= self.max_body_bytes {
+        if before > self.max_body_bytes
+            && before - bytes <= self.max_body_bytes
+            && !self.held.load(Ordering::Relaxed)
+        {
             let waiters = mem::take(&mut self.lock().waiters);
             wake_all(waiters);
         }
+    }
+
+    /// Makes the wire wait, whatever is queued, or lets it go on as far as there is room.
+    pub(crate) fn hold(&self, held: bool) {
+        let mut state = self.lock();
+        self.held.store(held, Ordering::Relaxed);
+        if !held && self.body_bytes() <= self.max_body_bytes {
+            let waiters = mem::take(&mut state.waiters);
+            drop(state);
+            wake_all(waiters);
+        }
+    }
+
+    /// Waits until `until`, or until a command comes, and takes out the commands that can be answered while the events
+    /// before them cannot be written. One that closes stays in its place, and ends the wait.
+    pub(crate) fn wait_stalled(&self, until: Instant) -> Stalled {
+        let mut state = self.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if state.commanded || left.is_zero() {
+                break;
+            }
+            state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if !state.commanded {
+            return Stalled { commands: Vec::new(), closing: false };
+        }
+        let is_answered =
+            |item: &mut Item| matches!(item, Item::Command(command) if !matches!(command, Command::Close(_)));
+        let commands = state.items.extract_if(.., is_answered).collect();
+        state.commanded = state.items.iter().any(|item| matches!(item, Item::Command(_)));
+        Stalled { commands, closing: state.commanded }
     }
 
     /// Body bytes that wait to be written.
@@ -191,6 +237,16 @@ impl Queue {
         mem::take(&mut self.lock().refused)
     }
 
+    /// Whether the wire waits.
+    pub(crate) fn is_full(&self) -> bool {
+        self.body_bytes() > self.max_body_bytes || self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Ends the queue: what is in it is dropped, what comes is ignored, who waits goes on.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
@@ -198,14 +254,14 @@ impl Queue {
         state.items = Vec::new();
         let waiters = mem::take(&mut state.waiters);
         self.body_bytes.store(0, Ordering::Relaxed);
+        self.held.store(false, Ordering::Relaxed);
         drop(state);
         wake_all(waiters);
     }
 
     /// Resolves when there is room for body bytes; `None` while there is. Dropping the future has no effect.
     pub(crate) fn ready(self: &Arc<Self>) -> Option<Ready> {
-        let full = self.body_bytes() > self.max_body_bytes;
-        full.then(|| Ready { queue: self.clone(), waiter: None })
+        self.is_full().then(|| Ready { queue: self.clone(), waiter: None })
     }
 
     /// Whether so much waits that the writer is woken for it.
@@ -248,7 +304,7 @@ impl Future for Ready {
         let queue = self.queue.clone();
         let mut state = queue.lock();
         // Read under the lock that `release` takes after it has counted down, so that no wake-up is missed.
-        if state.closed || queue.body_bytes() <= queue.max_body_bytes {
+        if state.closed || !queue.is_full() {
             return Poll::Ready(());
         }
         let waker = context.waker().clone();

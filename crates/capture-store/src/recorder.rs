@@ -1,5 +1,8 @@
 //! The recorder: an observer of the engine that writes what it sees, in groups, on a thread of its own.
 
+mod config;
+mod status;
+
 use std::{
     fmt,
     sync::{
@@ -8,7 +11,7 @@ use std::{
         mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use proxy_core::{Event, Observer, observer::BoxFuture};
@@ -17,10 +20,13 @@ use crate::{
     error::{Error, ErrorKind},
     id::{Seq, SessionId},
     queue::Queue,
-    session::SessionInfo,
+    session::{SessionInfo, SessionState},
     store::Store,
-    writer::{Command, Writer},
+    writer::{Command, Stage, Writer},
 };
+
+pub use config::{OnDiskFailure, RecorderConfig, SessionSpec, SyncPolicy};
+pub use status::{RecorderState, RecorderStatus};
 
 /// Records into a store. Clones share one writer thread, which ends when the last clone is dropped or
 /// [`close`](Self::close) is called.
@@ -30,102 +36,14 @@ use crate::{
 /// same. Should the queue nevertheless grow to four times that (and 64 MiB at least), new exchanges are not recorded,
 /// and counted in [`RecorderStatus::dropped`].
 ///
-/// When the disk refuses, writing is tried again for [`RecorderConfig::disk_patience`] while the wire waits; then what
-/// cannot be written is dropped and counted: whole exchanges in [`RecorderStatus::dropped`], ends of bodies by their
-/// `stored_bytes`. [`RecorderStatus::last_error`] says so until writing succeeds again, and
-/// [`SessionInfo::last_error`] keeps the last such failure.
+/// When the disk refuses, writing is tried again while the wire waits. That goes on until the disk takes it, unless
+/// [`RecorderConfig::on_disk_failure`] says to drop: then, [`RecorderConfig::disk_patience`] later, what cannot be written
+/// is dropped and counted: whole exchanges in [`RecorderStatus::dropped`], ends of bodies by their `stored_bytes`.
+/// [`RecorderStatus::state`] and [`RecorderStatus::last_error`] say so until writing succeeds again, and
+/// [`SessionInfo::last_error`] keeps the last such failure. Closing does not wait for longer than patience lasts.
 #[derive(Clone)]
 pub struct Recorder {
     handle: Arc<Handle>,
-}
-
-/// How to record.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct RecorderConfig {
-    /// Body bytes waiting for the writer at most (each piece counts 256 more); beyond it `Observer::ready` makes the
-    /// wire wait. Default 16 MiB.
-    pub max_queued_bytes: usize,
-    /// The longest an ended exchange waits for its commit. Default 200 ms.
-    pub commit_interval: Duration,
-    /// How long an exchange goes on before it is written although it is open. Default 1 s.
-    pub open_after: Duration,
-    /// Bytes of one body that are stored; the rest passes and is counted. Default none.
-    pub max_body_bytes: Option<u64>,
-    /// How long a write that the disk refuses is tried again, with the wire waiting behind it, before what cannot be
-    /// written is dropped and counted. Default 5 s.
-    pub disk_patience: Duration,
-    /// Exchanges that a scratch session keeps; beyond it the oldest are evicted. Default no limit.
-    pub max_exchanges: Option<u64>,
-    /// How long a scratch session keeps exchanges; older ones are evicted with the next commit. Default for ever.
-    pub max_age: Option<Duration>,
-    /// What a power cut may cost. Default [`SyncPolicy::Normal`].
-    pub sync: SyncPolicy,
-}
-
-/// When written data is forced to the disk. A killed process costs the same under all: what was not committed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SyncPolicy {
-    /// Before each checkpoint of the database's log, about every 16 MiB. A power cut may cost what was committed since,
-    /// and the ends of large bodies; the database stays whole.
-    #[default]
-    Normal,
-    /// With each commit, large bodies included. A power cut costs what was not committed.
-    Full,
-    /// Never: the system writes when it likes. A power cut may damage the database.
-    Off,
-}
-
-impl Default for RecorderConfig {
-    fn default() -> Self {
-        Self {
-            max_queued_bytes: 16 * 1024 * 1024,
-            commit_interval: Duration::from_millis(200),
-            open_after: Duration::from_secs(1),
-            max_body_bytes: None,
-            disk_patience: Duration::from_secs(5),
-            max_exchanges: None,
-            max_age: None,
-            sync: SyncPolicy::Normal,
-        }
-    }
-}
-
-/// The session to record into.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum SessionSpec {
-    /// A new unnamed session, evicted oldest first beyond `max_bytes`. No body is kept beyond half of it.
-    Scratch {
-        /// Its limit; `None` for the default of 1 GiB.
-        max_bytes: Option<u64>,
-    },
-    /// A new named session, which stops recording at `max_bytes`.
-    Named {
-        /// Its name.
-        name: String,
-        /// Its limit; `None` for no limit.
-        max_bytes: Option<u64>,
-    },
-}
-
-/// How the recorder stands.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct RecorderStatus {
-    /// The session being recorded.
-    pub session: SessionInfo,
-    /// Body bytes waiting to be written, as `max_queued_bytes` counts them.
-    pub queued_bytes: usize,
-    /// Bytes written since the start.
-    pub bytes_written: u64,
-    /// Exchanges not recorded, because the session is full or the disk failed.
-    pub dropped: u64,
-    /// The last commit.
-    pub last_commit: Option<SystemTime>,
-    /// The last failure to write, if the recorder is failing.
-    pub last_error: Option<String>,
 }
 
 impl Recorder {
@@ -139,7 +57,7 @@ impl Recorder {
         parts.packing_db.set_sync(config.sync)?;
         let shared = Arc::new(Shared::new(&config));
         let mut writer = Writer::new(shared.clone(), parts, config);
-        writer.switch(session)?;
+        writer.begin_with(&session)?;
         let thread = thread::Builder::new()
             .name("capture-store".to_owned())
             .spawn(move || writer.run())
@@ -176,18 +94,31 @@ impl Recorder {
         let session = self.handle.store.session(self.session())?;
         let shared = &self.handle.shared;
         let notes = shared.notes();
+        let failing = notes.failing.iter().flatten();
+        let worst = failing.clone().max_by_key(|failing| failing.stage == Stage::Holding);
+        let state = match worst.map(|failing| failing.stage) {
+            _ if shared.queue.is_closed() => RecorderState::Stopped,
+            Some(Stage::Retrying) => RecorderState::Retrying,
+            Some(Stage::Holding) => RecorderState::Holding,
+            Some(Stage::Dropping) => RecorderState::Dropping,
+            None if session.state == SessionState::Full => RecorderState::Full,
+            None if shared.queue.is_full() => RecorderState::Behind,
+            None => RecorderState::Recording,
+        };
         Ok(RecorderStatus {
             session,
+            state,
+            failing_since: failing.map(|failing| failing.since).min(),
             queued_bytes: shared.queue.body_bytes(),
             bytes_written: notes.bytes_written,
             dropped: notes.dropped,
             last_commit: notes.last_commit,
-            last_error: notes.errors.iter().flatten().next().cloned(),
+            last_error: worst.map(|failing| failing.message.clone()),
         })
     }
 
     /// Waits until everything observed so far is committed (open exchanges as open), and returns the newest seq.
-    /// Blocks the calling thread.
+    /// Blocks the calling thread, while the disk refuses for no longer than [`RecorderConfig::disk_patience`].
     ///
     /// # Errors
     /// When the store cannot be written, or the recorder has stopped.
@@ -308,8 +239,16 @@ struct Notes {
     bytes_written: u64,
     dropped: u64,
     last_commit: Option<SystemTime>,
-    /// What each part of the disk failed with, while it fails.
-    errors: [Option<String>; 2],
+    /// How each part of the disk fails, while it does.
+    failing: [Option<Failing>; 2],
+}
+
+/// How a part of the disk fails.
+#[derive(Clone)]
+struct Failing {
+    message: String,
+    since: SystemTime,
+    stage: Stage,
 }
 
 impl Shared {
@@ -338,16 +277,19 @@ impl Shared {
         self.notes().dropped += exchanges;
     }
 
-    pub(crate) fn note_error(&self, part: DiskPart, error: &dyn fmt::Display) {
-        self.notes().errors[part as usize] = Some(error.to_string());
+    pub(crate) fn note_error(&self, part: DiskPart, stage: Stage, error: &dyn fmt::Display) {
+        let mut notes = self.notes();
+        let known = &mut notes.failing[part as usize];
+        let since = known.as_ref().map_or_else(SystemTime::now, |known| known.since);
+        *known = Some(Failing { message: error.to_string(), since, stage });
     }
 
     pub(crate) fn last_error(&self) -> Option<String> {
-        self.notes().errors.iter().flatten().next().cloned()
+        self.notes().failing.iter().flatten().next().map(|failing| failing.message.clone())
     }
 
     pub(crate) fn clear_error(&self, part: DiskPart) {
-        self.notes().errors[part as usize] = None;
+        self.notes().failing[part as usize] = None;
     }
 
     /// Tells that a commit made something visible.

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
+use capture_store::RecorderConfig;
 use client_setup::StateDir;
 use proxy_core::{
     AddressPolicy, AddressRange, HostPattern, ResolveOverride, Timeouts, TlsOptions, UpstreamRoutes,
@@ -45,6 +46,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether clients share upstream connections.
     pub upstream_sharing: UpstreamSharing,
+    /// How what passes is recorded.
+    pub recorder: RecorderConfig,
     /// Bytes of JSON in one answer; lists drop whole items beyond it.
     pub answer_bytes: usize,
     /// The toolsets that are open to a client at first.
@@ -71,6 +74,7 @@ impl Config {
             resolve: Vec::new(),
             timeouts: Timeouts::default(),
             upstream_sharing: UpstreamSharing::default(),
+            recorder: RecorderConfig::default(),
             answer_bytes: 16 * 1024,
             toolsets: Toolsets::default(),
         }

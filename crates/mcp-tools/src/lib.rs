@@ -32,6 +32,7 @@ mod tools;
 mod toolsets;
 mod view;
 
+pub use capture_store::{OnDiskFailure, RecorderConfig, SyncPolicy};
 pub use client_setup::StateDir;
 pub use config::Config;
 pub use proxy_core::AddressRange;

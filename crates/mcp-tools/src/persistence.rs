@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use capture_store::{Recorder, SessionKind, Store};
+use capture_store::{Recorder, RecorderState, SessionKind, Store};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -35,6 +35,15 @@ pub(crate) struct Persistence {
     last_error: Option<String>,
     /// The session being recorded, named or not.
     recording_session_id: Option<String>,
+    /// `recording`; `behind` (traffic waits for a slow disk); `retrying`, `holding` (traffic waits for a disk that
+    /// refuses); `dropping` (it goes on unrecorded, and is counted); `full`.
+    recording_state: Option<&'static str>,
+    /// Since when the disk refuses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing_since: Option<u64>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
 }
 
 impl Persistence {
@@ -55,10 +64,28 @@ impl Persistence {
             recovery_state: Some(if store.recovered().is_empty() { "clean" } else { "recovered" }),
             last_error: status.last_error,
             recording_session_id: Some(id),
+            recording_state: Some(status.state.code()),
+            failing_since: status.failing_since.map(millis),
+            hint: hint(status.state),
         })
     }
 
     pub(crate) fn idle(storage: &Path) -> Self {
         Self { storage_dir: storage.display().to_string(), ..Self::default() }
+    }
+}
+
+/// The way out of a state, where one is needed.
+fn hint(state: RecorderState) -> Option<&'static str> {
+    match state {
+        RecorderState::Retrying | RecorderState::Holding => Some(
+            "free some space (proxy_delete_session deletes recordings): traffic goes on by itself then; or start the server \
+             with --on-disk-failure drop",
+        ),
+        RecorderState::Dropping => Some(
+            "free some space (proxy_delete_session deletes recordings): recording goes on by itself then",
+        ),
+        RecorderState::Full => Some("proxy_session_stop ends the full session; an unnamed one records on"),
+        _ => None,
     }
 }

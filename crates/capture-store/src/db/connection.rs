@@ -5,7 +5,10 @@ use std::{path::Path, time::Duration};
 use rusqlite::OpenFlags;
 
 use super::{DbError, functions, schema, uint};
-use crate::recorder::SyncPolicy;
+use crate::{
+    faults::{DiskFaults, DiskOperation},
+    recorder::SyncPolicy,
+};
 
 /// The page size; 16 KiB pages took twice the rows of 4 KiB ones at 2 KB each.
 const PAGE_BYTES: u32 = 16 * 1024;
@@ -24,7 +27,10 @@ pub(crate) enum Mode {
 }
 
 /// One connection to the database.
-pub(crate) struct Connection(pub(super) rusqlite::Connection);
+pub(crate) struct Connection {
+    pub(super) sql: rusqlite::Connection,
+    faults: DiskFaults,
+}
 
 impl Connection {
     /// Opens the database at `path`.
@@ -48,17 +54,23 @@ impl Connection {
                  PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;"
             ))?,
         }
-        Ok(Self(connection))
+        Ok(Self { sql: connection, faults: DiskFaults::default() })
+    }
+
+    /// Makes writing fail.
+    pub(crate) fn failing(mut self, faults: DiskFaults) -> Self {
+        self.faults = faults;
+        self
     }
 
     /// The schema's version in the database, and the newest this crate knows.
     pub(crate) fn versions(&self) -> Result<(u32, u32), DbError> {
-        Ok((schema::version(&self.0)?, schema::newest()))
+        Ok((schema::version(&self.sql)?, schema::newest()))
     }
 
     /// Brings the schema up to date.
     pub(crate) fn migrate(&mut self) -> Result<(), DbError> {
-        schema::migrate(&mut self.0)
+        schema::migrate(&mut self.sql)
     }
 
     /// Chooses when what is written is forced to the disk.
@@ -68,11 +80,12 @@ impl Connection {
             SyncPolicy::Full => "FULL",
             SyncPolicy::Off => "OFF",
         };
-        Ok(self.0.execute_batch(&format!("PRAGMA synchronous = {level}"))?)
+        Ok(self.sql.execute_batch(&format!("PRAGMA synchronous = {level}"))?)
     }
 
     /// Begins to write. Waits for another writer, then says busy.
     pub(crate) fn begin(&self) -> Result<Tx<'_>, DbError> {
+        self.faults.before(DiskOperation::Begin)?;
         self.start("BEGIN IMMEDIATE")
     }
 
@@ -82,17 +95,17 @@ impl Connection {
     }
 
     fn start(&self, begin: &str) -> Result<Tx<'_>, DbError> {
-        self.0.prepare_cached(begin)?.execute([])?;
-        Ok(Tx { sql: &self.0, open: true })
+        self.sql.prepare_cached(begin)?.execute([])?;
+        Ok(Tx { sql: &self.sql, open: true, faults: &self.faults })
     }
 
     /// Gives pages of deleted rows back to the file system, at most `pages` of them, and says how many are left.
     pub(crate) fn shrink(&self, pages: u32) -> Result<u64, DbError> {
         // Each step frees one page, so the statement is stepped to its end.
-        let mut vacuum = self.0.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut vacuum = self.sql.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
         let mut steps = vacuum.query([])?;
         while steps.next()?.is_some() {}
-        Ok(uint(self.0.query_row("PRAGMA freelist_count", [], |row| row.get(0))?))
+        Ok(uint(self.sql.query_row("PRAGMA freelist_count", [], |row| row.get(0))?))
     }
 }
 
@@ -100,14 +113,21 @@ impl Connection {
 pub(crate) struct Tx<'c> {
     pub(super) sql: &'c rusqlite::Connection,
     open: bool,
+    faults: &'c DiskFaults,
 }
 
 impl Tx<'_> {
     /// Makes it last and visible to other connections.
     pub(crate) fn commit(mut self) -> Result<(), DbError> {
+        self.before(DiskOperation::Commit)?;
         self.sql.prepare_cached("COMMIT")?.execute([])?;
         self.open = false;
         Ok(())
+    }
+
+    /// What the disk says to an operation before it is tried.
+    pub(super) fn before(&self, operation: DiskOperation) -> Result<(), DbError> {
+        Ok(self.faults.before(operation)?)
     }
 }
 

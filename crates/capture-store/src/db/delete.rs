@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{
     DbError, SessionDelta, Tx,
-    codes::{nanos, session_kind},
+    codes::{nanos, session_kind, to_time},
     int, uint,
 };
 use crate::{
@@ -73,6 +73,15 @@ impl Tx<'_> {
         let evicted = SessionDelta { evicted: removed.exchanges, ..SessionDelta::default() };
         self.add_to_session(session, &evicted)?;
         Ok(removed)
+    }
+
+    /// When the first of a session's ended exchanges began.
+    pub(crate) fn oldest(&self, session: SessionId) -> Result<Option<SystemTime>, DbError> {
+        let mut statement = self.sql.prepare_cached(
+            "SELECT started_at FROM exchanges WHERE session = ? AND state <> 0 ORDER BY seq LIMIT 1",
+        )?;
+        let oldest: Option<i64> = statement.query_row([int(session.0)], |row| row.get(0)).optional()?;
+        Ok(oldest.map(to_time))
     }
 
     /// Removes ended exchanges of a session after a seq, at most `limit`.

@@ -14,14 +14,27 @@ impl DbError {
     }
 
     fn is_disk(&self) -> bool {
-        use rusqlite::ErrorCode::{CannotOpen, DiskFull, SystemIoFailure};
-        matches!(self.0.sqlite_error_code(), Some(CannotOpen | DiskFull | SystemIoFailure))
+        use rusqlite::ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
+        matches!(self.0.sqlite_error_code(), Some(CannotOpen | DiskFull | ReadOnly | SystemIoFailure))
     }
 }
 
 impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
         Self(error)
+    }
+}
+
+/// What a disk that is made to fail says, as the database would tell it (<https://sqlite.org/rescode.html>).
+impl From<std::io::Error> for DbError {
+    fn from(error: std::io::Error) -> Self {
+        use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR, SQLITE_READONLY};
+        let code = match error.kind() {
+            std::io::ErrorKind::StorageFull => SQLITE_FULL,
+            std::io::ErrorKind::ReadOnlyFilesystem => SQLITE_READONLY,
+            _ => SQLITE_IOERR,
+        };
+        Self(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(error.to_string())))
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     int, uint,
 };
 use crate::{
+    faults::DiskOperation,
     id::Seq,
     record::{BodySide, ExchangeState, ExchangeSummary, StoredMessage},
 };
@@ -48,6 +49,7 @@ pub(super) fn body_id(seq: Seq, side: BodySide) -> i64 {
 impl Tx<'_> {
     /// Writes an exchange for the first time. Its seq must be new.
     pub(crate) fn insert_exchange(&self, row: &ExchangeRow<'_>) -> Result<(), DbError> {
+        self.before(DiskOperation::Row)?;
         let summary = row.summary;
         let (state, failure, failure_detail) = state_columns(&summary.state);
         self.sql

@@ -3,35 +3,37 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use proxy_core::UpstreamFacts;
 
 use super::{
     disk::Disk,
+    patience::Refused,
     press::Packable,
     session::Recording,
+    settle::settle,
     thread::{Include, MAX_UNWRITTEN, MUCH_PENDING, REWRITE, Writer},
 };
 use crate::{
     assemble::{Assembly, BodyBuffer, Row, content_hash},
     contents::{Contents, Packing, SmallBody},
-    db::{BodyContent, Connection, DbError, Excess, ExchangeRow, SessionDelta, Spans, Tx},
-    error::Error,
+    db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Spans, Tx},
     id::{Seq, SessionId},
     record::BodySide,
-    recorder::DiskPart,
-    session::SessionState,
 };
 
-/// Exchanges evicted in one commit at most; the next evicts more where it is not enough.
-const EVICTED_AT_ONCE: usize = 20_000;
 /// Exchanges in a commit up to which there is time to pack their bodies: beyond it the writer is busy, and packing
 /// would cost as much as writing does.
 const PACKED_AT_ONCE: usize = 128;
 /// Upstream connections whose certificates' numbers are remembered; beyond it all are forgotten and looked up anew.
 const REMEMBERED_CONNECTIONS: usize = 1024;
+
+/// The shortest pause between two looks for what is too old.
+const AGE_PAUSE: Duration = Duration::from_millis(20);
+/// A commit that takes longer is told of: the wire soon waits for it.
+const SLOW_COMMIT: Duration = Duration::from_secs(2);
 
 /// What most exchanges' encoded details stay under.
 const DETAIL_BYTES: usize = 4096;
@@ -66,6 +68,8 @@ struct Outcome {
     packable: Vec<Packable>,
     /// What came to the store, bodies included.
     added_bytes: u64,
+    /// When the oldest of what is kept for a time is too old.
+    oldest_due: Option<Duration>,
 }
 
 /// What became of one exchange in a transaction.
@@ -76,23 +80,27 @@ enum Written {
 }
 
 impl Writer {
-    /// Commits; what cannot be written is dropped and counted.
-    pub(super) fn commit_or_drop(&mut self, include: Include) {
+    /// Commits; what the disk refuses for good is dropped and counted. Where it refuses for now this says when to try
+    /// again.
+    pub(super) fn commit_or_drop(&mut self, include: Include) -> Result<(), Instant> {
         // The failure is noted and logged where patience ended.
-        if self.commit(include).is_err() {
-            self.drop_ended();
+        match self.commit(include) {
+            Ok(()) => Ok(()),
+            Err(Refused { again: Some(again), .. }) => Err(again),
+            Err(_) => {
+                self.drop_ended();
+                Ok(())
+            }
         }
     }
 
     /// Commits what ended, and open exchanges that are due.
-    pub(super) fn commit(&mut self, include: Include) -> Result<(), Error> {
+    pub(super) fn commit(&mut self, include: Include) -> Result<(), Refused> {
         let now = Instant::now();
         let much = self.pending_bytes >= MUCH_PENDING;
         let Self { shared, config, disk, open, ended, sessions, known, current, .. } = self;
         // What the rows will name is on the disk before they are.
-        if let Err(error) = disk.files.sync() {
-            shared.note_error(DiskPart::Files, &error);
-        }
+        disk.sync()?;
         let Disk { db, db_patience, .. } = disk;
         let mut batch: Vec<&mut Assembly> = ended.iter_mut().collect();
         batch.extend(open.values_mut().filter(|assembly| match include {
@@ -102,13 +110,15 @@ impl Writer {
                     && (due_at(assembly, config.open_after) <= now || (much && assembly.pending_bytes > 0))
             }
         }));
-        if batch.is_empty() && sessions.values().all(|session| session.not_recorded == 0) {
+        let aged = self.age_due.is_some_and(|due| due <= now);
+        if batch.is_empty() && !aged && sessions.values().all(|session| session.not_recorded == 0) {
             self.open_due = next_due(self.open.values(), self.config.open_after, now);
             self.waiting_since = None;
+            self.overdue = false;
             return Ok(());
         }
         let error = shared.last_error().map(|error| (*current, error));
-        let outcome = db_patience.insist(shared, || {
+        let outcome = db_patience.attempt(shared, || {
             let written = write(db, sessions, known, &mut batch, error.as_ref());
             if written.is_err() {
                 // Numbers given in a transaction that was rolled back are no numbers.
@@ -145,7 +155,10 @@ impl Writer {
             self.press.offer(packable);
         }
         self.waiting_since = None;
+        self.overdue = false;
         self.last_commit = Some(now);
+        self.age_due = outcome.oldest_due.map(|left| now + left.max(AGE_PAUSE));
+        tell_if_slow(now.elapsed());
         self.open_due = next_due(self.open.values(), self.config.open_after, now);
         self.newest = outcome.newest;
         self.shared.count_written(outcome.added_bytes);
@@ -153,7 +166,7 @@ impl Writer {
     }
 
     /// Drops what ended and cannot be written. What is in the store as open is kept for a later try.
-    fn drop_ended(&mut self) {
+    pub(super) fn drop_ended(&mut self) {
         let mut dropped = 0;
         for assembly in std::mem::take(&mut self.ended) {
             if assembly.row.is_some() && self.ended.len() < MAX_UNWRITTEN {
@@ -176,7 +189,20 @@ impl Writer {
         self.pending_bytes = self.open.values().map(|assembly| assembly.pending_bytes).sum();
         let again = Instant::now() + REWRITE;
         self.waiting_since = None;
+        self.overdue = false;
         self.open_due = Some(again);
+        self.age_due = self.age_due.map(|due| due.max(again));
+    }
+}
+
+/// Says when the disk is slow; traffic waits for it once the queue is full.
+fn tell_if_slow(took: Duration) {
+    if took > SLOW_COMMIT {
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(
+            took_ms,
+            "the store's disk is slow; traffic waits for it when more comes than it takes"
+        );
     }
 }
 
@@ -199,13 +225,13 @@ fn uncommitted(assembly: &Assembly) -> u64 {
 }
 
 /// When an open exchange is to be written.
-fn due_at(assembly: &Assembly, open_after: std::time::Duration) -> Instant {
+fn due_at(assembly: &Assembly, open_after: Duration) -> Instant {
     assembly.row.map_or(assembly.begun + open_after, |row| row.written_at + REWRITE)
 }
 
 fn next_due<'a>(
     open: impl Iterator<Item = &'a Assembly>,
-    open_after: std::time::Duration,
+    open_after: Duration,
     now: Instant,
 ) -> Option<Instant> {
     let due = open.filter(|assembly| assembly.dirty).map(|assembly| due_at(assembly, open_after)).min();
@@ -230,6 +256,7 @@ fn write(
         unused_files: Vec::new(),
         packable: Vec::new(),
         added_bytes: 0,
+        oldest_due: None,
     };
     let mut detail = Vec::with_capacity(DETAIL_BYTES);
     let mut spans = Spans::default();
@@ -268,6 +295,12 @@ fn write(
         delta.not_recorded = recording.not_recorded;
         let bytes = settle(&tx, *id, recording, &delta, &mut outcome.unused_files)?;
         outcome.bytes.push((*id, bytes));
+        if let Some(age) = recording.max_age
+            && let Some(oldest) = tx.oldest(*id)?
+        {
+            let left = (oldest + age).duration_since(SystemTime::now()).unwrap_or_default();
+            outcome.oldest_due = Some(outcome.oldest_due.map_or(left, |due| due.min(left)));
+        }
     }
     tx.commit()?;
     Ok(outcome)
@@ -330,44 +363,6 @@ fn write_body(
     }
     let content = BodyContent::File { file: shared.unwrap_or(own), length };
     tx.put_body(seq, side, content, hash.as_ref())
-}
-
-/// Brings a session's row up to date, evicts what is too much, and returns what it holds then.
-fn settle(
-    tx: &Tx<'_>,
-    id: SessionId,
-    recording: &Recording,
-    delta: &SessionDelta,
-    unused_files: &mut Vec<u64>,
-) -> Result<u64, DbError> {
-    tx.add_to_session(id, delta)?;
-    let Some(info) = tx.session(id)? else { return Ok(0) };
-    let state = if recording.is_full() { SessionState::Full } else { SessionState::Active };
-    if matches!(info.state, SessionState::Active | SessionState::Full) && info.state != state {
-        tx.set_session_state(id, state)?;
-    }
-    let mut bytes = info.bytes;
-    let mut due = Vec::new();
-    if let Some(age) = recording.max_age
-        && let Some(before) = SystemTime::now().checked_sub(age)
-    {
-        due.push(Excess::OlderThan(before));
-    }
-    if let Some(most) = recording.max_exchanges.filter(|most| info.exchanges > *most) {
-        due.push(Excess::Exchanges(info.exchanges - most));
-    }
-    for excess in due {
-        let removed = tx.evict(id, excess, EVICTED_AT_ONCE)?;
-        bytes -= removed.bytes.min(bytes);
-        unused_files.extend(removed.files);
-    }
-    let excess = recording.excess(bytes);
-    if excess > 0 {
-        let removed = tx.evict(id, Excess::Bytes(excess), EVICTED_AT_ONCE)?;
-        bytes -= removed.bytes.min(bytes);
-        unused_files.extend(removed.files);
-    }
-    Ok(bytes)
 }
 
 fn signed(bytes: u64) -> i64 {

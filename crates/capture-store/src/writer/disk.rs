@@ -1,12 +1,14 @@
 //! What the writer writes through: the database, the body files, and patience with both.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use super::{patience::Patience, session::Recording};
+use super::{
+    patience::{Patience, Refused, Stage},
+    session::Recording,
+};
 use crate::{
     assemble::BodyBuffer,
     db::{Connection, DbError},
-    error::{Error, ErrorKind},
     files::{BodyFiles, BodyWriter},
     recorder::{DiskPart, RecorderConfig, Shared, SyncPolicy},
 };
@@ -32,41 +34,74 @@ impl Disk {
         shared: Arc<Shared>,
         config: &RecorderConfig,
     ) -> Self {
-        let patience = config.disk_patience;
+        let patience = |part| Patience::new(part, config.disk_patience, config.on_disk_failure);
         Self {
-            db,
-            files: BodyWriter::new(files).syncing(config.sync == SyncPolicy::Full),
-            db_patience: Patience::new(DiskPart::Database, patience),
-            file_patience: Patience::new(DiskPart::Files, patience),
+            db: db.failing(config.faults.clone()),
+            files: BodyWriter::new(files)
+                .syncing(config.sync == SyncPolicy::Full)
+                .failing(config.faults.clone()),
+            db_patience: patience(DiskPart::Database),
+            file_patience: patience(DiskPart::Files),
             shared,
             numbers: 0..0,
         }
     }
 
     /// Keeps a piece of a body: in memory while the body is small, else in its file. What there is no room for, or
-    /// what the disk refuses, is counted as passed and not kept, with all that follows it.
-    pub(super) fn keep(&mut self, session: &mut Recording, body: &mut BodyBuffer, piece: &[u8]) {
-        body.wire_bytes += piece.len() as u64;
+    /// what the disk refuses for good, is counted as passed and not kept, with all that follows it. Where it refuses for
+    /// now nothing has happened yet: this says when to come again with the same piece.
+    pub(super) fn keep(
+        &mut self,
+        session: &mut Recording,
+        body: &mut BodyBuffer,
+        piece: &[u8],
+    ) -> Result<(), Instant> {
         let kept = body.admit(piece);
         if kept.is_empty() {
-            return;
-        }
-        if !session.take(kept.len()) {
-            return body.cut();
-        }
-        if body.fits_inline(kept) {
+            // Nothing more is kept of it.
+        } else if !session.take(kept.len()) {
+            body.cut();
+        } else if body.fits_inline(kept) {
             body.inline.extend_from_slice(kept);
-            return body.stored(kept);
-        }
-        match self.write(body.file, body.stored_bytes, &body.inline, kept) {
-            Ok(file) => {
-                body.file = Some(file);
-                body.inline = Vec::new();
-                body.stored(kept);
+            body.stored(kept);
+        } else {
+            match self.write(body.file, body.stored_bytes, &body.inline, kept) {
+                Ok(file) => {
+                    body.file = Some(file);
+                    body.inline = Vec::new();
+                    body.stored(kept);
+                }
+                Err(refused) => {
+                    session.give_back(kept.len());
+                    if let Some(again) = refused.again {
+                        return Err(again);
+                    }
+                    // The failure is noted and logged where patience ended.
+                    body.cut();
+                }
             }
-            // The failure is noted and logged where patience ended.
-            Err(_) => body.cut(),
         }
+        body.wire_bytes += piece.len() as u64;
+        Ok(())
+    }
+
+    /// Forces files to the disk, where that is wanted.
+    pub(super) fn sync(&mut self) -> Result<(), Refused> {
+        let Self { file_patience, files, shared, .. } = self;
+        if files.syncs() { file_patience.attempt(shared, || files.sync()) } else { Ok(()) }
+    }
+
+    /// How far it is with the part of the disk that is worst off.
+    pub(super) fn stage(&self) -> Option<Stage> {
+        let stages = [self.db_patience.stage(), self.file_patience.stage()];
+        let is = |wanted| stages.contains(&Some(wanted));
+        [Stage::Holding, Stage::Retrying, Stage::Dropping].into_iter().find(|stage| is(*stage))
+    }
+
+    /// Drops from here on what cannot be written.
+    pub(super) fn give_up(&mut self) {
+        self.db_patience.give_up();
+        self.file_patience.give_up();
     }
 
     /// Writes a piece to a body's file at its place, after what was kept in memory, and returns the file.
@@ -76,25 +111,33 @@ impl Disk {
         offset: u64,
         beginning: &[u8],
         piece: &[u8],
-    ) -> Result<u64, Error> {
-        let file = match file {
+    ) -> Result<u64, Refused> {
+        let number = match file {
             Some(file) => file,
             None => self.next_number()?,
         };
-        let Self { file_patience, files, shared, .. } = self;
-        file_patience.insist(shared, || {
+        let Self { file_patience, files, shared, numbers, .. } = self;
+        let written = file_patience.attempt(shared, || {
             if !beginning.is_empty() {
-                files.write(file, 0, beginning)?;
+                files.write(number, 0, beginning)?;
             }
-            files.write(file, offset, piece)
-        })?;
-        Ok(file)
+            files.write(number, offset, piece)
+        });
+        let settled = written.as_ref().map_or_else(|refused| refused.again.is_none(), |()| true);
+        if file.is_none() && settled {
+            numbers.next();
+            if written.is_err() {
+                files.discard(number);
+            }
+        }
+        written.map(|()| number)
     }
 
-    fn next_number(&mut self) -> Result<u64, Error> {
+    /// The number for a file to be made; it stays the next until it is taken.
+    fn next_number(&mut self) -> Result<u64, Refused> {
         if self.numbers.is_empty() {
             let Self { db_patience, db, shared, .. } = self;
-            let first = db_patience.insist(shared, || {
+            let first = db_patience.attempt(shared, || {
                 let tx = db.begin()?;
                 let first = tx.reserve_files(FILE_NUMBERS)?;
                 tx.commit()?;
@@ -102,6 +145,6 @@ impl Disk {
             })?;
             self.numbers = first..first + FILE_NUMBERS;
         }
-        self.numbers.next().ok_or_else(|| Error::new(ErrorKind::Database))
+        Ok(self.numbers.start)
     }
 }

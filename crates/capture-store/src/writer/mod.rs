@@ -1,12 +1,16 @@
 //! The writer's thread: takes events from the queue, assembles exchanges, and commits them in groups.
 //!
-//! Start at [`thread`]; a commit is in [`commit`], what the disk does to us in [`disk`] and [`patience`].
+//! Start at [`thread`]; a commit is in [`commit`] and [`settle`], what the disk does to us in [`disk`], [`patience`] and
+//! [`stall`], and what is done when there is time in [`press`].
 
 mod commit;
 mod disk;
 mod patience;
 mod press;
 mod session;
+mod settle;
+mod stall;
 mod thread;
 
+pub(crate) use patience::Stage;
 pub(crate) use thread::{Command, Writer};

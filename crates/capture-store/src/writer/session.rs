@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::thread::{Include, Writer};
+use super::{
+    disk::Disk,
+    patience::Refused,
+    thread::{Include, Writer},
+};
 use crate::{
     db::{Connection, DbError, NewSession},
     error::{Error, ErrorKind},
-    id::SessionId,
+    id::{Seq, SessionId},
     recorder::{RecorderConfig, SessionSpec},
     session::{SessionInfo, SessionKind, SessionState},
 };
@@ -101,6 +105,11 @@ impl Recording {
         true
     }
 
+    /// Gives room back that was taken for what could not be written.
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        self.uncommitted = self.uncommitted.saturating_sub(bytes as u64);
+    }
+
     /// Whether it is time to ask the database whether somebody cleared it.
     pub(super) fn wants_sync(&mut self) -> bool {
         let now = Instant::now();
@@ -139,20 +148,16 @@ impl Recording {
 
 impl Writer {
     /// Makes a session and records into it from here on.
-    pub(crate) fn switch(&mut self, spec: SessionSpec) -> Result<SessionInfo, Error> {
+    pub(super) fn switch(&mut self, spec: &SessionSpec) -> Result<SessionInfo, Refused> {
         if self.current != SessionId(0) {
             self.commit(Include::Due)?;
         }
-        let recording = Recording::new(&spec, &self.config);
-        let name = match &spec {
+        let recording = Recording::new(spec, &self.config);
+        let name = match spec {
             SessionSpec::Named { name, .. } => Some(name.as_str()),
             SessionSpec::Scratch { .. } => None,
         };
-        let tx = self.disk.db.begin()?;
-        if self.current != SessionId(0) {
-            tx.set_session_state(self.current, SessionState::Stopped)?;
-        }
-        let id = tx.create_session(&NewSession {
+        let new = NewSession {
             name,
             kind: recording.kind,
             state: SessionState::Active,
@@ -161,16 +166,22 @@ impl Writer {
             max_exchanges: recording.max_exchanges,
             max_age: recording.max_age,
             window_ms: millis(window(&self.config)),
-        })?;
-        let newest = tx.newest_seq()?;
-        let info = tx.session(id)?.ok_or_else(|| Error::new(ErrorKind::UnknownSession(id)))?;
-        tx.commit()?;
+        };
+        let current = self.current;
+        let Disk { db, db_patience, .. } = &mut self.disk;
+        let (id, newest, info) = db_patience.attempt(&self.shared, || begin_session(db, current, &new))?;
+        let info = info.ok_or_else(|| Error::new(ErrorKind::UnknownSession(id)))?;
         self.sessions.insert(id, recording);
         self.newest = newest;
         self.forget_idle_sessions(id);
         self.current = id;
         self.shared.set_session(id);
         Ok(info)
+    }
+
+    /// Begins the first session; a disk that refuses is not waited for.
+    pub(crate) fn begin_with(&mut self, spec: &SessionSpec) -> Result<SessionInfo, Error> {
+        self.switch(spec).map_err(|refused| refused.error)
     }
 
     /// Looks whether somebody cleared a session that is full.
@@ -194,6 +205,22 @@ impl Writer {
                 || open.values().chain(ended.iter()).any(|assembly| assembly.session == *id)
         });
     }
+}
+
+/// Ends the session before, if there is one, and begins a new one.
+fn begin_session(
+    db: &Connection,
+    before: SessionId,
+    new: &NewSession<'_>,
+) -> Result<(SessionId, Seq, Option<SessionInfo>), DbError> {
+    let tx = db.begin()?;
+    if before != SessionId(0) {
+        tx.set_session_state(before, SessionState::Stopped)?;
+    }
+    let id = tx.create_session(new)?;
+    let (newest, info) = (tx.newest_seq()?, tx.session(id)?);
+    tx.commit()?;
+    Ok((id, newest, info))
 }
 
 fn session_bytes(db: &Connection, id: SessionId) -> Result<Option<u64>, DbError> {

@@ -5,10 +5,11 @@
 //! most once a second after that.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     mem,
     sync::{Arc, mpsc::SyncSender},
-    time::{Duration, Instant, SystemTime},
+    thread,
+    time::{Duration, Instant},
 };
 
 use proxy_core::{Ending, Event, EventKind, ExchangeId, Failure, FailureKind, Outcome, Sizes, Timings};
@@ -16,18 +17,19 @@ use proxy_core::{Ending, Event, EventKind, ExchangeId, Failure, FailureKind, Out
 use super::{
     commit::Known,
     disk::Disk,
+    patience::Stage,
     press::Press,
     session::{Admission, Recording},
 };
 use crate::{
     assemble::Assembly,
-    error::{Error, ErrorKind},
+    error::Error,
     id::{Seq, SessionId},
     lock::Lock,
     queue::{Item, Sleep, body_bytes},
     record::BodySide,
     recorder::{DiskPart, RecorderConfig, SessionSpec, Shared},
-    session::{SessionInfo, SessionState},
+    session::SessionInfo,
     store::RecordingParts,
 };
 
@@ -39,6 +41,8 @@ pub(super) const REWRITE: Duration = Duration::from_secs(1);
 const MANY_ENDED: usize = 2048;
 /// Bytes held in memory that are.
 pub(super) const MUCH_PENDING: usize = 8 * 1024 * 1024;
+/// Body files not yet forced to the disk that are.
+const MANY_UNSYNCED: usize = 256;
 /// Ended exchanges whose beginning is in the store and whose end could not be written, kept for a later try.
 pub(super) const MAX_UNWRITTEN: usize = 10_000;
 /// Processed body bytes that are given back to the queue at once.
@@ -73,13 +77,25 @@ pub(crate) struct Writer {
     /// When open exchanges are looked through for one that is due.
     pub(super) open_due: Option<Instant>,
     pub(super) newest: Seq,
+    /// When something kept is too old.
+    pub(super) age_due: Option<Instant>,
+    /// What is in hand: taken out of the queue, and not yet taken in.
+    pub(super) batch: VecDeque<Item>,
+    /// Whether the disk refused the last commit.
+    pub(super) overdue: bool,
+    /// Whether the wire waits for the disk.
+    pub(super) held: bool,
+    /// Commands that came while it did, to be answered when it was tried once more.
+    pub(super) asked: Vec<Item>,
     _locks: (Lock, Lock),
 }
 
 /// Whether the writer goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     GoOn,
+    /// Until then the disk is left alone.
+    Stalled(Instant),
     Stop,
 }
 
@@ -112,6 +128,11 @@ impl Writer {
             last_commit: None,
             open_due: None,
             newest: Seq(0),
+            age_due: None,
+            batch: VecDeque::new(),
+            overdue: false,
+            held: false,
+            asked: Vec::new(),
             _locks: locks,
         }
     }
@@ -119,42 +140,78 @@ impl Writer {
     /// Runs until it is told to close.
     pub(crate) fn run(mut self) {
         let _end = CloseOnDrop(self.shared.clone());
-        let mut items = Vec::new();
         loop {
-            self.shared.queue.take(&mut items, self.sleep(), self.deadline());
-            if self.take_in(&mut items) == Next::Stop {
-                return;
+            match self.step() {
+                Next::GoOn => {}
+                Next::Stalled(until) => self.stall(until),
+                Next::Stop => return,
             }
-            self.note_refused();
-            if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
-                self.commit_or_drop(Include::Due);
-            }
+            self.hold_or_let_go();
         }
     }
 
-    /// Takes in all items, and commits on the way when much is together.
-    fn take_in(&mut self, items: &mut Vec<Item>) -> Next {
+    /// Commits what is due, else takes in what there is, else waits for it. While the disk refuses nothing more is taken
+    /// in than is in hand, so that memory stays bounded.
+    fn step(&mut self) -> Next {
+        if self.is_due() {
+            return match self.commit_or_drop(Include::Due) {
+                Ok(()) => Next::GoOn,
+                Err(until) => {
+                    self.overdue = true;
+                    Next::Stalled(until)
+                }
+            };
+        }
+        if self.batch.is_empty() {
+            let mut items = Vec::from(mem::take(&mut self.batch));
+            self.shared.queue.take(&mut items, self.sleep(), self.deadline());
+            self.batch = items.into();
+            self.note_refused();
+        }
+        self.take_in()
+    }
+
+    fn is_due(&self) -> bool {
+        self.overdue || self.is_much() || self.deadline().is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    fn is_much(&self) -> bool {
+        self.ended.len() >= MANY_ENDED
+            || self.pending_bytes >= MUCH_PENDING
+            || self.disk.files.unsynced() >= MANY_UNSYNCED
+    }
+
+    /// Takes in what is in hand, until much is together or the disk refuses.
+    fn take_in(&mut self) -> Next {
         let mut released = 0;
-        for item in items.drain(..) {
-            match item {
-                Item::Event(event) => released += self.event(event),
+        let mut next = Next::GoOn;
+        while let Some(item) = self.batch.pop_front() {
+            next = match item {
+                Item::Event(event) => match self.event(event) {
+                    Ok(bytes) => {
+                        released += bytes;
+                        Next::GoOn
+                    }
+                    Err((event, until)) => {
+                        self.batch.push_front(Item::Event(event));
+                        Next::Stalled(until)
+                    }
+                },
                 Item::Command(command) => {
                     // Whoever waits for the answer finds the queue as it is by then.
                     self.shared.queue.release(mem::take(&mut released));
-                    if self.command(command) == Next::Stop {
-                        return Next::Stop;
-                    }
+                    self.command(command)
                 }
-            }
+            };
             if released >= RELEASE_BYTES {
                 self.shared.queue.release(mem::take(&mut released));
             }
-            if self.ended.len() >= MANY_ENDED || self.pending_bytes >= MUCH_PENDING {
-                self.commit_or_drop(Include::Due);
+            if next != Next::GoOn || self.is_much() {
+                break;
             }
         }
         self.shared.queue.release(released);
-        Next::GoOn
+        next
     }
 
     fn sleep(&self) -> Sleep {
@@ -175,29 +232,12 @@ impl Writer {
             let paced = self.last_commit.map_or(soon, |last| last + interval);
             soon.max(paced.min(since + interval))
         });
-        [ended, self.open_due].into_iter().flatten().min()
+        [ended, self.open_due, self.age_due].into_iter().flatten().min()
     }
 
-    fn command(&mut self, command: Command) -> Next {
-        // A caller that no longer waits does not need the answer.
-        match command {
-            Command::Flush(reply) => {
-                self.note_refused();
-                let _ = reply.send(self.commit(Include::All).map(|()| self.newest));
-            }
-            Command::Switch(spec, reply) => {
-                let _ = reply.send(self.switch(spec));
-            }
-            Command::Close(reply) => {
-                let _ = reply.send(self.close());
-                return Next::Stop;
-            }
-        }
-        Next::GoOn
-    }
-
-    /// Takes in an event and returns the body bytes it no longer holds in the queue.
-    fn event(&mut self, event: Event) -> usize {
+    /// Takes in an event and returns the body bytes it no longer holds in the queue; or gives it back, and says when to
+    /// come again with it.
+    fn event(&mut self, event: Event) -> Result<usize, (Event, Instant)> {
         let released = body_bytes(&event);
         match event.kind {
             EventKind::Request { client, head, started_at } => {
@@ -205,12 +245,19 @@ impl Writer {
                     Assembly::new(session, client, head, started_at, limit)
                 });
             }
-            EventKind::RequestBody(piece) => self.piece(event.exchange, BodySide::Request, &piece),
-            EventKind::ResponseBody(piece) => self.piece(event.exchange, BodySide::Response, &piece),
+            EventKind::RequestBody(ref piece) | EventKind::ResponseBody(ref piece) => {
+                let side = match event.kind {
+                    EventKind::RequestBody(_) => BodySide::Request,
+                    _ => BodySide::Response,
+                };
+                if let Err(until) = self.piece(event.exchange, side, piece) {
+                    return Err((event, until));
+                }
+            }
             EventKind::Ended(ending) => self.end(event.exchange, *ending, event.at),
             kind => self.apply(event.exchange, event.at, kind),
         }
-        released
+        Ok(released)
     }
 
     fn begin(&mut self, id: ExchangeId, make: impl FnOnce(SessionId, u64) -> Assembly) {
@@ -255,7 +302,7 @@ impl Writer {
         self.finish(assembly);
     }
 
-    fn finish(&mut self, assembly: Assembly) {
+    pub(super) fn finish(&mut self, assembly: Assembly) {
         for (_, body) in assembly.bodies.each() {
             self.pending_bytes += body.inline.len();
             if let Some(file) = body.file {
@@ -266,13 +313,14 @@ impl Writer {
         self.waiting_since.get_or_insert_with(Instant::now);
     }
 
-    fn piece(&mut self, id: ExchangeId, side: BodySide, piece: &[u8]) {
-        let Some(assembly) = self.open.get_mut(&id) else { return };
-        let Some(session) = self.sessions.get_mut(&assembly.session) else { return };
+    fn piece(&mut self, id: ExchangeId, side: BodySide, piece: &[u8]) -> Result<(), Instant> {
+        let Some(assembly) = self.open.get_mut(&id) else { return Ok(()) };
+        let Some(session) = self.sessions.get_mut(&assembly.session) else { return Ok(()) };
         assembly.dirty = true;
-        self.disk.keep(session, assembly.bodies.side(side), piece);
+        self.disk.keep(session, assembly.bodies.side(side), piece)?;
         let due = assembly.row.map(|row| row.written_at + REWRITE);
         self.rewrite_by(due);
+        Ok(())
     }
 
     fn rewrite_by(&mut self, due: Option<Instant>) {
@@ -286,7 +334,7 @@ impl Writer {
     }
 
     /// Counts exchanges that the queue refused as not recorded.
-    fn note_refused(&mut self) {
+    pub(super) fn note_refused(&mut self) {
         let refused = self.shared.queue.take_refused();
         if refused > 0 {
             self.shared.count_dropped(refused);
@@ -296,31 +344,10 @@ impl Writer {
             self.waiting_since.get_or_insert_with(Instant::now);
         }
     }
-
-    /// Ends what is open, commits, and closes the session.
-    fn close(&mut self) -> Result<SessionInfo, Error> {
-        self.note_refused();
-        let open: Vec<_> = self.open.drain().map(|(_, assembly)| assembly).collect();
-        for mut assembly in open {
-            let elapsed = SystemTime::now().duration_since(assembly.started_at).unwrap_or_default();
-            assembly.end(unknown_ending(FailureKind::Shutdown), elapsed);
-            self.finish(assembly);
-        }
-        self.commit(Include::All)?;
-        self.end_session(self.current)
-    }
-
-    fn end_session(&mut self, id: SessionId) -> Result<SessionInfo, Error> {
-        let tx = self.disk.db.begin()?;
-        tx.set_session_state(id, SessionState::Stopped)?;
-        let info = tx.session(id)?;
-        tx.commit()?;
-        info.ok_or_else(|| Error::new(ErrorKind::UnknownSession(id)))
-    }
 }
 
 /// The ending of an exchange whose end was never told.
-fn unknown_ending(kind: FailureKind) -> Ending {
+pub(super) fn unknown_ending(kind: FailureKind) -> Ending {
     Ending::new(Outcome::Failed(Failure::new(kind, "")), Timings::default(), Sizes::default())
 }
 
@@ -329,9 +356,10 @@ struct CloseOnDrop(Arc<Shared>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             self.0.note_error(
                 DiskPart::Database,
+                Stage::Dropping,
                 &"the recorder's thread panicked; nothing is recorded any more",
             );
         }

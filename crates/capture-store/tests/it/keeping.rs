@@ -96,6 +96,29 @@ fn a_scratch_session_keeps_so_many_exchanges_and_none_older_than_it_may() {
 }
 
 #[test]
+fn what_is_too_old_goes_although_nothing_comes_after_it_and_tails_hear_of_it() {
+    let test = TestStore::new();
+    let mut config = RecorderConfig::default();
+    config.max_age = Some(Duration::from_millis(300));
+    let recorder = Recorder::start(&test.store, SessionSpec::Scratch { max_bytes: None }, config).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    recorder.on_commit(move |seq| _ = tell.send(seq));
+    for id in 0..5 {
+        exchange(&recorder, id, "/", noise(60_000, id));
+    }
+    recorder.flush().unwrap();
+    let session = recorder.session();
+    // Each commit is told, also one that only evicts.
+    while test.store.session(session).unwrap().evicted < 5 {
+        told.recv_timeout(Duration::from_secs(60)).expect("a commit evicts what is too old");
+    }
+    let tail = test.store.tail(Seq(0), &query(|query| query.session = Some(session))).unwrap();
+    assert_eq!((tail.items.len(), tail.evicted), (0, 5));
+    assert!(files_below(&test.bodies()).is_empty());
+    assert!(test.store.verify(None).unwrap().is_whole());
+}
+
+#[test]
 fn damage_is_found_where_it_is() {
     let test = TestStore::new();
     let recorder = test.scratch();

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use capture_store::{Recorder, RecorderConfig, SessionInfo, SessionKind, SessionSpec, Store};
+use capture_store::{Recorder, SessionInfo, SessionKind, SessionSpec, Store};
 
 use super::{Running, RunningView, Toolbox, blocking};
 use crate::{confine::same_place, engine::Engine, error::ToolError, live::LiveSession, processes};
@@ -44,11 +44,11 @@ impl Toolbox {
         let directory = start.storage_dir.unwrap_or_else(|| self.shared.config.store_dir.clone());
         let store = self.open(directory).await?;
         let ca = self.ca().await?;
-        let (into, spec) = (store.clone(), start.session);
+        let (into, spec, recording) = (store.clone(), start.session, self.shared.config.recorder.clone());
         let scratch = matches!(spec, SessionSpec::Scratch { .. });
         let (recorder, newest) = blocking(move || {
             let newest = into.newest()?;
-            Ok((Recorder::start(&into, spec, RecorderConfig::default())?, newest))
+            Ok((Recorder::start(&into, spec, recording)?, newest))
         })
         .await
         .map_err(|error| self.with_another_store(error))?;
