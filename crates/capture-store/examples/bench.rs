@@ -59,7 +59,9 @@ fn main() -> Outcomes {
     let temporary = tempfile::tempdir()?;
     let directory = arguments.next().map_or_else(|| temporary.path().join("store"), Into::into);
     println!("{exchanges} exchanges with bodies of {BODY_BYTES} bytes, in {}", directory.display());
-    ingest(&directory, exchanges)?;
+    if !directory.join("store.db").exists() {
+        ingest(&directory, exchanges)?;
+    }
     questions(&directory, exchanges)?;
     large_bodies(&temporary.path().join("large"))
 }

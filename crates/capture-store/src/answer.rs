@@ -5,15 +5,16 @@ use std::cell::Cell;
 
 use crate::{
     condition::{Subject, TextField, holds},
-    db::{DbError, Filter, Tx},
+    db::{Count, DbError, Filter, Tx},
     error::{Error, ErrorKind},
     filter::{Candidate, complete_with},
     id::{Seq, SessionId},
+    index::Narrow,
     matching::{Examined, Matcher},
     plan::{Bodies, Plan, Probe},
     query::{Order, Page, Query, Tail},
     record::ExchangeSummary,
-    scan::{Next, Scan},
+    scan::{Next, Scan, Walked},
     search::{Search, SearchHit, SearchPage},
     store::Store,
 };
@@ -28,7 +29,8 @@ const DEFAULT_HITS: usize = 20;
 const MAX_HITS: usize = 1_000;
 /// Recorded values that a completion proposes at most.
 const MAX_PROPOSED: usize = 30;
-/// Exchanges that a filter is counted over; beyond it the total is not counted unless the page is the whole answer.
+/// Exchanges that a filter is counted over whatever it asks for; beyond it only what an index counts is, and what is the
+/// whole answer.
 const MAX_COUNTED: u64 = 200_000;
 
 /// Answers a query.
@@ -36,41 +38,53 @@ pub(crate) fn query(store: &Store, query: &Query) -> Result<Page, Error> {
     check_session(store, query.session)?;
     let limit = limit(query);
     let plan = Plan::new(query);
-    if plan.rest.is_some() {
+    // Where no index of a column leads to few rows, the index of texts is asked first, also where rows tell all.
+    let narrows = plan.narrow.is_some() && !store.read(|tx| tx.is_selective(&plan.filter))?;
+    if plan.rest.is_some() || narrows {
         return query_by_looking(store, query, &plan, limit);
     }
     let page_filter = plan.filter.clone().between(query.after, query.before);
-    let (mut items, total) = store.read(|tx| {
+    let (mut items, count) = store.read(|tx| {
         let items = tx.summaries(&page_filter, query.order, query.offset, limit + 1)?;
         let whole =
             items.len() <= limit && query.offset == 0 && query.after.is_none() && query.before.is_none();
-        let total = if whole { Some(items.len() as u64) } else { total(tx, query, &plan.filter)? };
-        Ok((items, total))
+        let count = if whole { Count::All(items.len() as u64) } else { total(tx, query, &plan.filter)? };
+        Ok((items, count))
     })?;
     let more = items.len() > limit;
+    let seen = if items.is_empty() { 0 } else { query.offset + items.len() as u64 };
     items.truncate(limit);
-    Ok(Page { items, total, more, skipped_bodies: 0 })
+    let (total, at_least) = told(count, seen);
+    Ok(Page { items, total, at_least, more, skipped_bodies: 0 })
 }
 
-/// How many match, where that is known without looking at very many.
-fn total(tx: &Tx<'_>, query: &Query, filter: &Filter) -> Result<Option<u64>, DbError> {
+/// A count as a page tells it, where so many were seen.
+fn told(count: Count, seen: u64) -> (Option<u64>, u64) {
+    match count {
+        Count::All(total) => (Some(total), total),
+        Count::AtLeast(count) => (None, count.max(seen)),
+    }
+}
+
+/// How many match, as far as that is known without looking at very many.
+fn total(tx: &Tx<'_>, query: &Query, filter: &Filter) -> Result<Count, DbError> {
     let held = match query.session {
         Some(id) => tx.session(id)?.map_or(0, |info| info.exchanges),
         None => tx.sessions()?.iter().map(|info| info.exchanges).sum(),
     };
     if filter.is_plain() {
-        Ok(Some(held))
+        Ok(Count::All(held))
     } else if held <= MAX_COUNTED {
-        tx.count(filter).map(Some)
+        tx.count(filter).map(Count::All)
     } else {
-        Ok(None)
+        tx.count_briefly(filter)
     }
 }
 
-/// Answers a query of which the database does not tell all.
+/// Answers a query of which the database's columns do not tell all, or not at once.
 fn query_by_looking(store: &Store, query: &Query, plan: &Plan, limit: usize) -> Result<Page, Error> {
     let mut skip = query.offset;
-    let mut page = Page { items: Vec::new(), total: None, more: false, skipped_bodies: 0 };
+    let mut page = Page { items: Vec::new(), total: None, at_least: 0, more: false, skipped_bodies: 0 };
     let scan = Scan::of_plan(store, query, plan);
     scan.run(&|summary| fits(store, plan, &summary).map(|fit| (summary, fit)), |_, looked| {
         let (summary, fit) = match looked {
@@ -93,7 +107,13 @@ fn query_by_looking(store: &Store, query: &Query, plan: &Plan, limit: usize) -> 
         Ok(Next::GoOn)
     })?;
     let whole = !page.more && query.after.is_none() && query.before.is_none();
-    page.total = whole.then_some(query.offset - skip + page.items.len() as u64);
+    let seen = query.offset - skip + page.items.len() as u64 + u64::from(page.more);
+    let count = match (whole, &plan.rest) {
+        (true, _) => Count::All(seen),
+        (false, None) => store.read(|tx| total(tx, query, &plan.filter))?,
+        (false, Some(_)) => Count::AtLeast(0),
+    };
+    (page.total, page.at_least) = told(count, seen);
     Ok(page)
 }
 
@@ -175,7 +195,7 @@ pub(crate) fn search(store: &Store, search: &Search) -> Result<SearchPage, Error
     check_session(store, search.filter.session)?;
     let limit = if search.limit == 0 { DEFAULT_HITS } else { search.limit.min(MAX_HITS) };
     let max_scan = if search.max_scan == 0 { u64::MAX } else { search.max_scan };
-    let mut page = SearchPage { hits: Vec::new(), scanned: 0, skipped_bodies: 0, next: None };
+    let mut page = SearchPage { hits: Vec::new(), scanned: 0, indexed: 0, skipped_bodies: 0, next: None };
     let mut matcher = Matcher::new(&search.text, search.case_sensitive).context(search.context_chars);
     let bodies = if search.skip_bodies { Bodies::Impossible } else { Bodies::Possible };
     if search.skip_bodies {
@@ -185,7 +205,10 @@ pub(crate) fn search(store: &Store, search: &Search) -> Result<SearchPage, Error
     let filter = Query { text: None, ..search.filter.clone() };
     let plan = Plan::new(&filter);
     let probe = Probe::search(&search.text, search.case_sensitive, bodies);
-    let scan = Scan { probe: probe.as_ref(), ..Scan::of_plan(store, &filter, &plan) };
+    let own = probe.as_ref().and_then(|probe| Narrow::needle(&probe.needle));
+    let narrow = Narrow::all(own.into_iter().chain(plan.narrow.clone()));
+    let scan =
+        Scan { probe: probe.as_ref(), narrow: narrow.as_ref(), ..Scan::of_plan(store, &filter, &plan) };
     let look = |summary: ExchangeSummary| {
         let fit = fits(store, &plan, &summary)?;
         if !fit.holds {
@@ -199,12 +222,11 @@ pub(crate) fn search(store: &Store, search: &Search) -> Result<SearchPage, Error
         };
         Ok((summary, examined))
     };
-    let end = scan.run(&look, |seq, looked| {
+    let walked = scan.run(&look, |_, looked| {
         if page.hits.len() == limit || page.scanned == max_scan {
             return Ok(Next::Stop);
         }
         page.scanned += 1;
-        page.next = Some(seq);
         let Some((summary, examined)) = looked else { return Ok(Next::GoOn) };
         page.skipped_bodies += examined.skipped_bodies;
         if examined.found() {
@@ -212,10 +234,29 @@ pub(crate) fn search(store: &Store, search: &Search) -> Result<SearchPage, Error
         }
         Ok(Next::GoOn)
     })?;
-    if end == Next::GoOn {
-        page.next = None;
-    }
+    page.next = walked.reached.filter(|_| walked.next == Next::Stop);
+    count_indexed(store, &search.filter, &walked, &mut page)?;
     Ok(page)
+}
+
+/// Counts what the index answered for: all that a session, or the store, holds there.
+fn count_indexed(store: &Store, filter: &Query, walked: &Walked, page: &mut SearchPage) -> Result<(), Error> {
+    let mut ranges = walked.by_index.clone();
+    ranges.sort_by_key(|range| *range.start());
+    ranges.dedup_by(|next, range| {
+        let joined = *range.end() + 1 == *next.start();
+        if joined {
+            *range = *range.start()..=*next.end();
+        }
+        joined
+    });
+    let held = store.read(|tx| {
+        let counts = ranges.iter().map(|range| tx.count_held(filter.session, range));
+        counts.sum::<Result<u64, _>>()
+    })?;
+    page.indexed = held.saturating_sub(walked.left_over);
+    page.scanned += page.indexed;
+    Ok(())
 }
 
 /// Proposes what may be written in a filter.

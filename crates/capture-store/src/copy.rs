@@ -67,7 +67,7 @@ fn fill(store: &Store, db: &Connection, mut query: Query, session: SessionId) ->
                 newest = seq;
                 delta.exchanges += 1;
                 delta.bytes += i64::try_from(copied.bytes).unwrap_or(i64::MAX);
-                spans.note(seq, item.started_at);
+                spans.note(seq, session, item.started_at);
             }
         }
         spans.write(&tx)?;

@@ -188,7 +188,7 @@ impl Parts {
             let bytes = write_exchange(&tx, *seq, imported, sink)?;
             delta.bytes += signed(bytes);
             self.bytes += bytes;
-            spans.note(*seq, imported.exchange.summary.started_at);
+            spans.note(*seq, self.session, imported.exchange.summary.started_at);
         }
         spans.write(&tx)?;
         tx.add_to_session(self.session, &delta)?;

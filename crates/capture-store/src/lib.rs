@@ -66,6 +66,7 @@ mod files;
 mod filter;
 mod id;
 mod import;
+mod index;
 mod lock;
 mod matching;
 mod needle;
@@ -98,13 +99,15 @@ pub use faults::{DiskFaults, DiskOperation};
 pub use filter::{Candidate, FilterError, complete, parse, parse_at};
 pub use id::{ParseIdError, Seq, SessionId};
 pub use import::{ImportSession, ImportedExchange};
+pub use index::IndexStatus;
 pub use query::{Order, Page, Query, StatusFilter, Tail};
 pub use record::{
     Body, BodySide, Decoded, Exchange, ExchangeKind, ExchangeState, ExchangeSummary, Peer, Recorded,
     StoredMessage,
 };
 pub use recorder::{
-    OnDiskFailure, Recorder, RecorderConfig, RecorderState, RecorderStatus, SessionSpec, SyncPolicy,
+    IndexPolicy, OnDiskFailure, Recorder, RecorderConfig, RecorderState, RecorderStatus, SessionSpec,
+    SyncPolicy,
 };
 pub use search::{Place, Search, SearchHit, SearchPage};
 pub use session::{Recovery, SessionEdit, SessionInfo, SessionKind, SessionState};

@@ -3,6 +3,7 @@
 use crate::{
     condition::{Condition, Cost, Pattern},
     db::Filter,
+    index::Narrow,
     needle::Needle,
     query::Query,
 };
@@ -15,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) rest: Option<Condition>,
     /// A text that every match holds.
     pub(crate) probe: Option<Probe>,
+    /// What the index of texts is asked, where it can answer a part.
+    pub(crate) narrow: Option<Narrow>,
 }
 
 /// A text that every match holds, looked for in stored bytes before anything is decoded.
@@ -43,14 +46,16 @@ impl Plan {
     pub(crate) fn new(query: &Query) -> Self {
         let mut filter = Filter::new(query.session);
         let mut rest = Vec::new();
-        for condition in query.conditions() {
+        let conditions = query.conditions();
+        let narrow = Narrow::all(conditions.iter().filter_map(Narrow::of));
+        for condition in conditions {
             if !filter.add(&condition) {
                 rest.push(condition);
             }
         }
         let probe = rest.iter().find_map(Probe::of);
         let rest = (!rest.is_empty()).then(|| Condition::All(rest).simplified());
-        Self { filter, rest, probe }
+        Self { filter, rest, probe, narrow }
     }
 
     /// Whether bodies or messages have to be read.

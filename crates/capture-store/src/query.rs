@@ -112,6 +112,8 @@ pub struct Page {
     pub items: Vec<ExchangeSummary>,
     /// How many match in all, cursors and offset left aside; `None` where it was not counted.
     pub total: Option<u64>,
+    /// How many match at least: `total` where that was counted.
+    pub at_least: u64,
     /// Whether more match beyond this page.
     pub more: bool,
     /// Bodies that could not be looked through (undecodable, cut) although that was asked for, so that a missing

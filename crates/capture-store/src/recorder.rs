@@ -19,13 +19,14 @@ use proxy_core::{Event, Observer, observer::BoxFuture};
 use crate::{
     error::{Error, ErrorKind},
     id::{Seq, SessionId},
+    index::Keeper,
     queue::Queue,
     session::{SessionInfo, SessionState},
     store::Store,
     writer::{Command, Stage, Writer},
 };
 
-pub use config::{OnDiskFailure, RecorderConfig, SessionSpec, SyncPolicy};
+pub use config::{IndexPolicy, OnDiskFailure, RecorderConfig, SessionSpec, SyncPolicy};
 pub use status::{RecorderState, RecorderStatus};
 
 /// Records into a store. Clones share one writer thread, which ends when the last clone is dropped or
@@ -56,14 +57,17 @@ impl Recorder {
         parts.db.set_sync(config.sync)?;
         parts.packing_db.set_sync(config.sync)?;
         let shared = Arc::new(Shared::new(&config));
+        let indexes = config.index == IndexPolicy::WhenIdle;
         let mut writer = Writer::new(shared.clone(), parts, config);
         writer.begin_with(&session)?;
         let thread = thread::Builder::new()
             .name("capture-store".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| Error::with_source(ErrorKind::RecorderStopped, error))?;
+        let keeper = if indexes { Keeper::start(store.clone(), shared.clone()) } else { None };
         let handle = Handle {
             store: store.clone(),
+            keeper: Mutex::new(keeper),
             shared,
             thread: Mutex::new(Some(thread)),
             closed: Mutex::new(None),
@@ -161,6 +165,8 @@ impl Observer for Recorder {
 /// What the clones of a recorder share; the last one to go closes it.
 struct Handle {
     store: Store,
+    /// Who builds the index of texts.
+    keeper: Mutex<Option<Keeper>>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The session that was closed.
@@ -182,6 +188,8 @@ impl Handle {
         if let Some(session) = *closed {
             return self.store.session(session);
         }
+        // Dropping it waits for the moment's work.
+        drop(lock(&self.keeper).take());
         let answer = self.ask(Command::Close);
         if let Ok(session) = &answer {
             *closed = Some(session.id);
@@ -223,6 +231,8 @@ type Listener = Arc<dyn Fn(Seq) + Send + Sync>;
 pub(crate) struct Shared {
     pub(crate) queue: Arc<Queue>,
     session: AtomicU64,
+    /// The newest seq that was committed.
+    newest: AtomicU64,
     notes: Mutex<Notes>,
     listeners: Mutex<Vec<Listener>>,
 }
@@ -256,6 +266,7 @@ impl Shared {
         Self {
             queue: Arc::new(Queue::new(config.max_queued_bytes)),
             session: AtomicU64::new(0),
+            newest: AtomicU64::new(0),
             notes: Mutex::default(),
             listeners: Mutex::default(),
         }
@@ -267,6 +278,11 @@ impl Shared {
 
     pub(crate) fn set_session(&self, session: SessionId) {
         self.session.store(session.0, Ordering::Relaxed);
+    }
+
+    /// The newest seq that was committed since the recorder began; 0 before that.
+    pub(crate) fn newest(&self) -> Seq {
+        Seq(self.newest.load(Ordering::Relaxed))
     }
 
     pub(crate) fn count_written(&self, bytes: u64) {
@@ -294,6 +310,7 @@ impl Shared {
 
     /// Tells that a commit made something visible.
     pub(crate) fn committed(&self, newest: Seq, at: SystemTime) {
+        self.newest.store(newest.0, Ordering::Relaxed);
         self.notes().last_commit = Some(at);
         let listeners = lock(&self.listeners).clone();
         for listener in listeners {

@@ -18,7 +18,7 @@ pub struct Search {
     pub filter: Query,
     /// Hits at most; 0 means 20.
     pub limit: usize,
-    /// Exchanges looked through at most before a cursor is returned; 0 means no bound.
+    /// Exchanges read at most before a cursor is returned; 0 means no bound. What the index tells does not count.
     pub max_scan: u64,
     /// Characters of context on each side of a hit in a snippet; 0 means 60.
     pub context_chars: usize,
@@ -54,8 +54,11 @@ pub struct Place {
 pub struct SearchPage {
     /// The hits, in the filter's order.
     pub hits: Vec<SearchHit>,
-    /// Exchanges looked through for this page.
+    /// Exchanges looked through for this page, by reading them or by the index.
     pub scanned: u64,
+    /// Those of them that were not read, because the index tells that the text is not in them. Of a run of exchanges
+    /// that the index answers for, all that the session (or the store) holds count, whatever else the filter asks for.
+    pub indexed: u64,
     /// Bodies that could not be looked through (undecodable, cut), so that a missing hit proves nothing there.
     pub skipped_bodies: u64,
     /// Where to go on: as `filter.after` (ascending) or `filter.before` (descending). `None` when all was seen.

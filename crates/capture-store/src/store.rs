@@ -354,7 +354,8 @@ impl Store {
         self.inner.readers.read(read)
     }
 
-    fn write<T>(&self, write: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+    /// Writes, taking turns with the other writers of this store.
+    pub(crate) fn write<T>(&self, write: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
         self.check_writable()?;
         let mut writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if writer.is_none() {
@@ -366,7 +367,7 @@ impl Store {
         }
     }
 
-    fn check_writable(&self) -> Result<(), Error> {
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
         if self.inner.read_only { Err(Error::new(ErrorKind::ReadOnly)) } else { Ok(()) }
     }
 }

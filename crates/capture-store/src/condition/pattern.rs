@@ -116,6 +116,24 @@ impl Pattern {
         }
     }
 
+    /// The text that the whole has to be, where that is all it says; in lower case.
+    pub(crate) fn whole(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Equals(whole) => Some(whole),
+            _ => None,
+        }
+    }
+
+    /// A text that is contained in whatever matches, in lower case.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Contains(text) | Kind::Equals(text) | Kind::StartsWith(text) | Kind::EndsWith(text) => {
+                Some(text)
+            }
+            Kind::Expression(_) => None,
+        }
+    }
+
     /// As one text, to be handed to the database and read back by [`decode`](Self::decode).
     pub(crate) fn encode(&self) -> String {
         let (tag, text) = match &self.0 {

@@ -7,7 +7,9 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     DbError, SessionDelta, Tx,
     codes::{nanos, session_kind, to_time},
-    int, uint,
+    int,
+    range::untally,
+    uint,
 };
 use crate::{
     id::{Seq, SessionId},
@@ -184,6 +186,7 @@ impl Tx<'_> {
                 self.note_gone(session, run)?;
             }
         }
+        untally(self, session, rows.iter().map(|(seq, _)| uint(*seq)))?;
         let delta = SessionDelta {
             exchanges: -int(removed.exchanges),
             bytes: -int(removed.bytes),

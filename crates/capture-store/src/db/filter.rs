@@ -7,6 +7,7 @@ use rusqlite::types::Value;
 
 use super::{
     codes::{self, nanos, state},
+    driver::Driver,
     int,
 };
 use crate::{
@@ -29,24 +30,6 @@ pub(crate) struct Filter {
     pub(super) unindexed: bool,
 }
 
-/// A condition on a column that has an index with few different values.
-#[derive(Clone, Debug)]
-pub(super) struct Driver {
-    pub(super) column: Column,
-    /// What a value of the column must be.
-    pub(super) condition: Condition,
-}
-
-/// A column with an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Column {
-    Host,
-    Method,
-    Status,
-    ResponseType,
-    Failure,
-}
-
 /// A part of a `WHERE` clause.
 #[derive(Clone, Debug)]
 struct Clause {
@@ -54,71 +37,6 @@ struct Clause {
     values: Vec<Value>,
     /// Whether it holds for what the condition holds for and nothing else; otherwise it holds for more.
     exact: bool,
-}
-
-impl Column {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::Method => "method",
-            Self::Status => "status",
-            Self::ResponseType => "response_content_type",
-            Self::Failure => "failure",
-        }
-    }
-
-    pub(super) fn index(self) -> &'static str {
-        match self {
-            Self::Host => "exchanges_by_host",
-            Self::Method => "exchanges_by_method",
-            Self::Status => "exchanges_by_status",
-            Self::ResponseType => "exchanges_by_type",
-            Self::Failure => "exchanges_by_failure",
-        }
-    }
-
-    /// The column of a text.
-    pub(super) fn of_text(field: TextField) -> Option<Self> {
-        match field {
-            TextField::Host => Some(Self::Host),
-            TextField::Method => Some(Self::Method),
-            TextField::ResponseType => Some(Self::ResponseType),
-            TextField::Failure => Some(Self::Failure),
-            _ => None,
-        }
-    }
-
-    /// The column that alone decides on a condition, where there is one.
-    fn of(condition: &Condition) -> Option<Self> {
-        match condition {
-            Condition::Text(field, _) => Self::of_text(*field),
-            Condition::Number(NumberField::Status, ..) => Some(Self::Status),
-            Condition::Any(parts) | Condition::All(parts) => {
-                let first = Self::of(parts.first()?)?;
-                parts.iter().all(|part| Self::of(part) == Some(first)).then_some(first)
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Driver {
-    /// Whether a value of the column is as it must be.
-    pub(super) fn admits(&self, value: &Value) -> bool {
-        admits(&self.condition, value)
-    }
-}
-
-fn admits(condition: &Condition, value: &Value) -> bool {
-    match (condition, value) {
-        (Condition::Any(parts), value) => parts.iter().any(|part| admits(part, value)),
-        (Condition::All(parts), value) => parts.iter().all(|part| admits(part, value)),
-        (Condition::Text(_, pattern), Value::Text(text)) => pattern.matches(text.as_bytes()),
-        (Condition::Number(_, from, to), Value::Integer(number)) => {
-            u64::try_from(*number).is_ok_and(|number| (*from..=*to).contains(&number))
-        }
-        _ => false,
-    }
 }
 
 impl Filter {
@@ -150,10 +68,9 @@ impl Filter {
             }
             _ => {}
         }
-        match Column::of(condition) {
-            Some(column) => self.drivers.push(Driver { column, condition: condition.clone() }),
-            None => self.unindexed = true,
-        }
+        let driver = Driver::of(condition);
+        self.unindexed |= driver.as_ref().is_none_or(|driver| !driver.exact);
+        self.drivers.extend(driver);
         let clause = clause(condition);
         let exact = clause.exact;
         if !clause.says_nothing() {
@@ -175,6 +92,11 @@ impl Filter {
             }
         }
         self
+    }
+
+    /// The seqs it is bounded to, both included.
+    pub(crate) fn seqs(&self) -> (u64, u64) {
+        (self.first, self.last)
     }
 
     /// Whether nothing but the session is asked for.
@@ -313,7 +235,7 @@ fn number_column(field: NumberField) -> Option<&'static str> {
     })
 }
 
-fn state_code(filter: StateFilter) -> i64 {
+pub(super) fn state_code(filter: StateFilter) -> i64 {
     match filter {
         StateFilter::Open => state::OPEN,
         StateFilter::Response => state::RESPONSE,

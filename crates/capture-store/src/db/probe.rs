@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{params, params_from_iter, types::ValueRef};
+use rusqlite::{Row, params, params_from_iter, types::ValueRef};
 
 use super::{DbError, Filter, Tx, int, uint};
 use crate::{
@@ -41,14 +41,28 @@ impl Tx<'_> {
         let mut lights = Vec::new();
         let mut scratch = Vec::new();
         while let Some(row) = found.next()? {
-            let in_url = match (probe, row.get_ref(2)?) {
-                (Some(probe), ValueRef::Text(url)) if probe.heads == Heads::Possible => {
-                    probe.needle.is_in(url, &mut scratch)
-                }
-                _ => false,
-            };
-            let messages = row.get::<_, i64>(1)? > 0;
-            lights.push(Light { seq: Seq(uint(row.get(0)?)), likely: in_url || messages });
+            lights.push(light(row, probe, &mut scratch)?);
+        }
+        Ok(lights)
+    }
+
+    /// Those of some exchanges that pass a filter.
+    pub(crate) fn lights_of(
+        &self,
+        filter: &Filter,
+        seqs: &[Seq],
+        probe: Option<&Probe>,
+    ) -> Result<Vec<Light>, DbError> {
+        let mut lights = Vec::new();
+        let mut scratch = Vec::new();
+        for seq in seqs.iter().filter(|seq| (filter.first..=filter.last).contains(&seq.0)) {
+            let (condition, values) = filter.sql(seq.0, seq.0);
+            let sql = format!("SELECT seq, messages, url FROM exchanges WHERE {condition}");
+            let mut statement = self.sql.prepare_cached(&sql)?;
+            let mut found = statement.query(params_from_iter(&values))?;
+            if let Some(row) = found.next()? {
+                lights.push(light(row, probe, &mut scratch)?);
+            }
         }
         Ok(lights)
     }
@@ -186,6 +200,17 @@ fn is_in_stored(
         }
         Some(_) => true,
     }
+}
+
+fn light(row: &Row<'_>, probe: Option<&Probe>, scratch: &mut Vec<u8>) -> rusqlite::Result<Light> {
+    let in_url = match (probe, row.get_ref(2)?) {
+        (Some(probe), ValueRef::Text(url)) if probe.heads == Heads::Possible => {
+            probe.needle.is_in(url, scratch)
+        }
+        _ => false,
+    };
+    let messages = row.get::<_, i64>(1)? > 0;
+    Ok(Light { seq: Seq(uint(row.get(0)?)), likely: in_url || messages })
 }
 
 /// The light of a seq, in lists that both ascend.

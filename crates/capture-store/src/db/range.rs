@@ -1,25 +1,32 @@
 //! Which rows a question has to look at: bounds of seqs, and an index that leads to few.
 
-use std::{ops::RangeInclusive, time::SystemTime};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::SystemTime};
 
-use rusqlite::{params, params_from_iter, types::Value};
+use rusqlite::{OptionalExtension, params, types::Value};
 
 use super::{
     DbError, Filter, Tx,
     codes::nanos,
-    filter::{Column, Driver},
+    driver::{Column, Driver, admits, named},
     int, uint,
 };
-use crate::{condition::TextField, id::Seq, query::Order};
+use crate::{
+    condition::TextField,
+    id::{Seq, SessionId},
+    query::Order,
+};
 
-/// Seqs in one row of `spans`.
-const SPAN: u64 = 4096;
+/// Seqs in one row of `spans` or `tallies`.
+pub(super) const SPAN: u64 = 4096;
 /// Different values of a column that are looked at before its index is given up.
 const MAX_DISTINCT: usize = 1_000;
 /// Values whose runs are read side by side.
 const MAX_RUNS: usize = 64;
 /// A value with more rows than this is common: walking all rows finds it as soon.
-const COMMON: i64 = 20_000;
+const COMMON: u64 = 20_000;
+
+/// A value of a column, whose rows lie together in the column's index.
+type Run = (Column, Value);
 
 /// What follows `WHERE` to get a page of rows, order and limit included.
 pub(super) struct Rows {
@@ -27,34 +34,73 @@ pub(super) struct Rows {
     pub(super) values: Vec<Value>,
 }
 
-/// When the exchanges of a transaction began, by blocks of seqs.
+/// The exchanges that a transaction adds, by blocks of seqs: when they began, and how many of each session there are.
 #[derive(Debug, Default)]
-pub(crate) struct Spans(Vec<(u64, SystemTime, SystemTime)>);
+pub(crate) struct Spans {
+    spans: BTreeMap<u64, (SystemTime, SystemTime)>,
+    tallies: BTreeMap<(SessionId, u64), u64>,
+    /// The first and the last.
+    seqs: Option<(Seq, Seq)>,
+}
 
 impl Spans {
     /// Takes an exchange in.
-    pub(crate) fn note(&mut self, seq: Seq, began: SystemTime) {
+    pub(crate) fn note(&mut self, seq: Seq, session: SessionId, began: SystemTime) {
         let block = seq.0 / SPAN;
-        match self.0.last_mut() {
-            Some((last, first, latest)) if *last == block => {
-                *first = began.min(*first);
-                *latest = began.max(*latest);
-            }
-            _ => self.0.push((block, began, began)),
-        }
+        let (first, last) = self.spans.entry(block).or_insert((began, began));
+        *first = began.min(*first);
+        *last = began.max(*last);
+        *self.tallies.entry((session, block)).or_default() += 1;
+        let (least, most) = self.seqs.unwrap_or((seq, seq));
+        self.seqs = Some((least.min(seq), most.max(seq)));
     }
 
-    /// Widens what is stored.
+    /// Widens and adds to what is stored. A segment of the index that the exchanges come into is none any more.
     pub(crate) fn write(self, tx: &Tx<'_>) -> Result<(), DbError> {
-        let mut statement = tx.sql.prepare_cached(
+        let mut widen = tx.sql.prepare_cached(
             "INSERT INTO spans (block, first, last) VALUES (?1, ?2, ?3)
              ON CONFLICT (block) DO UPDATE SET first = min(first, ?2), last = max(last, ?3)",
         )?;
-        for (block, first, last) in self.0 {
-            statement.execute(params![int(block), nanos(first), nanos(last)])?;
+        for (block, (first, last)) in self.spans {
+            widen.execute(params![int(block), nanos(first), nanos(last)])?;
+        }
+        let mut add = tx.sql.prepare_cached(
+            "INSERT INTO tallies (session, block, exchanges) VALUES (?1, ?2, ?3)
+             ON CONFLICT (session, block) DO UPDATE SET exchanges = exchanges + ?3",
+        )?;
+        for ((session, block), count) in self.tallies {
+            add.execute(params![int(session.0), int(block), int(count)])?;
+        }
+        if let Some((first, last)) = self.seqs {
+            tx.drop_segments(first, last)?;
         }
         Ok(())
     }
+}
+
+/// Takes removed exchanges of a session, ascending, off what is counted.
+pub(super) fn untally(
+    tx: &Tx<'_>,
+    session: SessionId,
+    seqs: impl Iterator<Item = u64>,
+) -> Result<(), DbError> {
+    let mut removed: BTreeMap<u64, u64> = BTreeMap::new();
+    for seq in seqs {
+        *removed.entry(seq / SPAN).or_default() += 1;
+    }
+    let mut subtract = tx.sql.prepare_cached(
+        "UPDATE tallies SET exchanges = exchanges - ?3 WHERE session = ?1 AND block = ?2 RETURNING exchanges",
+    )?;
+    let mut forget = tx.sql.prepare_cached("DELETE FROM tallies WHERE session = ?1 AND block = ?2")?;
+    for (block, count) in removed {
+        let key = (int(session.0), int(block));
+        let left: Option<i64> =
+            subtract.query_row(params![key.0, key.1, int(count)], |row| row.get(0)).optional()?;
+        if left.is_some_and(|left| left <= 0) {
+            forget.execute(params![key.0, key.1])?;
+        }
+    }
+    Ok(())
 }
 
 impl Tx<'_> {
@@ -72,22 +118,23 @@ impl Tx<'_> {
             Order::Descending => "DESC",
         };
         let (condition, condition_values) = filter.sql(*range.start(), *range.end());
-        let page = format!("ORDER BY seq {direction} LIMIT {limit} OFFSET {}", int(offset));
-        let Some((column, runs)) = self.runs(filter, &range)? else {
+        let page = format!("ORDER BY seq {direction} LIMIT {} OFFSET {}", int(limit as u64), int(offset));
+        let Some(runs) = self.runs(filter, &range)? else {
             return Ok(Some(Rows { sql: format!("{condition} {page}"), values: condition_values }));
         };
         let mut branches = Vec::with_capacity(runs.len());
         let mut values = Vec::new();
         let most = offset.saturating_add(limit as u64);
-        for run in runs {
+        for (column, value) in runs {
             branches.push(format!(
-                "SELECT seq FROM (SELECT seq FROM exchanges INDEXED BY {} WHERE {} = ? AND {condition}
+                "SELECT seq FROM (SELECT seq FROM exchanges INDEXED BY {} WHERE {} {} = ? AND {condition}
                  ORDER BY seq {direction} LIMIT {})",
                 column.index(),
+                column.only(),
                 column.name(),
                 int(most),
             ));
-            values.push(run);
+            values.push(value);
             values.extend(condition_values.iter().cloned());
         }
         if branches.is_empty() {
@@ -97,7 +144,7 @@ impl Tx<'_> {
     }
 
     /// The seqs that a filter can pass at all.
-    pub(super) fn range(&self, filter: &Filter) -> Result<Option<RangeInclusive<u64>>, DbError> {
+    pub(crate) fn range(&self, filter: &Filter) -> Result<Option<RangeInclusive<u64>>, DbError> {
         let (mut first, mut last) = (filter.first, filter.last);
         if let Some(session) = filter.session {
             let mut statement = self.sql.prepare_cached(
@@ -124,52 +171,59 @@ impl Tx<'_> {
         Ok((first <= last).then_some(first..=last))
     }
 
-    /// The column whose index leads to the fewest rows, with the values that pass; `None` where walking all rows is as
-    /// good.
-    fn runs(
+    /// The values whose indexes lead to the fewest rows; `None` where walking all rows is as good.
+    fn runs(&self, filter: &Filter, range: &RangeInclusive<u64>) -> Result<Option<Vec<Run>>, DbError> {
+        let alone = !filter.unindexed && filter.drivers.len() == 1;
+        let best = self.fewest(filter, range)?;
+        Ok(best.filter(|(rows, _)| alone || *rows < COMMON).map(|(_, values)| values))
+    }
+
+    /// Whether an index leads to few of the rows that a filter may pass.
+    pub(crate) fn is_selective(&self, filter: &Filter) -> Result<bool, DbError> {
+        let Some(range) = self.range(filter)? else { return Ok(true) };
+        Ok(self.fewest(filter, &range)?.is_some_and(|(rows, _)| rows < COMMON))
+    }
+
+    /// How many rows the best of the indexes leads to, counted no further than is of interest, and by which values.
+    pub(super) fn fewest(
         &self,
         filter: &Filter,
         range: &RangeInclusive<u64>,
-    ) -> Result<Option<(Column, Vec<Value>)>, DbError> {
-        let mut best: Option<(i64, Column, Vec<Value>)> = None;
+    ) -> Result<Option<(u64, Vec<Run>)>, DbError> {
+        let mut best: Option<(u64, Vec<Run>)> = None;
         for driver in &filter.drivers {
             let Some(values) = self.admitted(driver)? else { continue };
             let mut rows = 0;
-            for value in &values {
-                rows += self.rows_of(driver.column, value, range)?;
+            for (column, value) in &values {
+                rows += self.rows_of(*column, value, range, COMMON - rows)?;
                 if rows >= COMMON {
                     break;
                 }
             }
-            if best.as_ref().is_none_or(|(least, ..)| rows < *least) {
-                best = Some((rows, driver.column, values));
+            if best.as_ref().is_none_or(|(least, _)| rows < *least) {
+                best = Some((rows, values));
             }
         }
-        let alone = !filter.unindexed && filter.drivers.len() == 1;
-        Ok(best.filter(|(rows, ..)| alone || *rows < COMMON).map(|(_, column, values)| (column, values)))
+        Ok(best)
     }
 
-    /// How many rows pass a filter that asks for one indexed column and nothing else, told by its index alone; `None`
-    /// where rows would have to be looked at.
+    /// How many rows pass a filter that asks for one indexed column and nothing else, told by its index alone and no
+    /// further than `most`; `None` where rows would have to be looked at.
     pub(super) fn count_by_index(
         &self,
         filter: &Filter,
         range: &RangeInclusive<u64>,
+        most: u64,
     ) -> Result<Option<u64>, DbError> {
         let [driver] = &filter.drivers[..] else { return Ok(None) };
-        if filter.unindexed || self.shares(filter, range)? {
+        // An exchange may have values of several columns, but one of each.
+        if filter.unindexed || driver.only_column().is_none() || self.shares(filter, range)? {
             return Ok(None);
         }
         let Some(values) = self.admitted(driver)? else { return Ok(None) };
-        let (index, column) = (driver.column.index(), driver.column.name());
-        let sql = format!(
-            "SELECT count(*) FROM exchanges INDEXED BY {index} WHERE {column} = ? AND seq BETWEEN ? AND ?"
-        );
-        let mut statement = self.sql.prepare_cached(&sql)?;
         let mut count = 0;
-        for value in values {
-            let bounds = params![value, int(*range.start()), int(*range.end())];
-            count += uint(statement.query_row(bounds, |row| row.get(0))?);
+        for (column, value) in &values {
+            count += self.rows_of(*column, value, range, most - count)?;
         }
         Ok(Some(count))
     }
@@ -185,23 +239,39 @@ impl Tx<'_> {
         Ok(statement.query_row(bounds, |row| row.get(0))?)
     }
 
-    /// How many rows have a value, counted no further than is of interest.
-    fn rows_of(&self, column: Column, value: &Value, range: &RangeInclusive<u64>) -> Result<i64, DbError> {
+    /// How many rows have a value, counted no further than `most`.
+    fn rows_of(
+        &self,
+        column: Column,
+        value: &Value,
+        range: &RangeInclusive<u64>,
+        most: u64,
+    ) -> Result<u64, DbError> {
         let sql = format!(
-            "SELECT count(*) FROM (SELECT 1 FROM exchanges INDEXED BY {} WHERE {} = ? AND seq BETWEEN ? AND ? LIMIT {COMMON})",
+            "SELECT count(*) FROM (SELECT 1 FROM exchanges INDEXED BY {} WHERE {} {} = ? AND seq BETWEEN ? AND ?
+             LIMIT ?)",
             column.index(),
+            column.only(),
             column.name(),
         );
         let mut statement = self.sql.prepare_cached(&sql)?;
-        let bounds = [int(*range.start()).into(), int(*range.end()).into()];
-        let values = std::iter::once(value.clone()).chain(bounds);
-        Ok(statement.query_row(params_from_iter(values), |row| row.get(0))?)
+        let bounds = params![value, int(*range.start()), int(*range.end()), int(most)];
+        Ok(uint(statement.query_row(bounds, |row| row.get(0))?))
     }
 
-    /// The values of a column that a driver admits; `None` where they are many.
-    fn admitted(&self, driver: &Driver) -> Result<Option<Vec<Value>>, DbError> {
-        let Some(values) = self.distinct(driver.column, MAX_DISTINCT)? else { return Ok(None) };
-        let admitted: Vec<Value> = values.into_iter().filter(|value| driver.admits(value)).collect();
+    /// The values that a driver admits; `None` where they are many.
+    fn admitted(&self, driver: &Driver) -> Result<Option<Vec<Run>>, DbError> {
+        let mut admitted = Vec::new();
+        for (column, condition) in &driver.parts {
+            let values = match named(*column, condition) {
+                Some(values) => values,
+                None => match self.distinct(*column, MAX_DISTINCT)? {
+                    Some(values) => values.into_iter().filter(|value| admits(condition, value)).collect(),
+                    None => return Ok(None),
+                },
+            };
+            admitted.extend(values.into_iter().map(|value| (*column, value)));
+        }
         Ok((admitted.len() <= MAX_RUNS).then_some(admitted))
     }
 
@@ -226,8 +296,7 @@ impl Tx<'_> {
     /// The different values of a column, each found by one step into its index; `None` where they are more than `most`.
     pub(super) fn distinct(&self, column: Column, most: usize) -> Result<Option<Vec<Value>>, DbError> {
         let (name, index) = (column.name(), column.index());
-        // The index of failures has only rows that have one.
-        let some = if column == Column::Failure { "failure IS NOT NULL AND" } else { "" };
+        let some = column.only();
         let sql = format!(
             "WITH RECURSIVE found(value) AS (
                SELECT (SELECT min({name}) FROM exchanges INDEXED BY {index} WHERE {some} {name} IS NOT NULL)

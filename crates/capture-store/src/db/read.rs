@@ -11,7 +11,9 @@ use super::{
     DbError, Tx,
     codes::{self, state, to_time},
     filter::Filter,
-    int, uint,
+    int,
+    range::SPAN,
+    uint,
     write::{after_authority, body_id},
 };
 use crate::{
@@ -20,9 +22,23 @@ use crate::{
     record::{BodySide, ExchangeState, ExchangeSummary, StoredMessage},
 };
 
-const COLUMNS: &str = "seq, session, kind, state, started_at, duration, method, scheme, host, port, url, target, \
+pub(super) const COLUMNS: &str = "seq, session, kind, state, started_at, duration, method, scheme, host, port, url, target, \
                        http_version, status, request_content_type, response_content_type, request_body_bytes, \
                        response_body_bytes, messages, failure, failure_detail";
+
+/// Entries of an index that are counted at most where a count is to be brief; a million take 20 ms.
+const MAX_ENTRIES: u64 = 100_000;
+/// Rows that are looked at for such a count.
+const MAX_ROWS: u64 = 1_000;
+
+/// How many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// So many.
+    All(u64),
+    /// So many, and perhaps more.
+    AtLeast(u64),
+}
 
 /// A stored body.
 pub(crate) struct BodyRow {
@@ -80,24 +96,58 @@ impl Tx<'_> {
         if filter.asks_nothing() {
             return self.count_held(filter.session, &range);
         }
-        if let Some(count) = self.count_by_index(filter, &range)? {
+        if let Some(count) = self.count_by_index(filter, &range, u64::MAX)? {
             return Ok(count);
         }
-        let (condition, values) = filter.sql(*range.start(), *range.end());
-        let sql = format!("SELECT count(*) FROM exchanges WHERE {condition}");
+        let Some(rows) = self.rows(filter, Order::Ascending, 0, usize::MAX)? else { return Ok(0) };
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM exchanges WHERE {})", rows.sql);
         let mut statement = self.sql.prepare_cached(&sql)?;
-        Ok(uint(statement.query_row(params_from_iter(&values), |row| row.get(0))?))
+        Ok(uint(statement.query_row(params_from_iter(&rows.values), |row| row.get(0))?))
     }
 
-    /// How many exchanges of a session, or of all that are visible, lie in a range: told by the narrow index alone.
-    fn count_held(&self, session: Option<SessionId>, range: &RangeInclusive<u64>) -> Result<u64, DbError> {
+    /// How many pass a filter, as far as that is told by looking at few rows or an index alone.
+    pub(crate) fn count_briefly(&self, filter: &Filter) -> Result<Count, DbError> {
+        let Some(range) = self.range(filter)? else { return Ok(Count::All(0)) };
+        if let Some(count) = self.count_by_index(filter, &range, MAX_ENTRIES)? {
+            return Ok(if count < MAX_ENTRIES { Count::All(count) } else { Count::AtLeast(count) });
+        }
+        match self.fewest(filter, &range)? {
+            Some((rows, _)) if rows <= MAX_ROWS => self.count(filter).map(Count::All),
+            _ => Ok(Count::AtLeast(0)),
+        }
+    }
+
+    /// How many exchanges of a session, or of all that are visible, lie in a range: whole blocks are added up, and what
+    /// lies beside them is counted in the narrow index.
+    pub(crate) fn count_held(
+        &self,
+        session: Option<SessionId>,
+        range: &RangeInclusive<u64>,
+    ) -> Result<u64, DbError> {
+        let (first, last) = (*range.start(), *range.end());
+        let (from, to) = (first.div_ceil(SPAN), last.saturating_add(1) / SPAN);
+        if from >= to {
+            return self.count_rows(session, first, last);
+        }
+        let mut statement = self.sql.prepare_cached(
+            "SELECT coalesce(sum(exchanges), 0) FROM tallies WHERE block >= ?1 AND block < ?2
+             AND session IN (SELECT id FROM sessions WHERE hidden = 0 AND (?3 IS NULL OR id = ?3))",
+        )?;
+        let bounds = params![int(from), int(to), session.map(|id| int(id.0))];
+        let whole = uint(statement.query_row(bounds, |row| row.get(0))?);
+        let before = if first < from * SPAN { self.count_rows(session, first, from * SPAN - 1)? } else { 0 };
+        let after = if to * SPAN <= last { self.count_rows(session, to * SPAN, last)? } else { 0 };
+        Ok(before + whole + after)
+    }
+
+    fn count_rows(&self, session: Option<SessionId>, first: u64, last: u64) -> Result<u64, DbError> {
         let mut statement = self.sql.prepare_cached(
             "SELECT coalesce(sum((SELECT count(*) FROM exchanges e INDEXED BY exchanges_by_session
              WHERE e.session = s.id AND e.seq BETWEEN ?1 AND ?2)), 0)
              FROM sessions s WHERE s.hidden = 0 AND (?3 IS NULL OR s.id = ?3)",
         )?;
         let session = session.map(|id| int(id.0));
-        let bounds = params![int(*range.start()), int(*range.end()), session];
+        let bounds = params![int(first), int(last), session];
         Ok(uint(statement.query_row(bounds, |row| row.get(0))?))
     }
 
@@ -187,7 +237,7 @@ pub(super) fn read_body(row: &Row<'_>, at: usize) -> rusqlite::Result<BodyRow> {
     Ok(BodyRow { length, source })
 }
 
-fn read_summary(row: &Row<'_>) -> rusqlite::Result<ExchangeSummary> {
+pub(super) fn read_summary(row: &Row<'_>) -> rusqlite::Result<ExchangeSummary> {
     let url: String = row.get(10)?;
     let target: Option<String> = row.get(11)?;
     Ok(ExchangeSummary {

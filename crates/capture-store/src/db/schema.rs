@@ -6,7 +6,7 @@ use super::{DbError, uint};
 
 /// Each takes the schema from the version of its index to the next; `PRAGMA user_version` says where a store is.
 /// A migration that was released is never edited.
-const MIGRATIONS: &[&str] = &[V1, V2, V4];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// The newest version this crate knows.
 pub(super) fn newest() -> u32 {
@@ -169,16 +169,54 @@ ALTER TABLE sessions ADD COLUMN max_exchanges INTEGER;
 ALTER TABLE sessions ADD COLUMN max_age_ms INTEGER;
 ";
 
-/// Packed and shared contents.
+/// Version 3: packed and shared contents.
 ///
 /// `coding` is 1 where the bytes are a zstd frame that the store made of a body, NULL where they are the body. `length` is
 /// the body's in either case; `files.stored` is the frame's. A row of `files` with `data` is a small body that came
 /// again and again: its bytes stand there once, and no file has its number.
-const V4: &str = "
+const V3: &str = "
 ALTER TABLE bodies ADD COLUMN coding INTEGER;
 ALTER TABLE files ADD COLUMN coding INTEGER;
 ALTER TABLE files ADD COLUMN stored INTEGER;
 ALTER TABLE files ADD COLUMN data BLOB;
+";
+
+/// Version 4.
+///
+/// `tallies` has how many exchanges each session holds in each block of 4,096 seqs, so that what lies between two seqs
+/// is counted by adding up. `exchanges_by_kind` and `exchanges_by_state` have only what is no plain HTTP exchange with
+/// its response, so that most exchanges cost them nothing.
+///
+/// The rest is the index of texts (`crate::index`). A segment is a run of seqs whose exchanges were all looked at:
+/// `docs` lists them, `segment_urls` has their URLs as lines, `segment_bits` which of them can hold which three bytes.
+/// A row of those is named by its segment's id and a number within it (`db::segments`). An exchange that comes into a
+/// segment's run later takes the segment's row away with it; what is left of it is removed when the index is next built.
+const V4: &str = "
+CREATE TABLE tallies (
+    session   INTEGER NOT NULL,
+    block     INTEGER NOT NULL,
+    exchanges INTEGER NOT NULL,
+    PRIMARY KEY (session, block)
+) WITHOUT ROWID;
+INSERT INTO tallies SELECT session, seq / 4096, count(*) FROM exchanges GROUP BY 1, 2;
+
+CREATE INDEX exchanges_by_kind ON exchanges (kind) WHERE kind <> 0;
+CREATE INDEX exchanges_by_state ON exchanges (state) WHERE state <> 1;
+
+CREATE TABLE segments (
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    first INTEGER NOT NULL UNIQUE,
+    last  INTEGER NOT NULL,
+    docs  BLOB NOT NULL
+);
+CREATE TABLE segment_urls (
+    id   INTEGER PRIMARY KEY,
+    text BLOB NOT NULL
+);
+CREATE TABLE segment_bits (
+    id   INTEGER PRIMARY KEY,
+    bits BLOB NOT NULL
+);
 ";
 
 #[cfg(test)]

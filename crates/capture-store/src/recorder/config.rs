@@ -28,6 +28,8 @@ pub struct RecorderConfig {
     pub max_age: Option<Duration>,
     /// What a power cut may cost. Default [`SyncPolicy::Normal`].
     pub sync: SyncPolicy,
+    /// When the index of texts is built. Default [`IndexPolicy::WhenIdle`].
+    pub index: IndexPolicy,
     /// Makes the disk fail, for tests. Default not.
     pub faults: DiskFaults,
 }
@@ -57,6 +59,17 @@ pub enum SyncPolicy {
     Off,
 }
 
+/// When the index of texts is built, which searches of URLs, fields and bodies ask first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IndexPolicy {
+    /// While little is recorded, by a thread that works half of the time at most.
+    #[default]
+    WhenIdle,
+    /// Not by the recorder; [`Store::build_index`](crate::Store::build_index) builds it all the same.
+    Never,
+}
+
 impl Default for RecorderConfig {
     fn default() -> Self {
         Self {
@@ -69,6 +82,7 @@ impl Default for RecorderConfig {
             max_exchanges: None,
             max_age: None,
             sync: SyncPolicy::Normal,
+            index: IndexPolicy::WhenIdle,
             faults: DiskFaults::default(),
         }
     }

@@ -273,7 +273,7 @@ fn write(
             delta.exchanges += i64::from(assembly.row.is_none());
             delta.bytes += signed(row.bytes) - signed(before);
             if assembly.row.is_none() {
-                spans.note(seq, assembly.started_at);
+                spans.note(seq, assembly.session, assembly.started_at);
             }
             outcome.added_bytes += row.bytes.saturating_sub(before);
             for (side, body) in assembly.bodies.each() {
