@@ -27,8 +27,8 @@ use crate::{
     schema,
     toolbox::Toolbox,
     tools::{
-        capture, handshakes, har, history, interceptors, pauses, proxy, rules, sessions, toolsets, traffic,
-        upstream, window,
+        bodies, capture, figures, handshakes, har, history, interceptors, pauses, proxy, query, rules,
+        sessions, toolsets, traffic, upstream, values, window,
     },
     toolsets::{Toolset, Toolsets},
 };
@@ -42,6 +42,10 @@ const FAMILIES: &[Family] = &[
     sessions::FAMILY,
     history::FAMILY,
     handshakes::FAMILY,
+    figures::FAMILY,
+    query::FAMILY,
+    values::FAMILY,
+    bodies::FAMILY,
     har::FAMILY,
     rules::FAMILY,
     pauses::FAMILY,
@@ -72,7 +76,14 @@ const ALLOWANCE: usize = 1_000;
 /// Tools that need more, and how much each may have.
 #[cfg(test)]
 const HEAVY: &[(&str, usize)] = &[
+    ("aggregate", 1_650),
     ("capture_traffic", 1_600),
+    ("find_retries", 1_050),
+    ("find_value", 1_250),
+    ("get_body", 1_450),
+    ("query_sql", 1_100),
+    ("search_bodies", 1_400),
+    ("trace_value", 1_050),
     ("proxy_add_breakpoint", 1_800),
     ("proxy_add_rule", 2_800),
     ("proxy_export_har", 1_800),
@@ -80,9 +91,9 @@ const HEAVY: &[(&str, usize)] = &[
     ("proxy_get_session_exchange", 1_200),
     ("proxy_get_session_handshakes", 1_400),
     ("proxy_import_har", 1_200),
-    ("proxy_list_traffic", 1_500),
+    ("proxy_list_traffic", 1_750),
     ("proxy_mock_response", 1_300),
-    ("proxy_query_session", 1_900),
+    ("proxy_query_session", 2_000),
     ("proxy_resume", 1_500),
     ("proxy_start", 1_500),
     ("proxy_test_rule_match", 1_300),

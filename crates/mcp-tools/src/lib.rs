@@ -4,11 +4,13 @@
 //! transport, and [`tools_markdown`], the document of every tool. It knows no command line and no transport.
 #![forbid(unsafe_code)]
 
+mod aggregate;
 mod arguments;
 mod body;
 mod budget;
 mod captures;
 mod catalogue;
+mod columns;
 mod config;
 mod confine;
 mod detail;
@@ -18,13 +20,17 @@ mod hits;
 mod item;
 mod live;
 mod markdown;
+mod overview;
+mod parts;
 mod persistence;
 mod processes;
 mod recovery;
 mod resources;
 mod schema;
+mod scoped;
 mod server;
 mod shown;
+mod slices;
 #[cfg(test)]
 mod tests;
 mod toolbox;

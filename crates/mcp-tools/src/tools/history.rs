@@ -16,9 +16,11 @@ use crate::{
     body::slice,
     budget::{NextCall, fit},
     catalogue::{Family, Reference},
+    columns::{Columns, Table},
     detail::{Depth, ExchangeView},
     error::ToolError,
     live::Sort,
+    scoped::filter,
     toolbox::{Toolbox, blocking},
     toolsets::Toolset,
     view::{IndexRow, Success, is_false},
@@ -76,7 +78,15 @@ pub(crate) struct QueryParams {
     #[serde(default = "Sort::desc")]
     sort: Sort,
     #[serde(flatten)]
-    filter: SessionFilter,
+    parts: SessionFilter,
+    /// Filter: host:a.test status:>=500 since:10m.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4000))]
+    filter: Option<String>,
+    /// Columns instead of rows: id, ms, status, url, resp.header.server, req.json./a/b.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 30), inner(length(max = 200)))]
+    fields: Vec<String>,
 }
 
 /// Which exchanges of a session; all given parts must hold.
@@ -134,7 +144,11 @@ pub(crate) struct Queried {
     total: u64,
     limit: u32,
     offset: u64,
+    /// Empty where `fields` are asked for.
     items: Vec<IndexRow>,
+    /// The fields asked for, and a row of them for each exchange.
+    #[serde(flatten)]
+    table: Option<Table>,
     /// Whether rows were left out to keep the answer small.
     #[serde(skip_serializing_if = "is_false")]
     truncated: bool,
@@ -200,15 +214,20 @@ impl Toolbox {
         let id: SessionId = params.session_id.parse()?;
         let store = self.fresh_store().await?;
         let budget = self.config().answer_bytes;
+        let mut query = params.parts.query(id, params.sort);
+        (query.offset, query.limit) = (params.offset, params.limit as usize);
+        query.condition = params.filter.as_deref().map(|text| filter("filter", text)).transpose()?;
+        let columns = Columns::given("fields", &params.fields)?;
         blocking(move || {
-            let mut query = params.filter.query(id, params.sort);
-            (query.offset, query.limit) = (params.offset, params.limit as usize);
             let page = store.query(&query)?;
             let total = page.total.unwrap_or(params.offset + page.items.len() as u64);
-            let (items, truncated) = fit(index_rows(&store, &page.items, budget)?, budget);
-            let truncated = truncated || items.len() < page.items.len();
-            let reached = params.offset + items.len() as u64;
-            let next = (!items.is_empty() && (page.more || truncated)).then(|| {
+            let table = columns.map(|columns| columns.table(&store, &page.items, budget)).transpose()?;
+            let whole = if table.is_some() { Vec::new() } else { index_rows(&store, &page.items, budget)? };
+            let (items, _) = fit(whole, budget);
+            let shown = table.as_ref().map_or(items.len(), |table| table.rows.len());
+            let truncated = shown < page.items.len();
+            let reached = params.offset + shown as u64;
+            let next = (shown > 0 && (page.more || truncated)).then(|| {
                 let mut arguments = json!(params);
                 arguments["offset"] = reached.into();
                 NextCall::new("proxy_query_session", arguments)
@@ -219,6 +238,7 @@ impl Toolbox {
                 limit: params.limit,
                 offset: params.offset,
                 items,
+                table,
                 truncated,
                 next,
             }))

@@ -16,10 +16,12 @@ use crate::{
     body::slice,
     budget::{NextCall, fit},
     catalogue::{Family, Reference},
+    columns::{Columns, Table},
     detail::{Depth, ExchangeView},
     error::ToolError,
     hits::{Hit, search},
     live::{self, Sort, Span},
+    scoped::filter,
     toolbox::{Toolbox, blocking},
     toolsets::Toolset,
     view::{Row, Success, is_false},
@@ -114,17 +116,26 @@ pub(crate) struct ListParams {
     /// asc: oldest first; desc: newest first.
     #[serde(default)]
     sort: Sort,
+    /// Filter: host:a.test status:>=500 since:10m.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4000))]
+    filter: Option<String>,
+    /// Columns instead of rows: id, ms, status, url, resp.header.server, req.json./a/b.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 30), inner(length(max = 200)))]
+    fields: Vec<String>,
 }
 
 impl ListParams {
-    fn query(&self) -> Query {
+    fn query(&self) -> Result<Query, ToolError> {
         let mut query = Query::default();
+        query.condition = self.filter.as_deref().map(|text| filter("filter", text)).transpose()?;
         query.methods = self.method_filter.iter().cloned().collect();
         query.url_contains = self.url_filter.clone();
         query.host_contains = self.hostname_filter.clone();
         query.status = self.status_filter.map(StatusFilter::Exactly);
         query.order = self.sort.order();
-        query
+        Ok(query)
     }
 }
 
@@ -137,7 +148,11 @@ pub(crate) struct Traffic {
     limit: u32,
     /// Exchanges in this answer.
     showing: usize,
+    /// Empty where `fields` are asked for.
     exchanges: Vec<Row>,
+    /// The fields asked for, and a row of them for each exchange.
+    #[serde(flatten)]
+    table: Option<Table>,
     /// Whether rows were left out to keep the answer small.
     #[serde(skip_serializing_if = "is_false")]
     truncated: bool,
@@ -240,13 +255,17 @@ impl Toolbox {
             live.clear();
         }
         let budget = self.config().answer_bytes;
+        let (query, columns) = (params.query()?, Columns::given("fields", &params.fields)?);
         blocking(move || {
             let span = Span { offset: params.offset, limit: params.limit as usize };
-            let page = live::page(&store, &live, &params.query(), span)?;
-            let rows: Vec<Row> = page.items.iter().map(Row::new).collect();
-            let (exchanges, truncated) = fit(rows, budget);
-            let reached = params.offset + exchanges.len() as u64;
-            let next = (reached < page.total && !exchanges.is_empty()).then(|| {
+            let page = live::page(&store, &live, &query, span)?;
+            let table = columns.map(|columns| columns.table(&store, &page.items, budget)).transpose()?;
+            let whole = if table.is_some() { Vec::new() } else { page.items.iter().map(Row::new).collect() };
+            let (exchanges, mut truncated) = fit::<Row>(whole, budget);
+            let showing = table.as_ref().map_or(exchanges.len(), |table| table.rows.len());
+            truncated |= showing < page.items.len();
+            let reached = params.offset + showing as u64;
+            let next = (reached < page.total && showing > 0).then(|| {
                 let mut arguments = json!(params);
                 arguments["offset"] = reached.into();
                 NextCall::new("proxy_list_traffic", arguments)
@@ -256,8 +275,9 @@ impl Toolbox {
                 total: page.total,
                 offset: params.offset,
                 limit: params.limit,
-                showing: exchanges.len(),
+                showing,
                 exchanges,
+                table,
                 truncated,
                 next,
             }))
