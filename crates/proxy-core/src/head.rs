@@ -5,6 +5,9 @@ use std::fmt;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
+/// Its place among the fields, before all others, is that of an extended CONNECT's protocol (RFC 8441 section 4).
+pub(crate) const PROTOCOL: &str = ":protocol";
+
 /// One header field as it was received: the name in its own case, the value without surrounding whitespace.
 ///
 /// Two are equal when their names and values are.
@@ -260,6 +263,20 @@ impl RequestHead {
         };
         let target = if self.target == "*" { "" } else { self.target.as_str() };
         format!("{}://{}{}", self.scheme.as_str(), authority.unwrap_or(&self.authority), target)
+    }
+
+    /// Whether the client asks to switch protocols. `h2c` is not an upgrade that is passed on.
+    pub(crate) fn is_upgrade(&self) -> bool {
+        self.version == Version::HTTP_11
+            && self.headers.has_token("connection", "upgrade")
+            && self.headers.contains("upgrade")
+            && !self.headers.has_token("upgrade", "h2c")
+    }
+
+    /// Whether an upgrade leads to WebSocket (RFC 6455 section 4.1), or an extended CONNECT does (RFC 8441 section 5).
+    pub(crate) fn is_websocket(&self) -> bool {
+        let is_upgraded = self.is_upgrade() && self.headers.has_token("upgrade", "websocket");
+        is_upgraded || (self.method == Method::CONNECT && self.headers.get_str(PROTOCOL) == Some("websocket"))
     }
 
     /// The host without port and without the brackets of an IPv6 literal.

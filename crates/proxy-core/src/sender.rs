@@ -35,7 +35,7 @@ use crate::{
     error::Error,
     event::{ClientFacts, ListenerKind, Outcome},
     exchange::{
-        forward::{self, Shape},
+        forward::Shape,
         run::{Arrived, conduct},
     },
     failure::{Failure, FailureKind},
@@ -196,7 +196,7 @@ fn check(head: &RequestHead) -> Result<(), Failure> {
     if head.method == Method::CONNECT {
         return refuse("a CONNECT opens a tunnel, and cannot be sent as a request");
     }
-    if forward::is_upgrade(head) {
+    if head.is_upgrade() {
         return refuse("a request to switch protocols (Upgrade) cannot be sent as a request with a response");
     }
     if head.host().is_empty() {

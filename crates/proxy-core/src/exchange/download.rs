@@ -68,7 +68,7 @@ impl<'x> Download<'x> {
         let (received, bytes) = self.final_head(&mut source, client).await?;
         let received = Arc::new(received);
         ledger.response(&received, bytes, ResponseSource::Upstream);
-        if received.status == StatusCode::SWITCHING_PROTOCOLS && !forward::is_upgrade(sent) {
+        if received.status == StatusCode::SWITCHING_PROTOCOLS && !sent.is_upgrade() {
             return Err(Broken::by(
                 Side::Upstream,
                 unsendable("it switched protocols, and nobody asked for it"),
@@ -251,7 +251,7 @@ impl<'x> Download<'x> {
         if head.status != StatusCode::SWITCHING_PROTOCOLS && !is_connect {
             return None;
         }
-        if !forward::is_websocket(self.sent) {
+        if !self.sent.is_websocket() {
             return Some(Tap::Bytes);
         }
         let negotiated = websocket::negotiated(&head.headers);

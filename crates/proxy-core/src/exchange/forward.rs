@@ -11,7 +11,6 @@ use http::{Method, StatusCode, Version};
 use crate::{
     head::{Headers, RequestHead, ResponseHead},
     http1::{Encoding, Framing, is_host_right, is_stripped, keeps_alive, put_host_right, strip_hop_by_hop},
-    http2::PROTOCOL,
     leg::unsendable,
     wire::WireError,
 };
@@ -72,7 +71,7 @@ impl Leg {
 /// on: origins tell browsers by it.
 pub(crate) fn request(head: &RequestHead, shape: Shape, to: Leg) -> (Cow<'_, RequestHead>, Encoding) {
     let passing: &[&str] =
-        if is_upgrade(head) { &["keep-alive", "close", "upgrade"] } else { &["keep-alive", "close"] };
+        if head.is_upgrade() { &["keep-alive", "close", "upgrade"] } else { &["keep-alive", "close"] };
     let encoding = match (to, shape) {
         (_, Shape::Empty) => Encoding::None,
         (Leg::Http2, _) => Encoding::UntilClose,
@@ -131,20 +130,6 @@ fn join_cookies(headers: &mut Headers) {
     if crumbs.len() > 1 {
         headers.set("cookie", crumbs.join(&b"; "[..]));
     }
-}
-
-/// Whether the client asks to switch protocols. `h2c` is not an upgrade that is passed on.
-pub(crate) fn is_upgrade(head: &RequestHead) -> bool {
-    head.version == Version::HTTP_11
-        && head.headers.has_token("connection", "upgrade")
-        && head.headers.contains("upgrade")
-        && !head.headers.has_token("upgrade", "h2c")
-}
-
-/// Whether an upgrade leads to WebSocket (RFC 6455 section 4.1), or an extended CONNECT does (RFC 8441 section 5).
-pub(crate) fn is_websocket(head: &RequestHead) -> bool {
-    let is_upgraded = is_upgrade(head) && head.headers.has_token("upgrade", "websocket");
-    is_upgraded || (head.method == Method::CONNECT && head.headers.get_str(PROTOCOL) == Some("websocket"))
 }
 
 /// Whether the client's connection may carry another request after this exchange.

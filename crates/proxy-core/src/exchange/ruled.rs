@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::{
     desk::{Cleared, Desk, Leaves},
     flow::Flow,
-    forward::{Shape, is_websocket},
+    forward::Shape,
     intercept::{Ended, Ruling, broken},
     ledger::Ledger,
     local::Answer,
@@ -108,7 +108,7 @@ pub(super) async fn request(
             break;
         }
     }
-    if !ruled.messages.is_empty() && is_websocket(head) {
+    if !ruled.messages.is_empty() && head.is_websocket() {
         // No extension is agreed on for messages that are edited: what is made anew is not compressed.
         head.to_mut().headers.remove("sec-websocket-extensions");
         for (at, step) in ruled.messages.iter().enumerate() {

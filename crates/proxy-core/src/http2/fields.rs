@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::heads::PROTOCOL;
+use super::PROTOCOL;
 use crate::{
     head::{Header, Headers},
     http1::{is_token, strip_hop_by_hop},

@@ -9,16 +9,13 @@ use super::{
     hpack::Section,
 };
 use crate::{
-    head::{Header, Headers, RequestHead, ResponseHead, Scheme},
+    head::{Header, Headers, PROTOCOL, RequestHead, ResponseHead, Scheme},
     http1::{check_authority, is_token},
     wire::WireError,
 };
 
 /// What stands in the record for a method that is none.
 const NO_METHOD: &[u8] = b"INVALID";
-
-/// The pseudo-field of an extended CONNECT; in the engine's heads it stands before the fields.
-pub(crate) const PROTOCOL: &str = ":protocol";
 
 /// Whether clients may send extended CONNECT (RFC 8441).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

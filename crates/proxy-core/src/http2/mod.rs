@@ -33,9 +33,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::head::PROTOCOL;
 pub(crate) use body::BodyReader;
 pub(crate) use downstream::{Downstream, DownstreamError, Incoming, RefusedRequest, Responder};
-pub(crate) use heads::PROTOCOL;
 pub(crate) use settings::Settings;
 pub(crate) use tunnel::TunnelIo;
 pub(crate) use upstream::{ResponseReader, SendError, Upstream};

@@ -145,17 +145,13 @@ fn connection(when: &Matcher, on: &Subject<'_>, sink: &mut impl Sink) -> Control
     ControlFlow::Continue(())
 }
 
-fn is_websocket(on: &Subject<'_>) -> bool {
-    on.asked.head.headers.has_token("upgrade", "websocket")
-}
-
 fn speaks(protocol: Protocol, on: &Subject<'_>) -> bool {
     let version = on.asked.head.version;
     match protocol {
         Protocol::Http10 => version == Version::HTTP_10,
         Protocol::Http11 => version == Version::HTTP_11,
         Protocol::Http2 => version == Version::HTTP_2,
-        Protocol::WebSocket => is_websocket(on),
+        Protocol::WebSocket => on.asked.head.is_websocket(),
     }
 }
 
@@ -174,7 +170,7 @@ fn actual_protocol(on: &Subject<'_>) -> String {
         Version::HTTP_2 => "http/2",
         _ => "http/1.1",
     };
-    if is_websocket(on) { format!("{version}, websocket") } else { version.to_owned() }
+    if on.asked.head.is_websocket() { format!("{version}, websocket") } else { version.to_owned() }
 }
 
 fn parameters(when: &Matcher, on: &Subject<'_>, sink: &mut impl Sink) -> ControlFlow<()> {

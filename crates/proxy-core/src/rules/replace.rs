@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use regex::bytes::Captures;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::pattern::{ParsePatternError, Regex};
@@ -72,13 +73,26 @@ impl Replace {
             Search::Regex(regex) => {
                 let places = regex.compiled.captures_iter(text).filter_map(|captures| {
                     let place = captures.get(0)?.range();
-                    let mut with = Vec::new();
-                    captures.expand(self.with.as_bytes(), &mut with);
-                    Some((place, Cow::Owned(with)))
+                    Some((place, Cow::Owned(self.expanded(&captures, limit))))
                 });
                 self.splice(text, places, limit)
             }
         }
+    }
+
+    /// What stands in the place of one match: all of it, or more than `limit` bytes of it.
+    ///
+    /// Reference by reference, since `$0$0$0...` over a long match is many times what a body may be.
+    fn expanded(&self, captures: &Captures<'_>, limit: usize) -> Vec<u8> {
+        let mut with = Vec::new();
+        let mut rest = self.with.as_str();
+        while !rest.is_empty() && with.len() <= limit {
+            let own = if rest.starts_with("$$") { 2 } else { rest.chars().next().map_or(0, char::len_utf8) };
+            let end = rest[own..].find('$').map_or(rest.len(), |at| own + at);
+            captures.expand(&rest.as_bytes()[..end], &mut with);
+            rest = &rest[end..];
+        }
+        with
     }
 
     fn splice<'w>(
@@ -194,6 +208,26 @@ mod tests {
         assert_eq!(applied(&regex, "/v1/v2").as_deref(), Some("/v10 $/v20 $"));
         assert_eq!(applied(&regex, "none"), None);
         assert_eq!(applied(&Replace::regex("", "-").unwrap(), "ab").as_deref(), Some("-a-b-"));
+    }
+
+    #[test]
+    fn references_are_read_as_one_by_one() {
+        let whole = regex::bytes::Regex::new("(a)(?P<n>b+)").unwrap();
+        for with in ["$1$2", "$$1$n", "$n$$$1x", "é$1é", "$", "$$$", "${n}$0", "$1a", "x"] {
+            let replace = Replace::regex("(a)(?P<n>b+)", with).unwrap();
+            let expected = whole.replace_all(b"-abb-", with.as_bytes()).into_owned();
+            assert_eq!(replace.apply(b"-abb-", 1000).unwrap().unwrap(), expected, "{with}");
+        }
+    }
+
+    #[test]
+    fn one_match_many_times_over_is_cut_off_at_the_limit() {
+        let text = vec![b'x'; 1 << 20];
+        let replace = Replace::regex("(?s).*", "$0".repeat(1 << 16)).unwrap();
+        let compiled = regex::bytes::Regex::new("(?s).*").unwrap();
+        let captures = compiled.captures(&text).unwrap();
+        assert!(replace.expanded(&captures, 1 << 20).len() <= 2 << 20);
+        assert_eq!(replace.apply(&text, 1 << 20), Err(TooLarge(1 << 20)));
     }
 
     #[test]

@@ -58,15 +58,18 @@ impl Mock {
         self.body.file().is_some()
     }
 
-    /// Makes the answer. A file that cannot be read, or is no template where it should be, is a 500 that says so.
+    /// Makes the answer. A file that cannot be read, or is no template where it should be, is a 500 that says so; the
+    /// record, and not the client, is told which file.
     #[must_use]
     pub fn answer(&self, with: &Filling<'_>) -> RuleAnswer {
         match self.content(with) {
             Ok(body) => RuleAnswer::new(self.fields(with), body),
-            Err(problem) => RuleAnswer::note(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                &format!("wirescope cannot mock this: {problem}\n"),
-            ),
+            Err(Problem { shown, detail }) => {
+                let text = format!("wirescope cannot mock this: {shown}\n");
+                let mut answer = RuleAnswer::note(StatusCode::INTERNAL_SERVER_ERROR, &text);
+                answer.change = format!("{}: {detail}", answer.change);
+                answer
+            }
         }
     }
 
@@ -95,13 +98,30 @@ impl Mock {
         head
     }
 
-    fn content(&self, with: &Filling<'_>) -> Result<Bytes, String> {
-        let body = self.body.read().map_err(|error| error.to_string())?;
+    fn content(&self, with: &Filling<'_>) -> Result<Bytes, Problem> {
+        let body = self.body.read().map_err(|error| Problem {
+            shown: "the file of its rule cannot be read".to_owned(),
+            detail: error.to_string(),
+        })?;
         if !self.template || matches!(self.body, Content::Bytes(_) | Content::Json(_)) {
             return Ok(body);
         }
-        let text = std::str::from_utf8(&body).map_err(|_| "the template is no UTF-8".to_owned())?;
-        Ok(Template::parse(text).map_err(|error| error.0)?.fill(with).into())
+        let text = std::str::from_utf8(&body).map_err(|_| Problem::new("the template is no UTF-8"))?;
+        Ok(Template::parse(text).map_err(|error| Problem::new(&error.0))?.fill(with).into())
+    }
+}
+
+/// Why there is no body.
+struct Problem {
+    /// What anyone may know.
+    shown: String,
+    /// What only the record says: names of this machine may be in it.
+    detail: String,
+}
+
+impl Problem {
+    fn new(text: &str) -> Self {
+        Self { shown: text.to_owned(), detail: text.to_owned() }
     }
 }
 
@@ -128,5 +148,36 @@ impl Redirect {
         let mut answer = RuleAnswer::new(head, Bytes::new());
         answer.change = format!("redirected to {to}");
         answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use http::{Method, Version};
+
+    use super::*;
+    use crate::head::{Headers, RequestHead, Scheme};
+
+    #[test]
+    fn a_client_is_not_told_which_file_is_missing() {
+        let request = RequestHead {
+            method: Method::GET,
+            scheme: Scheme::Https,
+            authority: "a.test".to_owned(),
+            target: "/".to_owned(),
+            version: Version::HTTP_11,
+            headers: Headers::new(),
+        };
+        let mut mock = Mock::new(StatusCode::OK);
+        mock.body = Content::File("/nowhere/secret-name.json".into());
+        let with =
+            Filling { request: &request, body: None, now: SystemTime::UNIX_EPOCH, random: &|| [0; 16] };
+        let answer = mock.answer(&with);
+        assert_eq!(answer.head.status, StatusCode::INTERNAL_SERVER_ERROR);
+        let body = std::str::from_utf8(&answer.body).unwrap();
+        assert!(!body.contains("nowhere") && body.contains("cannot be read"), "{body}");
+        assert!(answer.change.contains("secret-name"), "{}", answer.change);
     }
 }

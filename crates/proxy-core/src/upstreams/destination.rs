@@ -4,7 +4,6 @@ use http::Method;
 
 use crate::{
     engine::Engine,
-    exchange::forward,
     head::RequestHead,
     parent::{Carried, ParentProxy},
 };
@@ -56,7 +55,7 @@ pub(crate) enum Need {
 
 impl Need {
     pub(super) fn of(head: &RequestHead, to: &Destination) -> Self {
-        let may_switch = head.method == Method::CONNECT || forward::is_upgrade(head);
+        let may_switch = head.method == Method::CONNECT || head.is_upgrade();
         // In absolute form a request says where it goes; in a tunnel it may name another host than the tunnel's.
         let names_it = head.port() == to.port && head.host().eq_ignore_ascii_case(&to.host);
         if may_switch || !names_it { Self::Stream } else { Self::Message }

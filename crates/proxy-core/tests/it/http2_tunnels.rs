@@ -117,6 +117,32 @@ async fn a_websocket_over_http2_passes_and_is_recorded() {
 }
 
 #[tokio::test]
+async fn rules_edit_the_messages_of_a_websocket_over_http2() {
+    let rule = serde_json::json!([{
+        "id": "r", "when": { "protocol": "websocket" },
+        "then": [{ "edit_messages": { "from": "client", "then": { "edit": { "find": "early", "with": "late" } } } }],
+    }]);
+    let (lab, _) = Lab::with_rules(rule).await;
+    let origin = websocket_origin(&lab).await;
+    let mut sender = through(&lab, &origin.authority()).await;
+    assert!(is_offered(&mut sender, &origin.authority()).await);
+    let (response, mut stream) = sender.send_request(connect(&origin.authority(), "/chat"), false).unwrap();
+    stream.send_data(masked(Opcode::Text, b"early"), false).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 200);
+    stream.send_data(masked(Opcode::Close, b"\x03\xe8"), true).unwrap();
+    let (echoed, _) = read(&mut response.into_body()).await;
+
+    // The origin sends back the frame it got: a mask of the proxy's own, and what the rule made of the text.
+    let mask: [u8; 4] = echoed[2..6].try_into().unwrap();
+    let text: Vec<u8> = echoed[6..10].iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
+    assert_eq!((echoed[1], text.as_slice()), (0x80 | 4, b"late".as_slice()));
+    let told = lab.log.ended(2).await.remove(1);
+    assert_eq!(told.outcome(), &Outcome::Upgrade);
+    assert!(told.changes().contains(&"r: edited a message of the client".to_owned()), "{:?}", told.changes());
+}
+
+#[tokio::test]
 async fn a_refused_websocket_over_http2_stays_refused() {
     let lab = Lab::new().await;
     let origin = websocket_origin(&lab).await;

@@ -83,6 +83,11 @@ fn each_part_of_a_matcher_holds_or_fails() {
 #[test]
 fn a_websocket_request_is_told_by_its_upgrade() {
     let lab = Lab::get("http://h/ws").header("Upgrade", "websocket");
+    assert!(
+        !matches(r#"{"protocol": "websocket"}"#, &lab),
+        "a field that Connection does not name asks for nothing"
+    );
+    let lab = lab.header("Connection", "keep-alive, Upgrade");
     assert!(matches(r#"{"protocol": "websocket"}"#, &lab));
     assert!(matches(r#"{"protocol": "http/1.1"}"#, &lab));
 }
