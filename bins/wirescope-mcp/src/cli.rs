@@ -5,14 +5,18 @@ use std::{net::IpAddr, path::PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use mcp_tools::{AddressRange, Config, StateDir};
-use proxy_flags::{FlagError, UpstreamFlags};
+use proxy_flags::{FlagError, RulesFlags, UpstreamFlags};
 
 use crate::{keeping::KeepingArguments, serving::ServingArguments};
 
-/// The MCP server of wirescope: an intercepting HTTP(S) proxy for agents, over standard input and output.
+/// The MCP server of wirescope: an intercepting HTTP(S) proxy for agents, over standard input and output, or over HTTP for
+/// many clients at once.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
+    /// File of flags by name (TOML), for those that neither the command line nor the environment gives: store = "captures".
+    #[arg(long, value_name = "FILE", env = "WIRESCOPE_MCP_CONFIG")]
+    config: Option<PathBuf>,
     /// Directory of the CA, the files for clients, exports and the default store.
     #[arg(long, value_name = "DIR", env = "WIRESCOPE_STATE_DIR")]
     state_dir: Option<PathBuf>,
@@ -32,13 +36,15 @@ pub(crate) struct Cli {
     allow_clients: Vec<AddressRange>,
     /// Port the proxy listens on when proxy_start names none; 0 for any free one.
     #[arg(long, value_name = "PORT", default_value_t = 0, env = "WIRESCOPE_PORT")]
-    port: u16,
+    proxy_port: u16,
     #[command(flatten)]
     upstream: UpstreamFlags,
     #[command(flatten)]
-    serving: ServingArguments,
-    #[command(flatten)]
     keeping: KeepingArguments,
+    #[command(flatten)]
+    pub(crate) serving: ServingArguments,
+    #[command(flatten)]
+    pub(crate) rules: RulesFlags,
     /// Log more to standard error; twice for everything.
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -75,8 +81,7 @@ impl Cli {
         }
         config.listen = self.listen;
         config.allow_clients = self.allow_clients;
-        config.port = self.port;
-        self.serving.apply(&mut config);
+        config.port = self.proxy_port;
         let upstream = self.upstream;
         config.tls = upstream.tls.options().map_err(refused)?;
         config.upstream_routes = upstream.roads.routes().map_err(refused)?;
@@ -93,7 +98,7 @@ impl Cli {
 }
 
 /// What flags cannot be followed for, as a sentence of its own.
-fn refused(error: FlagError) -> anyhow::Error {
+pub(crate) fn refused(error: FlagError) -> anyhow::Error {
     let text = format!("failed to {error}");
     match std::error::Error::source(&error) {
         Some(cause) => anyhow::anyhow!("{cause}").context(text),

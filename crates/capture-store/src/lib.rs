@@ -79,7 +79,6 @@ mod readers;
 mod record;
 mod recorder;
 mod recovery;
-mod reserve;
 mod retrieve;
 mod scan;
 mod search;

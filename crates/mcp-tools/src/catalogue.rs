@@ -28,7 +28,7 @@ use crate::{
     toolbox::Toolbox,
     tools::{
         bodies, capture, figures, handshakes, har, history, interceptors, pauses, proxy, query, rules,
-        sessions, toolsets, traffic, upstream, values, window,
+        server, sessions, toolsets, traffic, upstream, values, window,
     },
     toolsets::{Toolset, Toolsets},
 };
@@ -52,6 +52,7 @@ const FAMILIES: &[Family] = &[
     interceptors::FAMILY,
     upstream::FAMILY,
     toolsets::FAMILY,
+    server::FAMILY,
 ];
 
 /// Tools in the default toolset beside those of families that are in it as a whole.

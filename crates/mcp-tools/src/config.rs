@@ -2,14 +2,14 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use capture_store::RecorderConfig;
+use capture_store::{RecorderConfig, secrets::Secrets};
 use client_setup::StateDir;
 use proxy_core::{
     AddressPolicy, AddressRange, HostPattern, ResolveOverride, Timeouts, TlsOptions, UpstreamRoutes,
-    UpstreamSharing,
+    UpstreamSharing, rules::Rules,
 };
 
-use crate::toolsets::Toolsets;
+use crate::{feed::LogFeed, toolsets::Toolsets};
 
 /// How the server runs.
 #[derive(Clone, Debug)]
@@ -48,10 +48,18 @@ pub struct Config {
     pub upstream_sharing: UpstreamSharing,
     /// How what passes is recorded.
     pub recorder: RecorderConfig,
+    /// The rules that traffic meets; tools edit them.
+    pub rules: Rules,
     /// Bytes of JSON in one answer; lists drop whole items beyond it.
     pub answer_bytes: usize,
     /// The toolsets that are open to a client at first.
     pub toolsets: Toolsets,
+    /// Whether credentials in results are hidden behind placeholders.
+    pub redact: bool,
+    /// What counts as a credential.
+    pub secrets: Secrets,
+    /// Where the server's log is read from by clients.
+    pub log: LogFeed,
 }
 
 impl Config {
@@ -75,8 +83,12 @@ impl Config {
             timeouts: Timeouts::default(),
             upstream_sharing: UpstreamSharing::default(),
             recorder: RecorderConfig::default(),
+            rules: Rules::new(),
             answer_bytes: 16 * 1024,
             toolsets: Toolsets::default(),
+            redact: false,
+            secrets: Secrets::default(),
+            log: LogFeed::default(),
         }
     }
 }

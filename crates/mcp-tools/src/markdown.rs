@@ -161,7 +161,7 @@ fn description(schema: &Value) -> String {
 
 fn resources(text: &mut String) {
     text.push_str("\n## Resources\n\n| resource | type | |\n|---|---|---|\n");
-    for resource in crate::resources::ALL {
+    for resource in crate::resources::ALL.iter().chain(crate::resources::TEMPLATES) {
         let _ = writeln!(text, "| `{}` | `{}` | {} |", resource.uri, resource.mime, resource.description);
     }
 }

@@ -54,10 +54,12 @@ struct Shared {
     commits: watch::Sender<u64>,
     /// The client is gone: nobody waits for answers any more.
     closing: CancellationToken,
+    /// A client asked for the server's end.
+    ending: CancellationToken,
 }
 
 /// What changes traffic.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Changes {
     pub(crate) rules: Rules,
     pub(crate) breakpoints: Breakpoints,
@@ -102,15 +104,16 @@ impl Toolbox {
         allowed.extend([config.state.path().to_owned(), config.store_dir.clone()]);
         let shared = Shared {
             files: Confinement::new(&allowed, &[config.state.ca(), config.state.clients()]),
+            changes: Changes { rules: config.rules.clone(), breakpoints: Breakpoints::default() },
             config,
             lifecycle: tokio::sync::Mutex::default(),
             state: Mutex::default(),
             captures: Mutex::default(),
             reads: tokio::sync::Mutex::default(),
             processes: Processes::default(),
-            changes: Changes::default(),
             commits: watch::Sender::new(0),
             closing: CancellationToken::new(),
+            ending: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -141,9 +144,24 @@ impl Toolbox {
         self.shared.reads.lock().await
     }
 
-    /// Changes whenever something was committed.
+    /// Changes whenever something was committed, or may have changed otherwise.
     pub(crate) fn commits(&self) -> watch::Receiver<u64> {
         self.shared.commits.subscribe()
+    }
+
+    /// Says that something may have changed that resources tell of.
+    pub(crate) fn touch(&self) {
+        self.shared.commits.send_modify(|count| *count += 1);
+    }
+
+    /// Asks for the server's end.
+    pub(crate) fn end(&self) {
+        self.shared.ending.cancel();
+    }
+
+    /// Resolves when the server's end was asked for.
+    pub(crate) async fn asked_to_end(&self) {
+        self.shared.ending.cancelled().await;
     }
 
     /// Ends waits early from now on.

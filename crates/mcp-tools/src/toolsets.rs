@@ -174,6 +174,11 @@ impl Open {
     pub(crate) fn add(&self, toolset: Toolset) -> bool {
         self.0.send_if_modified(|open| open.0.insert(toolset))
     }
+
+    /// Changes when one was opened.
+    pub(crate) fn changes(&self) -> watch::Receiver<Toolsets> {
+        self.0.subscribe()
+    }
 }
 
 #[cfg(test)]

@@ -63,7 +63,8 @@ async fn the_resources_are_there_and_others_are_not() {
     let listed = agent.client.list_all_resources().await.unwrap();
     let mut uris: Vec<_> = listed.iter().map(|resource| resource.uri.clone()).collect();
     uris.sort();
-    assert_eq!(uris, ["proxy://ca-cert", "proxy://sessions", "proxy://status"]);
+    let all = ["ca-cert", "interceptors", "sessions", "status", "traffic/summary"];
+    assert_eq!(uris, all.map(|name| format!("proxy://{name}")));
     let (pem, mime) = agent.resource("proxy://ca-cert").await.unwrap();
     assert_eq!(mime, "application/x-pem-file");
     assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"));

@@ -4,9 +4,12 @@
 mod agent;
 mod captures;
 mod commands;
+mod http;
 mod lifecycle;
+mod protocol;
 mod refusals;
 mod rules;
+mod served;
 mod sessions;
 mod toolsets;
 mod traffic;

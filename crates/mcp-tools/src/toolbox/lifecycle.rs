@@ -78,6 +78,7 @@ impl Toolbox {
         state.store = Some(store);
         state.goes_on_in(LiveSession::new(session, newest, scratch));
         state.running = Some(Running { engine, recorder, started_at: view.started_at });
+        tracing::info!(address = %view.address, %session, "the proxy runs");
         Ok(view)
     }
 
@@ -112,6 +113,7 @@ impl Toolbox {
         let recorder = running.recorder;
         let closed = blocking(move || Ok(recorder.close()?)).await;
         self.shared.commits.send_modify(|count| *count += 1);
+        tracing::info!("the proxy stopped");
         closed
     }
 

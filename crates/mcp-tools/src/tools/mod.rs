@@ -11,6 +11,7 @@ pub(crate) mod pauses;
 pub(crate) mod proxy;
 pub(crate) mod query;
 pub(crate) mod rules;
+pub(crate) mod server;
 pub(crate) mod sessions;
 pub(crate) mod toolsets;
 pub(crate) mod traffic;
