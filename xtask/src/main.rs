@@ -9,6 +9,7 @@ mod api;
 mod bench;
 mod ci;
 mod codegen;
+mod crash;
 mod e2e;
 mod fuzz;
 mod package;
@@ -57,6 +58,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Mixes every kind of client with random faults, and balances the books at the end.
     Soak(soak::Arguments),
+    /// Kills recorders at random moments, or fills up a disk, and looks whether everything committed is there.
+    Crash(crash::Arguments),
     /// Measures requests per second and CPU seconds per 1,000 requests through the proxy, against going direct.
     Bench(bench::Arguments),
 }
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::E2e(arguments) => e2e::run(&repo, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&repo, &arguments),
         Command::Soak(arguments) => soak::run(&repo, &arguments),
+        Command::Crash(arguments) => crash::run(&repo, &arguments),
         Command::Bench(arguments) => bench::run(&repo, &arguments),
     });
     match outcome {

@@ -43,6 +43,12 @@ pub enum ErrorKind {
         /// The version that is read.
         known: u32,
     },
+    /// The store was not closed before it came where it cannot be written to.
+    #[error(
+        "read the store at {}: what was recorded last stands in its log, which cannot be read where nothing can be written; \
+         copy the store to where it can be, or close it before it is moved", .0.display()
+    )]
+    UnreadLog(PathBuf),
     /// There is no such session.
     #[error("find session {0}; list the sessions to see which there are")]
     UnknownSession(crate::SessionId),

@@ -43,6 +43,11 @@ impl BodyFiles {
         Self { root }
     }
 
+    /// The store they belong to.
+    pub(crate) fn store(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
     fn path(&self, file: u64) -> PathBuf {
         self.root.join(format!("{:x}", file / PER_DIRECTORY)).join(format!("{file:x}"))
     }

@@ -79,6 +79,7 @@ mod readers;
 mod record;
 mod recorder;
 mod recovery;
+mod reserve;
 mod retrieve;
 mod scan;
 mod search;

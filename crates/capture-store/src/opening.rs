@@ -3,10 +3,11 @@
 use std::{io, path::Path};
 
 use crate::{
-    db::{Connection, Mode},
+    db::{Connection, DbError, Mode},
     error::{Error, ErrorKind},
     files::{BodyFiles, create_private_directory, private_file},
     lock, recovery,
+    reserve::with_reserve,
     session::SessionInfo,
 };
 
@@ -21,22 +22,39 @@ pub(crate) fn prepare(directory: &Path, files: &BodyFiles) -> Result<Vec<Session
     let path = directory.join(DATABASE);
     // SQLite would make it readable for all; its side files take after it.
     private_file().open(&path).map_err(unusable)?;
-    let mut db = Connection::open(&path, Mode::Write)?;
-    check_version(directory, &db)?;
-    db.migrate()?;
+    let db = with_reserve(directory, || {
+        let mut db = Connection::open(&path, Mode::Write)?;
+        let (found, known) = db.versions()?;
+        check_versions(directory, found, known)?;
+        db.migrate()?;
+        Ok(db)
+    })?;
     match lock::try_recorder(directory).map_err(unusable)? {
         Some(_dead) => recovery::recover(directory, &db, files),
         None => Ok(Vec::new()),
     }
 }
 
-/// Checks that a store can be read as it is.
-pub(crate) fn check_readable(directory: &Path) -> Result<(), Error> {
+/// Checks that a store can be read as it is, and says how.
+pub(crate) fn check_readable(directory: &Path) -> Result<Mode, Error> {
     let path = directory.join(DATABASE);
     std::fs::metadata(&path)
         .map_err(|error| Error::with_source(ErrorKind::Directory(directory.to_owned()), error))?;
-    let db = Connection::open(&path, Mode::Read)?;
-    let (found, known) = check_version(directory, &db)?;
+    let (mode, (found, known)) = match versions(&path, Mode::Read) {
+        Ok(versions) => (Mode::Read, versions),
+        // Readers share a file beside the database, which cannot be made on a medium that is not written to.
+        Err(error) if error.needs_to_write() => {
+            if has_log(&path) {
+                return Err(Error::with_source(
+                    ErrorKind::UnreadLog(directory.to_owned()),
+                    Error::from(error),
+                ));
+            }
+            (Mode::Immutable, versions(&path, Mode::Immutable)?)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    check_versions(directory, found, known)?;
     if found == 0 {
         return Err(Error::new(ErrorKind::Directory(directory.to_owned())));
     }
@@ -44,14 +62,24 @@ pub(crate) fn check_readable(directory: &Path) -> Result<(), Error> {
         let path = directory.display().to_string();
         return Err(Error::new(ErrorKind::OlderSchema { path, found, known }));
     }
-    Ok(())
+    Ok(mode)
 }
 
-fn check_version(directory: &Path, db: &Connection) -> Result<(u32, u32), Error> {
-    let (found, known) = db.versions()?;
+fn versions(path: &Path, mode: Mode) -> Result<(u32, u32), DbError> {
+    Connection::open(path, mode)?.versions()
+}
+
+/// Whether something that was committed stands in the database's log alone.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
+}
+
+fn check_versions(directory: &Path, found: u32, known: u32) -> Result<(), Error> {
     if found > known {
         let path = directory.display().to_string();
         return Err(Error::new(ErrorKind::NewerSchema { path, found, known }));
     }
-    Ok((found, known))
+    Ok(())
 }

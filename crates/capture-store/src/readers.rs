@@ -16,6 +16,7 @@ const MAX_READERS: usize = 4;
 /// Reading connections, opened as they are needed.
 pub(crate) struct Readers {
     path: PathBuf,
+    mode: Mode,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -27,8 +28,8 @@ struct State {
 }
 
 impl Readers {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, state: Mutex::default(), freed: Condvar::new() }
+    pub(crate) fn new(path: PathBuf, mode: Mode) -> Self {
+        Self { path, mode, state: Mutex::default(), freed: Condvar::new() }
     }
 
     /// Reads at one moment of the store. Not to be called from within `read`: the pool may be empty then.
@@ -52,7 +53,7 @@ impl Readers {
         let mut lent = Lent { readers: self, connection: None };
         lent.connection = Some(match idle {
             Some(connection) => connection,
-            None => Connection::open(&self.path, Mode::Read)?,
+            None => Connection::open(&self.path, self.mode)?,
         });
         Ok(lent)
     }

@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
-use crate::{db::Connection, error::Error, files::BodyFiles, id::SessionId, lock, session::SessionInfo};
+use crate::{
+    db::Connection, error::Error, files::BodyFiles, id::SessionId, lock, reserve::with_reserve,
+    session::SessionInfo,
+};
 
 /// Exchanges deleted in one transaction at most, so that a recorder waits little for the next.
 pub(crate) const DELETED_AT_ONCE: usize = 2_000;
@@ -19,6 +22,10 @@ pub(crate) fn recover(
     db: &Connection,
     files: &BodyFiles,
 ) -> Result<Vec<SessionInfo>, Error> {
+    with_reserve(directory, || recover_once(directory, db, files))
+}
+
+fn recover_once(directory: &Path, db: &Connection, files: &BodyFiles) -> Result<Vec<SessionInfo>, Error> {
     let tx = db.snapshot()?;
     let unclosed = tx.unclosed_sessions()?;
     let hidden = tx.hidden_sessions()?;
@@ -74,17 +81,22 @@ fn close(db: &Connection, sessions: &[SessionId], dropped_bytes: u64) -> Result<
 /// session's row goes last.
 pub(crate) fn delete_hidden(db: &Connection, files: &BodyFiles, session: SessionId) -> Result<(), Error> {
     loop {
-        let tx = db.begin()?;
-        let removed = tx.remove_hidden(session, DELETED_AT_ONCE)?;
-        tx.commit()?;
+        let removed = with_reserve(files.store(), || {
+            let tx = db.begin()?;
+            let removed = tx.remove_hidden(session, DELETED_AT_ONCE)?;
+            tx.commit()?;
+            Ok(removed)
+        })?;
         files.remove_all(&removed.files);
         if removed.exchanges == 0 {
             break;
         }
     }
-    let tx = db.begin()?;
-    tx.delete_session_row(session)?;
-    tx.commit()?;
+    with_reserve(files.store(), || {
+        let tx = db.begin()?;
+        tx.delete_session_row(session)?;
+        Ok(tx.commit()?)
+    })?;
     shrink(db);
     Ok(())
 }

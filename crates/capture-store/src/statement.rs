@@ -4,7 +4,7 @@ use std::{io::Read, path::Path, sync::Arc};
 
 use crate::{
     charset,
-    db::{Contents, Refused, run_sql},
+    db::{Contents, Mode, Refused, run_sql},
     error::{Error, ErrorKind},
     id::Seq,
     record::BodySide,
@@ -16,9 +16,9 @@ use crate::{
 const MAX_BODY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Runs a statement.
-pub(crate) fn run(store: &Store, path: &Path, sql: &Sql) -> Result<SqlAnswer, Error> {
+pub(crate) fn run(store: &Store, (path, mode): (&Path, Mode), sql: &Sql) -> Result<SqlAnswer, Error> {
     let contents: Arc<dyn Contents> = Arc::new(StoreContents(store.clone()));
-    run_sql(path, contents, sql).map_err(|refused| match refused {
+    run_sql((path, mode), contents, sql).map_err(|refused| match refused {
         Refused::Statement(message) => Error::new(ErrorKind::Sql(message)),
         Refused::Timeout => Error::new(ErrorKind::SqlTimeout(sql.timeout)),
         Refused::Database(error) => error.into(),

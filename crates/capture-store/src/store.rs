@@ -19,7 +19,9 @@ use crate::{
     query::{Page, Query, Tail},
     readers::Readers,
     record::{Body, BodySide, Exchange, StoredMessage},
-    recovery, retrieve,
+    recovery,
+    reserve::{self, with_reserve},
+    retrieve,
     search::{Search, SearchPage},
     session::{SessionEdit, SessionInfo, SessionState},
     sql::{Sql, SqlAnswer},
@@ -45,6 +47,8 @@ pub struct Store {
 struct Inner {
     directory: PathBuf,
     read_only: bool,
+    /// How it is read.
+    mode: Mode,
     readers: Readers,
     /// The connection that deletes and clears; opened when it is first needed.
     writer: Mutex<Option<Connection>>,
@@ -65,7 +69,8 @@ pub(crate) struct RecordingParts {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct StoreConfig {
-    /// Open for reading only: nothing is created, migrated or recovered.
+    /// Open for reading only: nothing is created, migrated or recovered. Works on a medium that cannot be written to,
+    /// too, where the store was closed before it came there.
     pub read_only: bool,
 }
 
@@ -86,16 +91,16 @@ impl Store {
     pub fn open(directory: impl AsRef<Path>, config: StoreConfig) -> Result<Self, Error> {
         let directory = directory.as_ref();
         let files = BodyFiles::new(directory.join(BODIES));
-        let recovered = if config.read_only {
-            opening::check_readable(directory)?;
-            Vec::new()
+        let (mode, recovered) = if config.read_only {
+            (opening::check_readable(directory)?, Vec::new())
         } else {
-            opening::prepare(directory, &files)?
+            (Mode::Read, opening::prepare(directory, &files)?)
         };
         let inner = Inner {
             directory: directory.to_owned(),
             read_only: config.read_only,
-            readers: Readers::new(directory.join(DATABASE)),
+            mode,
+            readers: Readers::new(directory.join(DATABASE), mode),
             writer: Mutex::new(None),
             files,
             recovered,
@@ -159,13 +164,15 @@ impl Store {
     /// When there is no such session, or it is being recorded.
     pub fn delete_session(&self, id: SessionId) -> Result<(), Error> {
         self.write(|db| {
-            let tx = db.begin()?;
-            let info = tx.session(id)?.ok_or_else(|| Error::new(ErrorKind::UnknownSession(id)))?;
-            if is_active(&info) {
-                return Err(Error::new(ErrorKind::SessionActive(id)));
-            }
-            tx.retire_session(id)?;
-            tx.commit()?;
+            with_reserve(&self.inner.directory, || {
+                let tx = db.begin()?;
+                let info = tx.session(id)?.ok_or_else(|| Error::new(ErrorKind::UnknownSession(id)))?;
+                if is_active(&info) {
+                    return Err(Error::new(ErrorKind::SessionActive(id)));
+                }
+                tx.retire_session(id)?;
+                Ok(tx.commit()?)
+            })?;
             recovery::delete_hidden(db, &self.inner.files, id)
         })
     }
@@ -180,9 +187,12 @@ impl Store {
         self.write(|db| {
             let (mut cleared, mut after) = (0, Seq(0));
             loop {
-                let tx = db.begin()?;
-                let removed = tx.clear(id, after, recovery::DELETED_AT_ONCE)?;
-                tx.commit()?;
+                let removed = with_reserve(&self.inner.directory, || {
+                    let tx = db.begin()?;
+                    let removed = tx.clear(id, after, recovery::DELETED_AT_ONCE)?;
+                    tx.commit()?;
+                    Ok(removed)
+                })?;
                 self.inner.files.remove_all(&removed.files);
                 cleared += removed.exchanges;
                 after = removed.last;
@@ -314,7 +324,7 @@ impl Store {
     /// # Errors
     /// When the statement is wrong, does more than read, or runs too long.
     pub fn sql(&self, sql: &Sql) -> Result<SqlAnswer, Error> {
-        statement::run(self, &self.inner.directory.join(DATABASE), sql)
+        statement::run(self, (&self.inner.directory.join(DATABASE), self.inner.mode), sql)
     }
 
     /// Begins to import a session named `name`.
@@ -340,6 +350,7 @@ impl Store {
         // A recorder may have died since this store was opened.
         recovery::recover(directory, &db, &self.inner.files)?;
         let bodies = lock::bodies(directory)?;
+        reserve::keep(directory);
         let packing_db = Connection::open(&directory.join(DATABASE), Mode::Write)?;
         Ok(RecordingParts { db, packing_db, files: self.inner.files.clone(), locks: (recorder, bodies) })
     }

@@ -22,6 +22,8 @@ const CACHED_STATEMENTS: usize = 96;
 pub(crate) enum Mode {
     /// Reads, and changes nothing.
     Read,
+    /// Reads what nobody changes: a database without a log, where no file can be made beside it.
+    Immutable,
     /// Reads and writes; creates the database where there is none.
     Write,
 }
@@ -37,17 +39,21 @@ impl Connection {
     pub(crate) fn open(path: &Path, mode: Mode) -> Result<Self, DbError> {
         let access = match mode {
             Mode::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            Mode::Immutable => OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
             Mode::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         };
         // Each connection is used by one thread at a time, under a lock of ours.
-        let connection =
-            rusqlite::Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match mode {
+            Mode::Immutable => rusqlite::Connection::open_with_flags(immutable(path), flags)?,
+            Mode::Read | Mode::Write => rusqlite::Connection::open_with_flags(path, flags)?,
+        };
         connection.busy_timeout(BUSY_WAIT)?;
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
         functions::add(&connection)?;
         connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")?;
         match mode {
-            Mode::Read => connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?,
+            Mode::Read | Mode::Immutable => connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?,
             // The page size and the vacuum mode take effect on a new database only.
             Mode::Write => connection.execute_batch(&format!(
                 "PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
@@ -99,6 +105,11 @@ impl Connection {
         Ok(Tx { sql: &self.sql, open: true, faults: &self.faults })
     }
 
+    /// Takes the log into the database and empties it, so that the database alone has all; as far as readers allow.
+    pub(crate) fn checkpoint(&self) -> Result<(), DbError> {
+        Ok(self.sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+    }
+
     /// Gives pages of deleted rows back to the file system, at most `pages` of them, and says how many are left.
     pub(crate) fn shrink(&self, pages: u32) -> Result<u64, DbError> {
         // Each step frees one page, so the statement is stepped to its end.
@@ -107,6 +118,21 @@ impl Connection {
         while steps.next()?.is_some() {}
         Ok(uint(self.sql.query_row("PRAGMA freelist_count", [], |row| row.get(0))?))
     }
+}
+
+/// The address of a database that nobody changes (<https://sqlite.org/uri.html>).
+fn immutable(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for character in path.to_string_lossy().chars() {
+        match character {
+            '%' => uri.push_str("%25"),
+            '?' => uri.push_str("%3f"),
+            '#' => uri.push_str("%23"),
+            other => uri.push(other),
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
 }
 
 /// A transaction; dropped without [`commit`](Self::commit) it leaves no trace.

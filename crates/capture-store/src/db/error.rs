@@ -13,6 +13,12 @@ impl DbError {
         matches!(self.0.sqlite_error_code(), Some(DatabaseBusy | DatabaseLocked))
     }
 
+    /// Whether a file beside the database could not be made.
+    pub(crate) fn needs_to_write(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+        matches!(self.0.sqlite_error_code(), Some(CannotOpen | ReadOnly))
+    }
+
     fn is_disk(&self) -> bool {
         use rusqlite::ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
         matches!(self.0.sqlite_error_code(), Some(CannotOpen | DiskFull | ReadOnly | SystemIoFailure))

@@ -69,8 +69,12 @@ impl From<DbError> for Refused {
 }
 
 /// Runs a statement on a connection of its own.
-pub(crate) fn run(path: &Path, contents: Arc<dyn Contents>, sql: &Sql) -> Result<SqlAnswer, Refused> {
-    let mut connection = Connection::open(path, Mode::Read)?.sql;
+pub(crate) fn run(
+    (path, mode): (&Path, Mode),
+    contents: Arc<dyn Contents>,
+    sql: &Sql,
+) -> Result<SqlAnswer, Refused> {
+    let mut connection = Connection::open(path, mode)?.sql;
     functions::add_facts(&connection)?;
     add_contents(&connection, contents)?;
     connection.execute_batch("PRAGMA query_only = OFF; PRAGMA temp_store = FILE;")?;

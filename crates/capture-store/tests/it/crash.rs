@@ -17,12 +17,19 @@ use proxy_core::FailureKind;
 
 use crate::support::{Teller, TestStore, exchange, files_below, get, noise, query, raw_body, response};
 
-const STORE: &str = "CAPTURE_STORE_TEST_CHILD";
+pub(crate) const STORE: &str = "CAPTURE_STORE_TEST_CHILD";
 
 /// Starts a `child_…` test of this binary as a process of its own, on a store.
 fn start(test: &str, store: &Path) -> Child {
+    start_with(test, store, &[])
+}
+
+/// The same, with variables that say more.
+pub(crate) fn start_with(test: &str, store: &Path, variables: &[(&str, &str)]) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env_remove("CAPTURE_STORE_SEED")
+        .envs(variables.iter().copied())
         .env(STORE, store)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -32,7 +39,7 @@ fn start(test: &str, store: &Path) -> Child {
 }
 
 /// Waits for a line that begins with `word` and returns the number after it.
-fn number_after(word: &str, lines: &mut impl BufRead) -> u64 {
+pub(crate) fn number_after(word: &str, lines: &mut impl BufRead) -> u64 {
     let mut line = String::new();
     while lines.read_line(&mut line).unwrap() > 0 {
         // The harness writes `test … ` without an end of line before ours.

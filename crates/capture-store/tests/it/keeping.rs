@@ -146,21 +146,51 @@ fn damage_is_found_where_it_is() {
     assert_eq!(damaged.problems[2].exchange, Some(Seq(2)));
 }
 
-#[test]
-fn a_store_that_is_moved_opens_where_it_is_now() {
+/// A store with a small body, one in a file and one that is packed, closed and moved elsewhere.
+fn moved() -> (tempfile::TempDir, std::path::PathBuf) {
     let test = TestStore::new();
     let recorder = test.scratch();
     exchange(&recorder, 1, "/large", noise(70_000, 2));
+    exchange(&recorder, 2, "/small", "small");
+    exchange(&recorder, 3, "/text", "text of a body ".repeat(1_000));
     recorder.close().unwrap();
-    let moved = test.directory.path().join("moved");
     let TestStore { directory, store } = test;
-    drop(store);
+    drop((recorder, store));
+    let moved = directory.path().join("mo%ved? #1");
     std::fs::create_dir(&moved).unwrap();
     for name in ["store.db", "bodies"] {
         std::fs::rename(directory.path().join(name), moved.join(name)).unwrap();
     }
-    let store = Store::open(&moved, StoreConfig::read_only()).unwrap();
-    assert_eq!(raw_body(&store, Seq(1), BodySide::Response).len(), 70_000);
+    (directory, moved)
+}
+
+fn check_moved(store: &Store) {
+    assert_eq!(raw_body(store, Seq(1), BodySide::Response).len(), 70_000);
+    assert_eq!(raw_body(store, Seq(2), BodySide::Response), b"small");
+    assert_eq!(raw_body(store, Seq(3), BodySide::Response).len(), 15_000);
+    assert_eq!(store.search(&capture_store::Search::new("of a body", None)).unwrap().hits.len(), 1);
+    assert_eq!(store.sql(&capture_store::Sql::new("select count(*) from exchanges")).unwrap().rows.len(), 1);
+    assert!(store.verify(None).unwrap().is_whole());
+}
+
+#[test]
+fn a_store_that_is_moved_opens_where_it_is_now() {
+    let (_directory, moved) = moved();
+    check_moved(&Store::open(&moved, StoreConfig::read_only()).unwrap());
+    check_moved(&Store::open(&moved, StoreConfig::default()).unwrap());
+}
+
+#[test]
+fn a_store_is_read_where_nothing_can_be_written() {
+    let (_directory, moved) = moved();
+    // What readers share cannot be made where a directory has its name, whoever runs the test.
+    std::fs::create_dir(moved.join("store.db-shm")).unwrap();
+    check_moved(&Store::open(&moved, StoreConfig::read_only()).unwrap());
+
+    // What stands in a log alone is not passed over in silence.
+    std::fs::write(moved.join("store.db-wal"), "what was committed last").unwrap();
+    let error = Store::open(&moved, StoreConfig::read_only()).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::UnreadLog(moved));
 }
 
 #[test]
