@@ -9,6 +9,7 @@ mod engine;
 mod failure;
 mod filter;
 mod follow;
+mod har_arguments;
 mod ids;
 mod json;
 mod keeping;

@@ -58,6 +58,22 @@ pub(crate) fn query(store: &Store, query: &Query) -> Result<Page, Error> {
     Ok(Page { items, total, at_least, more, skipped_bodies: 0 })
 }
 
+/// The page of a query, without counting how many there are in all, and whether there are more.
+pub(crate) fn uncounted(store: &Store, query: &Query) -> Result<(Vec<ExchangeSummary>, bool), Error> {
+    check_session(store, query.session)?;
+    let limit = limit(query);
+    let plan = Plan::new(query);
+    if plan.rest.is_some() {
+        let page = query_by_looking(store, query, &plan, limit)?;
+        return Ok((page.items, page.more));
+    }
+    let filter = plan.filter.clone().between(query.after, query.before);
+    let mut items = store.read(|tx| tx.summaries(&filter, query.order, query.offset, limit + 1))?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    Ok((items, more))
+}
+
 /// A count as a page tells it, where so many were seen.
 fn told(count: Count, seen: u64) -> (Option<u64>, u64) {
     match count {

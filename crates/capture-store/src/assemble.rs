@@ -285,6 +285,7 @@ impl Assembly {
             tunnel_bytes: self.tunnel_bytes,
             comment: None,
             rules: &self.rules,
+            foreign: None,
         }
         .encode(out);
     }

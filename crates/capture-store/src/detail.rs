@@ -36,6 +36,7 @@ pub(crate) struct DetailRef<'a> {
     pub(crate) tunnel_bytes: (u64, u64),
     pub(crate) comment: Option<&'a str>,
     pub(crate) rules: &'a [RuleHit],
+    pub(crate) foreign: Option<&'a str>,
 }
 
 /// What is known of a body beside its bytes.
@@ -106,6 +107,7 @@ pub(crate) struct Detail {
     pub(crate) tunnel_bytes: (u64, u64),
     pub(crate) comment: Option<String>,
     pub(crate) rules: Vec<RuleHit>,
+    pub(crate) foreign: Option<String>,
 }
 
 /// One side's connection as it is stored: its TLS facts without the certificates, which stand beside by number.
@@ -200,8 +202,9 @@ mod tests {
                     timings,
                     sizes,
                     tunnel_bytes,
-                    comment: text,
+                    comment: text.clone(),
                     rules,
+                    foreign: text,
                 }
             },
         )
@@ -228,6 +231,7 @@ mod tests {
             tunnel_bytes: detail.tunnel_bytes,
             comment: detail.comment.as_deref(),
             rules: &detail.rules,
+            foreign: detail.foreign.as_deref(),
         })
     }
 
@@ -249,6 +253,7 @@ mod tests {
             with_ref(&detail, |detail| detail.encode_first(&mut blob));
             let mut expected = detail;
             expected.rules = Vec::new();
+            expected.foreign = None;
             for stored in [&mut expected.client, &mut expected.upstream].into_iter().flatten() {
                 let Peer { connection, address, tls, .. } = stored.peer.clone();
                 stored.peer = Peer::new(connection, address, tls.map(|tls| {

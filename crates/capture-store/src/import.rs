@@ -1,8 +1,11 @@
 //! Writing a session from somewhere else than the wire.
 
-use std::{fmt, mem};
-
-use bytes::Bytes;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    io::{self, BufReader, Read},
+    mem,
+};
 
 use crate::{
     assemble::{INLINE_BYTES, ROW_BYTES, content_hash, disk_bytes},
@@ -13,8 +16,9 @@ use crate::{
     error::{Error, ErrorKind},
     files::{BodyFiles, BodyWriter},
     id::{Seq, SessionId},
+    import_body::{ImportBody, ImportMessages, SpooledMessages},
     lock::Lock,
-    record::{BodySide, Exchange, ExchangeState, Peer, Recorded, StoredMessage},
+    record::{BodySide, Exchange, ExchangeState, Peer, Recorded},
     recovery,
     session::{SessionInfo, SessionKind, SessionState},
 };
@@ -39,6 +43,8 @@ struct Parts {
     db: Connection,
     body_files: BodyFiles,
     files: BodyWriter,
+    /// Body files that are written and belong to no exchange yet.
+    loose: BTreeSet<u64>,
     contents: Contents,
     session: SessionId,
     max_bytes: Option<u64>,
@@ -49,6 +55,8 @@ struct Parts {
     reserved: u64,
     waiting: Vec<(Seq, ImportedExchange)>,
     waiting_bytes: usize,
+    /// What those that wait will take on disk.
+    waiting_disk: u64,
     _bodies: Lock,
 }
 
@@ -58,11 +66,11 @@ pub struct ImportedExchange {
     /// The exchange.
     pub exchange: Exchange,
     /// The request's body as on the wire, or decoded where `exchange.request_body.identity` says so.
-    pub request_body: Option<Bytes>,
+    pub request_body: Option<ImportBody>,
     /// The response's body as on the wire, or decoded where `exchange.response_body.identity` says so.
-    pub response_body: Option<Bytes>,
+    pub response_body: Option<ImportBody>,
     /// WebSocket messages.
-    pub messages: Vec<StoredMessage>,
+    pub messages: ImportMessages,
 }
 
 impl ImportSession {
@@ -88,6 +96,7 @@ impl ImportSession {
         let parts = Parts {
             db,
             files: BodyWriter::new(body_files.clone()),
+            loose: BTreeSet::new(),
             body_files,
             contents: Contents::new(),
             session,
@@ -98,6 +107,7 @@ impl ImportSession {
             reserved: 0,
             waiting: Vec::new(),
             waiting_bytes: 0,
+            waiting_disk: 0,
             _bodies: bodies,
         };
         Ok(Self { parts: Some(parts) })
@@ -110,6 +120,45 @@ impl ImportSession {
     /// When the store cannot be written.
     pub fn add(&mut self, exchange: ImportedExchange) -> Result<Seq, Error> {
         self.parts()?.add(exchange)
+    }
+
+    /// Adds bytes to a body that comes in pieces. It is in memory up to some kilobytes, then in a file of the store: a body
+    /// of any size takes no more. One that is not added with an exchange in the end is removed with the import, or by
+    /// [`discard`](Self::discard).
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn append(&mut self, body: &mut ImportBody, piece: &[u8]) -> Result<(), Error> {
+        self.parts()?.append(body, piece)
+    }
+
+    /// Reads a body that came in pieces, from its beginning.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(&self, body: &ImportBody) -> Result<Box<dyn Read + Send>, Error> {
+        let parts = self.parts.as_ref().ok_or_else(|| Error::new(ErrorKind::Database))?;
+        Ok(parts.open(body)?)
+    }
+
+    /// Removes a body that is not to be imported.
+    ///
+    /// # Errors
+    /// When the import is finished already.
+    pub fn discard(&mut self, body: ImportBody) -> Result<(), Error> {
+        self.parts()?.discard(body);
+        Ok(())
+    }
+
+    /// Keeps what the file said of itself, as JSON, for [`Store::foreign_facts`](crate::Store::foreign_facts).
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn set_foreign_facts(&mut self, facts: &str) -> Result<(), Error> {
+        let parts = self.parts()?;
+        let tx = parts.db.begin()?;
+        tx.set_foreign_facts(parts.session, facts)?;
+        Ok(tx.commit()?)
     }
 
     /// Makes the session visible, stopped.
@@ -129,7 +178,8 @@ impl ImportSession {
 
 impl Drop for ImportSession {
     fn drop(&mut self) {
-        let Some(parts) = self.parts.take() else { return };
+        let Some(mut parts) = self.parts.take() else { return };
+        parts.remove_loose();
         // What cannot be removed now is removed when the store is next opened.
         if let Err(error) = recovery::delete_hidden(&parts.db, &parts.body_files, parts.session) {
             tracing::warn!(%error, "removing an unfinished import failed");
@@ -150,19 +200,57 @@ impl Parts {
         }
         let seq = self.next;
         derive(&mut imported, self.session, seq);
-        let weight = weight(&imported);
-        if self.max_bytes.is_some_and(|max| self.bytes + self.waiting_bytes as u64 + weight as u64 > max) {
+        let (held, disk) = weight(&imported);
+        if self.max_bytes.is_some_and(|max| self.bytes + self.waiting_disk + disk > max) {
             self.not_recorded += 1;
+            for body in [imported.request_body, imported.response_body].into_iter().flatten() {
+                self.discard(body);
+            }
+            if let ImportMessages::Spooled(messages) = imported.messages {
+                self.discard(messages.body);
+            }
             return Ok(seq);
         }
         self.next = Seq(seq.0 + 1);
         self.reserved -= 1;
-        self.waiting_bytes += weight;
+        self.waiting_bytes += held;
+        self.waiting_disk += disk;
         self.waiting.push((seq, imported));
         if self.reserved == 0 || self.waiting_bytes >= CHUNK_BYTES {
             self.write()?;
         }
         Ok(seq)
+    }
+
+    fn append(&mut self, body: &mut ImportBody, piece: &[u8]) -> Result<(), Error> {
+        let (db, loose) = (&self.db, &mut self.loose);
+        body.append(piece, &mut self.files, || {
+            let tx = db.begin()?;
+            let file = tx.reserve_files(1)?;
+            tx.commit()?;
+            loose.insert(file);
+            Ok(file)
+        })
+    }
+
+    fn open(&self, body: &ImportBody) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match body.file() {
+            Some(file) => Box::new(self.body_files.open(file)?),
+            None => Box::new(io::Cursor::new(body.held().unwrap_or_default().to_vec())),
+        })
+    }
+
+    fn discard(&mut self, body: ImportBody) {
+        if let Some(file) = body.file() {
+            self.loose.remove(&file);
+            self.files.discard(file);
+        }
+    }
+
+    fn remove_loose(&mut self) {
+        for file in mem::take(&mut self.loose) {
+            self.files.discard(file);
+        }
     }
 
     /// Reserves seqs for a chunk. What is not used of them stays a gap.
@@ -177,15 +265,21 @@ impl Parts {
     }
 
     fn write(&mut self) -> Result<(), Error> {
-        let waiting = mem::take(&mut self.waiting);
-        self.waiting_bytes = 0;
+        let mut waiting = mem::take(&mut self.waiting);
+        (self.waiting_bytes, self.waiting_disk) = (0, 0);
         let tx = self.db.begin()?;
         let mut delta = SessionDelta { exchanges: signed(waiting.len() as u64), ..SessionDelta::default() };
-        let mut unused = Vec::new();
+        let (mut unused, mut claimed) = (Vec::new(), Vec::new());
         let mut spans = Spans::default();
-        for (seq, imported) in &waiting {
-            let sink = Sink { files: &mut self.files, unused: &mut unused, contents: &mut self.contents };
-            let bytes = write_exchange(&tx, *seq, imported, sink)?;
+        for (seq, imported) in &mut waiting {
+            let mut sink = Sink {
+                files: &mut self.files,
+                unused: &mut unused,
+                claimed: &mut claimed,
+                contents: &mut self.contents,
+            };
+            let bytes = write_exchange(&tx, *seq, imported, &mut sink)?;
+            write_messages(&tx, *seq, &mut imported.messages, &self.body_files)?;
             delta.bytes += signed(bytes);
             self.bytes += bytes;
             spans.note(*seq, self.session, imported.exchange.summary.started_at);
@@ -193,14 +287,23 @@ impl Parts {
         spans.write(&tx)?;
         tx.add_to_session(self.session, &delta)?;
         tx.commit()?;
+        for file in claimed {
+            self.loose.remove(&file);
+        }
         for file in unused {
             self.files.discard(file);
+        }
+        for (_, imported) in waiting {
+            if let ImportMessages::Spooled(spooled) = imported.messages {
+                self.discard(spooled.body);
+            }
         }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<SessionInfo, Error> {
         self.write()?;
+        self.remove_loose();
         let tx = self.db.begin()?;
         let delta = SessionDelta { not_recorded: self.not_recorded, ..SessionDelta::default() };
         tx.add_to_session(self.session, &delta)?;
@@ -218,14 +321,14 @@ fn derive(imported: &mut ImportedExchange, session: SessionId, seq: Seq) {
     exchange.derive_summary();
     exchange.summary.seq = seq;
     exchange.summary.session = session;
-    exchange.summary.messages = exchange.summary.messages.max(imported.messages.len() as u64);
+    exchange.summary.messages = exchange.summary.messages.max(imported.messages.len());
     let total = exchange.timings.total;
     exchange.summary.duration =
         (exchange.summary.state != ExchangeState::Open || !total.is_zero()).then_some(total);
 }
 
-/// What an exchange will take, by estimate: certificates and facts aside.
-fn weight(imported: &ImportedExchange) -> usize {
+/// What an exchange takes in memory until it is written, and on disk then, by estimate: certificates and facts aside.
+fn weight(imported: &ImportedExchange) -> (usize, u64) {
     let exchange = &imported.exchange;
     let heads = [Some(&exchange.request.headers), exchange.response.as_ref().map(|head| &head.headers)];
     let fields: usize = heads
@@ -234,13 +337,17 @@ fn weight(imported: &ImportedExchange) -> usize {
         .flat_map(|headers| headers.iter())
         .map(|header| header.name.len() + header.value.len() + 2)
         .sum();
-    let texts = exchange.summary.url.len() * 2 + exchange.comment.as_ref().map_or(0, String::len);
-    content_bytes(imported) + fields + texts + usize::try_from(ROW_BYTES).unwrap_or(0)
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let texts = exchange.summary.url.len() * 2 + text(&exchange.comment) + text(&exchange.foreign);
+    let row = fields + texts + usize::try_from(ROW_BYTES).unwrap_or(0);
+    let bodies = [&imported.request_body, &imported.response_body].into_iter().flatten();
+    let held = bodies.map(ImportBody::weight).sum::<usize>() + imported.messages.weight();
+    (row + held, row as u64 + content_bytes(imported))
 }
 
-fn content_bytes(imported: &ImportedExchange) -> usize {
-    let bodies = [&imported.request_body, &imported.response_body].into_iter().flatten().map(Bytes::len);
-    bodies.sum::<usize>() + imported.messages.iter().map(|message| message.data.len()).sum::<usize>()
+fn content_bytes(imported: &ImportedExchange) -> u64 {
+    let bodies = [&imported.request_body, &imported.response_body].into_iter().flatten().map(ImportBody::len);
+    bodies.sum::<u64>() + imported.messages.bytes()
 }
 
 /// Where bodies go.
@@ -248,6 +355,8 @@ struct Sink<'s> {
     files: &'s mut BodyWriter,
     /// Files whose content was there already.
     unused: &'s mut Vec<u64>,
+    /// Files that were loose and belong to an exchange now.
+    claimed: &'s mut Vec<u64>,
     contents: &'s mut Contents,
 }
 
@@ -255,27 +364,87 @@ fn write_exchange(
     tx: &Tx<'_>,
     seq: Seq,
     imported: &ImportedExchange,
-    Sink { files, unused, contents }: Sink<'_>,
+    sink: &mut Sink<'_>,
 ) -> Result<u64, Error> {
     let exchange = &imported.exchange;
     let mut detail = Vec::new();
     let client = certificates(tx, exchange.client.as_ref())?;
     let upstream = certificates(tx, exchange.upstream.as_ref())?;
     detail_of(exchange, &client, &upstream).encode(&mut detail);
-    let bytes = disk_bytes(&exchange.summary, &detail) + content_bytes(imported) as u64;
+    let bytes = disk_bytes(&exchange.summary, &detail) + content_bytes(imported);
     tx.insert_exchange(&ExchangeRow { summary: &exchange.summary, detail: &detail, bytes })?;
     for (side, body) in
         [(BodySide::Request, &imported.request_body), (BodySide::Response, &imported.response_body)]
     {
-        if let Some(body) = body.as_ref().filter(|body| !body.is_empty()) {
-            let plain = is_plain(exchange, side, body);
-            write_body(tx, (seq, side), body, plain, Sink { files, unused, contents })?;
+        match body.as_ref().filter(|body| !body.is_empty()) {
+            None => {}
+            Some(body) => match body.held() {
+                Some(held) if held.len() <= INLINE_BYTES => {
+                    let (plain, hash) = (is_plain(exchange, side, held), content_hash(held));
+                    sink.contents.put(
+                        tx,
+                        SmallBody { seq, side, data: held, plain, hash: &hash },
+                        Packing::No,
+                    )?;
+                }
+                _ => write_file(tx, (seq, side), body, sink)?,
+            },
         }
     }
-    for message in &imported.messages {
-        tx.insert_message(seq, message)?;
-    }
     Ok(bytes)
+}
+
+/// Writes the row of a body that is too large for the database, and its file where it is not written yet.
+fn write_file(
+    tx: &Tx<'_>,
+    (seq, side): (Seq, BodySide),
+    body: &ImportBody,
+    sink: &mut Sink<'_>,
+) -> Result<(), Error> {
+    let held = body.held().unwrap_or_default();
+    let (own, hash) = match (body.file(), body.file_hash()) {
+        (Some(file), Some(hash)) => {
+            sink.claimed.push(file);
+            (file, hash)
+        }
+        _ => {
+            let file = tx.reserve_files(1)?;
+            sink.files.write(file, 0, held)?;
+            (file, content_hash(held))
+        }
+    };
+    let length = body.len();
+    sink.files.close(own);
+    tx.put_file(own, length, Some(&hash))?;
+    let shared = tx.share_file(own, length, &hash)?;
+    sink.unused.extend(shared.map(|_| own));
+    let content = BodyContent::File { file: shared.unwrap_or(own), length };
+    Ok(tx.put_body(seq, side, content, Some(&hash))?)
+}
+
+fn write_messages(
+    tx: &Tx<'_>,
+    seq: Seq,
+    messages: &mut ImportMessages,
+    files: &BodyFiles,
+) -> Result<(), Error> {
+    match messages {
+        ImportMessages::List(list) => {
+            for message in list {
+                tx.insert_message(seq, message)?;
+            }
+        }
+        ImportMessages::Spooled(SpooledMessages { body, next, .. }) => {
+            let mut reader: BufReader<Box<dyn Read>> = BufReader::new(match body.file() {
+                Some(file) => Box::new(files.open(file)?),
+                None => Box::new(io::Cursor::new(body.held().unwrap_or_default().to_vec())),
+            });
+            while let Some(message) = next(&mut reader)? {
+                tx.insert_message(seq, &message)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether a body is stored as the text it is.
@@ -286,29 +455,6 @@ fn is_plain(exchange: &Exchange, side: BodySide, body: &[u8]) -> bool {
     };
     // Decoded when it was imported, it has no coding; of its character encoding nobody knows.
     !recorded.identity && headers.is_none_or(|headers| decode::is_plain(headers, body))
-}
-
-fn write_body(
-    tx: &Tx<'_>,
-    (seq, side): (Seq, BodySide),
-    body: &[u8],
-    plain: bool,
-    Sink { files, unused, contents }: Sink<'_>,
-) -> Result<(), Error> {
-    let hash = content_hash(body);
-    if body.len() <= INLINE_BYTES {
-        let small = SmallBody { seq, side, data: body, plain, hash: &hash };
-        return Ok(contents.put(tx, small, Packing::No)?);
-    }
-    let length = body.len() as u64;
-    let own = tx.reserve_files(1)?;
-    files.write(own, 0, body)?;
-    files.close(own);
-    tx.put_file(own, length, Some(&hash))?;
-    let shared = tx.share_file(own, length, &hash)?;
-    unused.extend(shared.map(|_| own));
-    let content = BodyContent::File { file: shared.unwrap_or(own), length };
-    Ok(tx.put_body(seq, side, content, Some(&hash))?)
 }
 
 fn certificates(tx: &Tx<'_>, peer: Option<&Peer>) -> Result<Vec<u64>, DbError> {
@@ -341,6 +487,7 @@ fn detail_of<'a>(exchange: &'a Exchange, client: &'a [u64], upstream: &'a [u64])
         tunnel_bytes: exchange.tunnel_bytes,
         comment: exchange.comment.as_deref(),
         rules: &exchange.rules,
+        foreign: exchange.foreign.as_deref(),
     }
 }
 

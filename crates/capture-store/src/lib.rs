@@ -53,6 +53,7 @@
 
 mod answer;
 mod assemble;
+mod bulk;
 mod charset;
 mod condition;
 mod contents;
@@ -66,6 +67,7 @@ mod files;
 mod filter;
 mod id;
 mod import;
+mod import_body;
 mod index;
 mod lock;
 mod matching;
@@ -92,6 +94,7 @@ mod template;
 mod verify;
 mod writer;
 
+pub use bulk::{Batch, Recalled};
 pub use condition::{
     Condition, Cost, Network, NumberField, Pattern, PatternError, PeerSide, StateFilter, TextField,
 };
@@ -100,6 +103,7 @@ pub use faults::{DiskFaults, DiskOperation};
 pub use filter::{Candidate, FilterError, complete, parse, parse_at};
 pub use id::{ParseIdError, Seq, SessionId};
 pub use import::{ImportSession, ImportedExchange};
+pub use import_body::{ImportBody, ImportMessages, NextMessage, SpooledMessages};
 pub use index::IndexStatus;
 pub use query::{Order, Page, Query, StatusFilter, Tail};
 pub use record::{

@@ -127,6 +127,8 @@ pub struct Exchange {
     pub comment: Option<String>,
     /// The rules that applied, in the order they did; at most the first 1,000.
     pub rules: Vec<RuleHit>,
+    /// What the file it was imported from said of it that has no other place here, as JSON; the store does not look into it.
+    pub foreign: Option<String>,
 }
 
 impl Exchange {
@@ -152,6 +154,7 @@ impl Exchange {
             tunnel_bytes: (0, 0),
             comment: None,
             rules: Vec::new(),
+            foreign: None,
         };
         exchange.derive_summary();
         exchange

@@ -89,6 +89,21 @@ pub(crate) fn open_body(
     }))
 }
 
+/// Opens a body whose bytes are at hand.
+pub(crate) fn body_of(exchange: &Exchange, side: BodySide, bytes: Bytes) -> Body {
+    let (recorded, headers) = match side {
+        BodySide::Request => (exchange.request_body, Some(&exchange.request.headers)),
+        BodySide::Response => (exchange.response_body, exchange.response.as_ref().map(|head| &head.headers)),
+    };
+    let text = |name| headers.and_then(|headers| joined(headers, name));
+    Body {
+        recorded,
+        content_encoding: if recorded.identity { None } else { text("content-encoding") },
+        content_type: text("content-type"),
+        reader: Box::new(io::Cursor::new(bytes)),
+    }
+}
+
 /// Reads a stored body as it was on the wire. One that ends before its length is an error, not an end.
 pub(crate) fn reader(files: &BodyFiles, row: BodyRow) -> io::Result<Box<dyn io::Read + Send>> {
     let length = row.length;
@@ -102,7 +117,12 @@ pub(crate) fn reader(files: &BodyFiles, row: BodyRow) -> io::Result<Box<dyn io::
     })
 }
 
-fn whole(summary: ExchangeSummary, detail: Detail, stored: [u64; 2], certificates: Vec<Bytes>) -> Exchange {
+pub(crate) fn whole(
+    summary: ExchangeSummary,
+    detail: Detail,
+    stored: [u64; 2],
+    certificates: Vec<Bytes>,
+) -> Exchange {
     Exchange {
         request_body: recorded(summary.request_body_bytes, stored[0], detail.request_body),
         response_body: recorded(summary.response_body_bytes, stored[1], detail.response_body),
@@ -121,6 +141,7 @@ fn whole(summary: ExchangeSummary, detail: Detail, stored: [u64; 2], certificate
         tunnel_bytes: detail.tunnel_bytes,
         comment: detail.comment,
         rules: detail.rules,
+        foreign: detail.foreign,
     }
 }
 

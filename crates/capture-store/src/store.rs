@@ -7,7 +7,9 @@ use std::{
 };
 
 use crate::{
-    answer, copy,
+    answer,
+    bulk::{self, Batch},
+    copy,
     db::{Connection, DbError, Mode, Tx},
     error::{Error, ErrorKind},
     files::BodyFiles,
@@ -325,6 +327,23 @@ impl Store {
     /// When the statement is wrong, does more than read, or runs too long.
     pub fn sql(&self, sql: &Sql) -> Result<SqlAnswer, Error> {
         statement::run(self, (&self.inner.directory.join(DATABASE), self.inner.mode), sql)
+    }
+
+    /// What the file that a session was imported from said of itself, as JSON; `None` where it was not, or said nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn foreign_facts(&self, id: SessionId) -> Result<Option<String>, Error> {
+        self.read(|tx| tx.foreign_facts(id))
+    }
+
+    /// The next exchanges that a query names, whole and with their small bodies, read as one: for those who walk through very
+    /// many. Counts nothing. `query.limit` is the most that are given (0 means 50); `offset` does not count.
+    ///
+    /// # Errors
+    /// As for [`query`](Self::query).
+    pub fn batch(&self, query: &Query) -> Result<Batch, Error> {
+        bulk::batch(self, query)
     }
 
     /// Begins to import a session named `name`.

@@ -49,14 +49,16 @@ pub(crate) struct Prepared<'a> {
     pub(crate) encoding: Option<&'static str>,
     /// Why the content coding is still on, where it is.
     pub(crate) undecodable: Option<String>,
-    /// The text.
-    pub(crate) text: BodyText<'a>,
+    /// Whether it is to be left out.
+    pub(crate) omitted: bool,
+    /// The text; `None` where it is left out.
+    pub(crate) text: Option<BodyText<'a>>,
 }
 
 impl Prepared<'_> {
     /// The whole body, where it is small.
     pub(crate) fn held(&self) -> Option<&[u8]> {
-        self.text.held.as_deref()
+        self.text.as_ref().and_then(|text| text.held.as_deref())
     }
 }
 
@@ -89,7 +91,7 @@ pub(crate) fn prepare<'a>(
     };
     let text = BodyText { as_text, bytes: scan.bytes, source: RefCell::new(source), held: scan.held, slot };
     let encoding = (!as_text).then_some("base64");
-    Ok(Some(Prepared { bytes: scan.bytes, encoding, undecodable, text }))
+    Ok(Some(Prepared { bytes: scan.bytes, encoding, undecodable, omitted: false, text: Some(text) }))
 }
 
 fn is_coding_error(error: &io::Error) -> bool {
@@ -206,7 +208,38 @@ impl fmt::Display for BodyText<'_> {
     }
 }
 
+impl Prepared<'_> {
+    /// Leaves the body out of the file.
+    pub(crate) fn omit(&mut self) {
+        (self.omitted, self.encoding, self.text) = (true, None, None);
+    }
+}
+
 impl BodyText<'_> {
+    /// Whether it is written as the text it is.
+    pub(crate) fn is_text(&self) -> bool {
+        self.as_text
+    }
+
+    /// The body's length in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Reads a text whole, which the caller knows to be short enough.
+    pub(crate) fn read(&mut self) -> Result<String, Error> {
+        let mut bytes = Vec::new();
+        match (self.held.take(), self.source.borrow_mut().as_mut()) {
+            (Some(held), _) => bytes = held,
+            (None, Some(source)) => {
+                source.take(self.bytes).read_to_end(&mut bytes).map_err(body_error)?;
+            }
+            (None, None) => {}
+        }
+        String::from_utf8(bytes)
+            .map_err(|error| body_error(io::Error::new(io::ErrorKind::InvalidData, error)))
+    }
+
     fn fail(&self, error: io::Error) -> fmt::Result {
         self.slot.borrow_mut().get_or_insert(body_error(error));
         Ok(())
@@ -335,7 +368,7 @@ pub(crate) mod tests {
         let held = Held { response: Some(body.into()), ..Held::default() };
         let slot = ErrorSlot::default();
         let prepared = prepare(&held, BodySide::Response, &slot).unwrap().unwrap();
-        let json = serde_json::to_string(&prepared.text).unwrap();
+        let json = serde_json::to_string(prepared.text.as_ref().unwrap()).unwrap();
         assert!(slot.borrow().is_none());
         (serde_json::from_str(&json).unwrap(), prepared.encoding, prepared.bytes)
     }
@@ -368,7 +401,9 @@ pub(crate) mod tests {
             let prepared = prepare(&held, BodySide::Response, &slot).unwrap().unwrap();
             assert_eq!(prepared.encoding, Some("base64"));
             assert_eq!(prepared.undecodable.as_deref(), Some("corrupt deflate stream"));
-            let text: String = serde_json::from_str(&serde_json::to_string(&prepared.text).unwrap()).unwrap();
+            let text: String =
+                serde_json::from_str(&serde_json::to_string(prepared.text.as_ref().unwrap()).unwrap())
+                    .unwrap();
             assert_eq!(STANDARD.decode(text).unwrap().len(), length);
         }
     }

@@ -13,12 +13,13 @@ use crate::{
     cookie::{self, Cookie},
     entry::{Cache, Content, Entry, PostData, Request, Response, Timings},
     error::Error,
-    export::ExportOptions,
+    export::{BodyLevel, ExportOptions},
     extra::{
         self, BodyExtra, Extra, InterimExtra, PeerExtra, ReasonExtra, RuleExtra, SizesExtra, TargetExtra,
     },
     form,
     message::Messages,
+    redact::Redactor,
     resource::resource_type,
     text::{latin1, readable, to_fields},
     url::{self, Target},
@@ -35,6 +36,7 @@ const UNKNOWN_TYPE: &str = "x-unknown";
 pub(crate) struct Composer<'a> {
     pub(crate) options: &'a ExportOptions,
     pub(crate) slot: &'a ErrorSlot,
+    redactor: Option<&'a RefCell<Redactor>>,
     /// The first exchange that showed each chain.
     chains: RefCell<HashMap<Vec<Bytes>, u64>>,
 }
@@ -42,13 +44,30 @@ pub(crate) struct Composer<'a> {
 /// An entry, and what its bodies gave to say.
 pub(crate) struct Composed<'a> {
     pub(crate) entry: Entry<'a>,
-    /// Bodies whose content coding could not be taken off.
+    pub(crate) counts: BodyCounts,
+}
+
+/// What became of the bodies of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BodyCounts {
+    /// Those whose content coding could not be taken off.
     pub(crate) undecodable: u64,
+    /// Those that the options leave out.
+    pub(crate) left_out: u64,
 }
 
 impl<'a> Composer<'a> {
-    pub(crate) fn new(options: &'a ExportOptions, slot: &'a ErrorSlot) -> Self {
-        Self { options, slot, chains: RefCell::default() }
+    pub(crate) fn new(
+        options: &'a ExportOptions,
+        slot: &'a ErrorSlot,
+        redactor: Option<&'a RefCell<Redactor>>,
+    ) -> Self {
+        Self { options, slot, redactor, chains: RefCell::default() }
+    }
+
+    /// Shows all chains anew: a file of its own has begun.
+    pub(crate) fn forget_chains(&self) {
+        self.chains.borrow_mut().clear();
     }
 
     /// Makes the entry of an exchange. Small bodies are read now, large ones when the entry is serialized.
@@ -62,11 +81,15 @@ impl<'a> Composer<'a> {
     {
         let request_body = self.body(exchange, parts, BodySide::Request)?;
         let response_body = self.body(exchange, parts, BodySide::Response)?;
-        let undecodable = [&request_body, &response_body]
-            .into_iter()
-            .flatten()
-            .filter(|body| body.undecodable.is_some())
-            .count() as u64;
+        let mut counts = BodyCounts::default();
+        for (recorded, body) in
+            [(exchange.request_body, &request_body), (exchange.response_body, &response_body)]
+        {
+            let left_out = self.is_left_out(recorded, body.as_ref());
+            counts.left_out += u64::from(left_out);
+            let undecodable = body.as_ref().is_some_and(|body| body.undecodable.is_some());
+            counts.undecodable += u64::from(undecodable && !left_out);
+        }
         let mut extra = self.extra(exchange);
         extra.request_body = Some(self.body_extra(exchange.request_body, request_body.as_ref()));
         extra.response_body = Some(self.body_extra(exchange.response_body, response_body.as_ref()));
@@ -74,8 +97,8 @@ impl<'a> Composer<'a> {
         let entry = Entry {
             started_date_time: clock::iso(exchange.summary.started_at),
             time: total(exchange),
-            request: request(exchange, request_body, self.options),
-            response: response(exchange, response_body, self.options),
+            request: request(exchange, request_body, self),
+            response: response(exchange, response_body, self),
             cache: Cache {},
             timings: timings(exchange),
             server_ip_address: exchange
@@ -90,10 +113,14 @@ impl<'a> Composer<'a> {
                 .map(|peer| peer.connection.to_string()),
             comment: exchange.comment.as_deref(),
             resource_type: resource_type(exchange),
-            messages: (upgraded && self.options.messages).then_some(Messages { parts, slot: self.slot }),
+            messages: (upgraded && self.options.messages).then_some(Messages {
+                parts,
+                slot: self.slot,
+                redactor: self.redactor,
+            }),
             extra,
         };
-        Ok(Composed { entry, undecodable })
+        Ok(Composed { entry, counts })
     }
 
     fn body<'b>(
@@ -109,18 +136,56 @@ impl<'a> Composer<'a> {
             BodySide::Request => exchange.request_body,
             BodySide::Response => exchange.response_body,
         };
-        if !self.options.bodies || recorded.stored_bytes == 0 {
+        if self.options.bodies == BodyLevel::None || recorded.stored_bytes == 0 {
             return Ok(None);
         }
-        prepare(parts, side, self.slot)
+        let mut prepared = prepare(parts, side, self.slot)?;
+        if let Some(body) = &mut prepared {
+            let is_wanted = match self.options.bodies {
+                BodyLevel::All => true,
+                BodyLevel::Text => body.encoding.is_none(),
+                BodyLevel::UpTo(most) => body.bytes <= most,
+                BodyLevel::None => false,
+            };
+            if !is_wanted {
+                body.omit();
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Whether a body that there is is left out of the file.
+    fn is_left_out(&self, recorded: Recorded, body: Option<&Prepared<'_>>) -> bool {
+        match body {
+            Some(body) => body.omitted,
+            None => self.options.bodies == BodyLevel::None && recorded.stored_bytes > 0,
+        }
     }
 
     fn body_extra(&self, recorded: Recorded, body: Option<&Prepared<'_>>) -> BodyExtra {
         BodyExtra {
-            coded: body.is_some_and(|body| body.undecodable.is_some()),
-            omitted: !self.options.bodies && recorded.stored_bytes > 0,
+            coded: body.is_some_and(|body| body.undecodable.is_some() && !body.omitted),
+            omitted: self.is_left_out(recorded, body),
             ..BodyExtra::new(recorded)
         }
+    }
+
+    /// What a reader must know about a body that is not simply there.
+    fn body_comment(&self, recorded: Recorded, body: Option<&Prepared<'_>>) -> Option<String> {
+        let mut notes = Vec::new();
+        if self.is_left_out(recorded, body) {
+            notes.push("the body was left out of this file".to_owned());
+        } else if !recorded.identity && recorded.stored_bytes < recorded.wire_bytes {
+            let (stored, wire) = (recorded.stored_bytes, recorded.wire_bytes);
+            notes.push(format!("only {stored} of {wire} bytes were recorded"));
+        }
+        if let Some(problem) = body.filter(|body| !body.omitted).and_then(|body| body.undecodable.as_deref())
+        {
+            notes.push(format!(
+                "the body is as it was on the wire, its content coding could not be taken off: {problem}"
+            ));
+        }
+        (!notes.is_empty()).then(|| notes.join("; "))
     }
 
     fn extra(&self, exchange: &Exchange) -> Extra {
@@ -168,6 +233,7 @@ impl<'a> Composer<'a> {
             total: Some(clock::millis(exchange.timings.total)),
             sizes: Some(SizesExtra::from(exchange.sizes)),
             rules: exchange.rules.iter().map(RuleExtra::new).collect(),
+            foreign: None,
         }
     }
 
@@ -185,7 +251,7 @@ impl<'a> Composer<'a> {
     }
 }
 
-fn request<'a>(exchange: &'a Exchange, body: Option<Prepared<'a>>, options: &ExportOptions) -> Request<'a> {
+fn request<'a>(exchange: &'a Exchange, body: Option<Prepared<'a>>, composer: &Composer<'_>) -> Request<'a> {
     let head = &exchange.request;
     let recorded = exchange.request_body;
     let cookies = head.headers.get_all("cookie").flat_map(|value| {
@@ -194,12 +260,12 @@ fn request<'a>(exchange: &'a Exchange, body: Option<Prepared<'a>>, options: &Exp
     });
     let content_type = content_type(&head.headers);
     let post_data = (body.is_some() || recorded.wire_bytes > 0).then(|| {
-        let comment = body_comment(recorded, body.as_ref(), options);
+        let comment = composer.body_comment(recorded, body.as_ref());
         let held = body.as_ref().filter(|body| body.undecodable.is_none()).and_then(Prepared::held);
         let params = content_type.as_deref().zip(held).and_then(|(mime, held)| form::params(mime, held));
         let encoding = body.as_ref().and_then(|body| body.encoding);
         let mime_type = content_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned());
-        PostData { mime_type, text: body.map(|body| body.text), encoding, params, comment }
+        PostData { mime_type, text: body.and_then(|body| body.text), encoding, params, comment }
     });
     Request {
         method: head.method.as_str(),
@@ -214,13 +280,13 @@ fn request<'a>(exchange: &'a Exchange, body: Option<Prepared<'a>>, options: &Exp
     }
 }
 
-fn response<'a>(exchange: &'a Exchange, body: Option<Prepared<'a>>, options: &ExportOptions) -> Response<'a> {
+fn response<'a>(exchange: &'a Exchange, body: Option<Prepared<'a>>, composer: &Composer<'_>) -> Response<'a> {
     let error = match &exchange.summary.state {
         ExchangeState::Failed(failure) => Some(failure.to_string()),
         _ => None,
     };
     let recorded = exchange.response_body;
-    let content = content(exchange, body, options);
+    let content = content(exchange, body, composer);
     let Some(head) = &exchange.response else {
         return Response {
             status: 0,
@@ -251,9 +317,9 @@ fn response<'a>(exchange: &'a Exchange, body: Option<Prepared<'a>>, options: &Ex
     }
 }
 
-fn content<'a>(exchange: &Exchange, body: Option<Prepared<'a>>, options: &ExportOptions) -> Content<'a> {
+fn content<'a>(exchange: &Exchange, body: Option<Prepared<'a>>, composer: &Composer<'_>) -> Content<'a> {
     let recorded = exchange.response_body;
-    let comment = body_comment(recorded, body.as_ref(), options);
+    let comment = composer.body_comment(recorded, body.as_ref());
     let size = body.as_ref().map_or(recorded.wire_bytes, |body| body.bytes);
     // What decoding added. Without a coding, or where only a part is stored, nothing can be said.
     let saved = signed(size) - signed(recorded.wire_bytes);
@@ -265,26 +331,9 @@ fn content<'a>(exchange: &Exchange, body: Option<Prepared<'a>>, options: &Export
         compression: (coded && decoded && saved > 0).then_some(saved),
         mime_type: mime_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
         encoding: body.as_ref().and_then(|body| body.encoding),
-        text: body.map(|body| body.text),
+        text: body.and_then(|body| body.text),
         comment,
     }
-}
-
-/// What a reader must know about a body that is not simply there.
-fn body_comment(recorded: Recorded, body: Option<&Prepared<'_>>, options: &ExportOptions) -> Option<String> {
-    let mut notes = Vec::new();
-    if !options.bodies && recorded.stored_bytes > 0 {
-        notes.push("the body was left out of this file".to_owned());
-    } else if !recorded.identity && recorded.stored_bytes < recorded.wire_bytes {
-        let (stored, wire) = (recorded.stored_bytes, recorded.wire_bytes);
-        notes.push(format!("only {stored} of {wire} bytes were recorded"));
-    }
-    if let Some(problem) = body.and_then(|body| body.undecodable.as_deref()) {
-        notes.push(format!(
-            "the body is as it was on the wire, its content coding could not be taken off: {problem}"
-        ));
-    }
-    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 fn content_type(headers: &Headers) -> Option<String> {

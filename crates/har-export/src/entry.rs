@@ -35,6 +35,17 @@ pub(crate) struct Entry<'a> {
     pub(crate) extra: Extra,
 }
 
+impl Entry<'_> {
+    /// Leaves out what is read while it is written.
+    pub(crate) fn without_texts(&mut self) {
+        self.messages = None;
+        self.response.content.text = None;
+        if let Some(post) = &mut self.request.post_data {
+            post.text = None;
+        }
+    }
+}
+
 /// HAR's cache facts, which a proxy does not have.
 #[derive(Serialize)]
 pub(crate) struct Cache {}

@@ -51,6 +51,12 @@ pub enum ErrorKind {
         /// What is wrong with it.
         reason: String,
     },
+    /// What stands beside the entries cannot be imported as it is, and the import was asked to be strict.
+    #[error("import the log: {reason}; leave out strict to go on with a warning")]
+    BadLog {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The store refused.
     #[error("use the store")]
     Store,

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::{Field, from_fields, from_latin1, is_false, to_fields, unbroken};
 
+/// The member of an entry that holds it.
+pub(crate) const EXTRA: &str = "_wirescope";
+
 /// What HAR has no place for. Every part may be missing, and is then what the rest of the entry says.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -61,6 +64,9 @@ pub(crate) struct Extra {
     /// The rules that applied, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) rules: Vec<RuleExtra>,
+    /// Whether parts of the entry are as another tool wrote them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) foreign: Option<bool>,
 }
 
 /// A rule that applied, and what it changed.

@@ -1,15 +1,24 @@
 //! HAR into a store: entry by entry, into a session that is there as a whole or not at all.
 
-use std::{cell::Cell, collections::HashMap, fmt, fs::File, io, path::Path, time::SystemTime};
+use std::{
+    collections::HashMap,
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    time::SystemTime,
+};
 
 use bytes::Bytes;
-use capture_store::{ImportSession, SessionInfo, Store};
+use capture_store::{ImportBody, ImportSession, SessionInfo, Store};
 
 use crate::{
+    compared,
     error::{Error, ErrorKind},
-    lenient::Gauge,
-    log::{self, RawEntry},
-    parse::{Parsed, parse},
+    facts,
+    input::Gauge,
+    log::{self, Depot, Facts, RawEntry, Receiver},
+    parse::{Parsed, Refusal, parse},
     progress::Progress,
 };
 
@@ -23,7 +32,7 @@ const TELL_EVERY: u64 = 100;
 const MAX_CHAIN_BYTES: usize = 16 * 1024 * 1024;
 
 /// How to import.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ImportOptions {
     /// The session's name. Default the file's name without its ending.
@@ -33,23 +42,14 @@ pub struct ImportOptions {
     pub strict: bool,
     /// The limit of the session on disk. Default none.
     pub max_bytes: Option<u64>,
-    /// The longest text, such as a body in base64, that is read; a longer one is cut, with a warning. Bounds
-    /// memory: one entry takes a few times as much at most. Default 256 MiB.
-    pub max_text_bytes: u64,
 }
 
-impl Default for ImportOptions {
-    fn default() -> Self {
-        Self { name: None, strict: false, max_bytes: None, max_text_bytes: 256 * 1024 * 1024 }
-    }
-}
-
-/// Something about an entry that its reader should know.
+/// Something about an entry, or about the file, that its reader should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warning {
-    /// The entry's place in `log.entries`, from 0.
-    pub entry: u64,
+    /// The entry's place in `log.entries`, from 0; `None` where it is about the file.
+    pub entry: Option<u64>,
     /// What is wrong with it.
     pub reason: String,
     /// Whether it was skipped.
@@ -59,7 +59,10 @@ pub struct Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let skipped = if self.skipped { " was skipped" } else { "" };
-        write!(f, "entry {}{skipped}: {}", self.entry, self.reason)
+        match self.entry {
+            Some(entry) => write!(f, "entry {entry}{skipped}: {}", self.reason),
+            None => write!(f, "the file: {}", self.reason),
+        }
     }
 }
 
@@ -88,7 +91,8 @@ pub struct ImportSummary {
 /// Reads a HAR file of whatever tool into a new session of the store, which is stopped then.
 ///
 /// Takes what tools write beside the letter of HAR 1.2: a byte order mark, numbers as text and text as numbers,
-/// sizes of -1, missing fields, lone surrogates. Memory stays flat but for one entry at a time. Blocks on the disk.
+/// sizes of -1, missing fields, lone surrogates, base64 that does not say so; also a file packed with gzip. Memory stays
+/// flat whatever the size of the file, its bodies and its lists of messages. Blocks on the disk.
 ///
 /// # Errors
 /// When the file cannot be read, is no JSON or no HAR (the error names the place), the store cannot be written, or
@@ -105,8 +109,7 @@ pub fn import(
     if meta.is_dir() {
         return Err(unreadable(io::Error::from(io::ErrorKind::IsADirectory)));
     }
-    let stem = path.file_stem().map_or_else(|| "import".into(), |stem| stem.to_string_lossy());
-    let name = options.name.clone().unwrap_or_else(|| stem.into_owned());
+    let name = options.name.clone().unwrap_or_else(|| name_of(path));
     let session = store.import(&name, options.max_bytes)?;
     let total_bytes = meta.is_file().then_some(meta.len());
     run(session, file, options, total_bytes, progress).map_err(|error| match error.kind() {
@@ -115,34 +118,76 @@ pub fn import(
     })
 }
 
+/// The file's name without `.har`, `.json` or `.har.gz`.
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().map_or_else(|| "import".into(), |name| name.to_string_lossy());
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    Path::new(name).file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
 /// Reads HAR from any reader. Otherwise as [`import`]; without a name in the options the session is called
 /// `import`.
 ///
 /// # Errors
 /// As for [`import`].
-pub fn read(store: &Store, input: impl io::Read, options: &ImportOptions) -> Result<ImportSummary, Error> {
+pub fn read(store: &Store, input: impl Read, options: &ImportOptions) -> Result<ImportSummary, Error> {
     let session = store.import(options.name.as_deref().unwrap_or("import"), options.max_bytes)?;
     run(session, input, options, None, |_| {})
 }
 
 fn run(
     session: ImportSession,
-    input: impl io::Read,
+    input: impl Read,
     options: &ImportOptions,
     total_bytes: Option<u64>,
     mut progress: impl FnMut(Progress),
 ) -> Result<ImportSummary, Error> {
     let gauge = Gauge::default();
     let mut import = Import::new(session, options.strict);
-    log::read(input, options.max_text_bytes, &gauge, &mut |entry| {
-        import.add(entry)?;
-        if import.total.is_multiple_of(TELL_EVERY) {
-            progress(import.progress(&gauge.bytes, total_bytes));
+    let facts = {
+        let mut telling =
+            Telling { import: &mut import, gauge: &gauge, total_bytes, progress: &mut progress };
+        log::read(input, &gauge, &mut telling)?
+    };
+    progress(import.progress(&gauge, total_bytes));
+    import.finish(facts)
+}
+
+/// Takes entries into an import, and tells how far it has come.
+struct Telling<'a> {
+    import: &'a mut Import,
+    gauge: &'a Gauge,
+    total_bytes: Option<u64>,
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+impl Receiver for Telling<'_> {
+    fn depot(&mut self) -> &mut dyn Depot {
+        &mut self.import.session
+    }
+
+    fn entry(&mut self, entry: RawEntry) -> Result<(), Error> {
+        self.import.add(entry)?;
+        if self.import.total.is_multiple_of(TELL_EVERY) {
+            (self.progress)(self.import.progress(self.gauge, self.total_bytes));
         }
         Ok(())
-    })?;
-    progress(import.progress(&gauge.bytes, total_bytes));
-    import.finish()
+    }
+}
+
+impl Depot for ImportSession {
+    fn append(&mut self, body: &mut ImportBody, piece: &[u8]) -> Result<(), Error> {
+        Ok(Self::append(self, body, piece)?)
+    }
+
+    fn open(&self, body: &ImportBody) -> Result<Box<dyn Read + Send>, Error> {
+        Ok(Self::open(self, body)?)
+    }
+
+    fn discard(&mut self, body: ImportBody) {
+        // Refused only once the import is finished; then it is gone already.
+        let _ = Self::discard(self, body);
+    }
 }
 
 /// An import under way.
@@ -178,18 +223,27 @@ impl Import {
         }
     }
 
-    fn add(&mut self, entry: RawEntry) -> Result<(), Error> {
+    fn add(&mut self, mut entry: RawEntry) -> Result<(), Error> {
         self.total += 1;
-        for note in entry.notes {
-            self.warn(entry.index, note, false)?;
+        let index = Some(entry.index);
+        for note in std::mem::take(&mut entry.notes) {
+            self.warn(index, note, false)?;
         }
-        let mut parsed = match parse(entry.value, self.before) {
+        let mut parsed = match parse(&mut entry, self.before, &mut self.session) {
             Ok(parsed) => parsed,
-            Err(reason) => return self.warn(entry.index, reason, true),
+            Err(Refusal::Failed(error)) => return Err(error),
+            Err(Refusal::Entry(reason)) => {
+                for body in [entry.request_text.take(), entry.response_text.take()].into_iter().flatten() {
+                    Depot::discard(&mut self.session, body);
+                }
+                entry.messages.discard(&mut self.session);
+                return self.warn(index, reason, true);
+            }
         };
         self.share_certificates(&mut parsed);
+        compared::keep_foreign(&mut parsed, &entry.value, &self.session)?;
         for note in std::mem::take(&mut parsed.notes) {
-            self.warn(entry.index, note, false)?;
+            self.warn(index, note, false)?;
         }
         let began = parsed.exchange.exchange.summary.started_at;
         self.session.add(parsed.exchange)?;
@@ -200,13 +254,16 @@ impl Import {
         Ok(())
     }
 
-    fn warn(&mut self, index: u64, reason: String, skipped: bool) -> Result<(), Error> {
+    fn warn(&mut self, entry: Option<u64>, reason: String, skipped: bool) -> Result<(), Error> {
         if self.strict {
-            return Err(Error::new(ErrorKind::BadEntry { index, reason }));
+            return Err(Error::new(match entry {
+                Some(index) => ErrorKind::BadEntry { index, reason },
+                None => ErrorKind::BadLog { reason },
+            }));
         }
         self.warning_count += 1;
         if self.warnings.len() < MAX_WARNINGS {
-            self.warnings.push(Warning { entry: index, reason, skipped });
+            self.warnings.push(Warning { entry, reason, skipped });
         }
         Ok(())
     }
@@ -229,11 +286,18 @@ impl Import {
         }
     }
 
-    fn progress(&self, bytes: &Cell<u64>, total_bytes: Option<u64>) -> Progress {
-        Progress { entries: self.total, total_entries: None, bytes: bytes.get(), total_bytes }
+    fn progress(&self, gauge: &Gauge, total_bytes: Option<u64>) -> Progress {
+        Progress { entries: self.total, total_entries: None, bytes: gauge.bytes.get(), total_bytes }
     }
 
-    fn finish(self) -> Result<ImportSummary, Error> {
+    fn finish(mut self, facts: Facts) -> Result<ImportSummary, Error> {
+        let mut notes = facts.notes;
+        if let Some(kept) = facts::kept(facts.log, &mut notes) {
+            self.session.set_foreign_facts(&kept)?;
+        }
+        for note in notes {
+            self.warn(None, note, false)?;
+        }
         let session = self.session.finish()?;
         let imported = self.imported.saturating_sub(session.not_recorded);
         Ok(ImportSummary {

@@ -4,8 +4,8 @@
 //! tool. What leaves: a HAR file that other tools read, or a session in the store. What it does not know: where
 //! exchanges come from, MCP, command lines.
 //!
-//! Neither direction holds a file or a body in memory: [`export()`] and [`write()`] stream bodies into the JSON,
-//! [`import()`] and [`read()`] hold one entry at a time. What HAR has no place for stands in a `_wirescope` object of
+//! Neither direction holds a file, a body or a list of messages in memory: [`export()`] and [`write()`] stream them out of
+//! the store into the JSON, [`import()`] and [`read()`] out of the JSON into the store. What HAR has no place for stands in a `_wirescope` object of
 //! each entry, so that an import gives back the exchange that was exported. For programs that work on a few entries,
 //! [`to_har`] gives the types of the [`har`] crate.
 //!
@@ -33,24 +33,35 @@
 //! # }
 //! ```
 
+mod arrived;
+mod base64_text;
 mod blame;
 mod body;
 mod clock;
+mod compared;
 mod compose;
 mod cookie;
 mod entry;
 mod error;
 mod export;
 mod extra;
+mod facts;
+mod feed;
+mod foreign;
 mod form;
 mod import;
+mod input;
 mod json;
-mod lenient;
+mod json_reader;
 mod log;
+mod log_writer;
+mod merged;
 mod message;
 mod parse;
 mod progress;
+mod redact;
 mod resource;
+mod target;
 mod text;
 mod tree;
 mod typed;
@@ -58,9 +69,10 @@ mod url;
 mod version;
 
 pub use error::{Error, ErrorKind};
-pub use export::{ExportOptions, ExportSummary, export, write};
+pub use export::{BodyLevel, ExportOptions, ExportSummary, export, write};
 pub use import::{ImportOptions, ImportSummary, Warning, import, read};
 pub use progress::Progress;
+pub use redact::Redacted;
 pub use typed::{MAX_TYPED_BYTES, MAX_TYPED_ENTRIES, to_har};
 
 #[cfg(test)]

@@ -1,230 +1,275 @@
-//! Walks a HAR file to `log.entries` and hands out its entries one by one.
+//! Walks a HAR file to `log.entries` and hands out its entries one by one, without the texts of their bodies.
+//!
+//! What may be of any size goes to the depot as it is read: the texts of bodies, and WebSocket messages. The rest of an
+//! entry is a tree of bounded size.
 
-use std::{fmt, io};
+use std::io::Read;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use capture_store::ImportBody;
+use serde_json::{Map, Value};
 
 use crate::{
     error::{Error, ErrorKind},
-    lenient::{Gauge, Lenient},
-    tree::Tree,
+    input::Gauge,
+    json_reader::{JsonReader, Kind},
+    message::Spool,
+    tree::{Room, take_value, tree},
 };
 
-/// Values one entry may be made of; the rest of it is left out. A WebSocket message takes about ten.
-const MAX_ENTRY_VALUES: usize = 4_000_000;
+/// Values and bytes of texts that are kept of a log beside its entries: pages, and what tools add.
+const MAX_FACTS: Room =
+    Room { values: 200_000, text_bytes: 4 * 1024 * 1024, left_out: false, too_deep: false, cut: 0 };
 
-/// Bytes of strings in one entry, as a multiple of the longest string: both bodies, their heads, messages.
-const STRINGS_PER_ENTRY: u64 = 4;
+/// Where what is too large to hold is put.
+pub(crate) trait Depot {
+    /// Adds bytes to a body.
+    fn append(&mut self, body: &mut ImportBody, piece: &[u8]) -> Result<(), Error>;
+
+    /// Reads a body from its beginning.
+    fn open(&self, body: &ImportBody) -> Result<Box<dyn Read + Send>, Error>;
+
+    /// Forgets a body.
+    fn discard(&mut self, body: ImportBody);
+}
+
+/// Who takes entries.
+pub(crate) trait Receiver {
+    /// Where the entries' bodies are to be put.
+    fn depot(&mut self) -> &mut dyn Depot;
+
+    /// Takes an entry.
+    fn entry(&mut self, entry: RawEntry) -> Result<(), Error>;
+}
 
 /// An entry as it was read.
+#[derive(Debug, Default)]
 pub(crate) struct RawEntry {
     /// Its place in the list, from 0.
     pub(crate) index: u64,
-    /// What is there.
+    /// What is there but for the texts of bodies and the messages.
     pub(crate) value: Value,
+    /// `request.postData.text`.
+    pub(crate) request_text: Option<ImportBody>,
+    /// `response.content.text`.
+    pub(crate) response_text: Option<ImportBody>,
+    /// `_webSocketMessages`.
+    pub(crate) messages: Spool,
     /// What reading it already had to change.
     pub(crate) notes: Vec<String>,
 }
 
-/// Reads a HAR file and calls `sink` with each entry. Holds one entry at a time. An error of the sink ends it.
-pub(crate) fn read(
-    input: impl io::Read,
-    max_string_bytes: u64,
-    gauge: &Gauge,
-    sink: &mut dyn FnMut(RawEntry) -> Result<(), Error>,
-) -> Result<(), Error> {
-    gauge.max_string_bytes.set(max_string_bytes);
-    gauge.room.set(u64::MAX);
-    let mut walk = Walk { gauge, sink, stopped: None, found: false };
-    let mut deserializer = serde_json::Deserializer::from_reader(Lenient::new(input, gauge));
-    let done = Level::Root(&mut walk).deserialize(&mut deserializer).and_then(|()| deserializer.end());
-    if let Some(error) = walk.stopped {
-        return Err(error);
+/// What a file says beside its entries.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// The members of the log but `entries` and `version`.
+    pub(crate) log: Map<String, Value>,
+    /// What had to be left out of them.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Reads a HAR file and hands each entry to the receiver, whose errors end it.
+pub(crate) fn read(input: impl Read, gauge: &Gauge, to: &mut dyn Receiver) -> Result<Facts, Error> {
+    let reader = JsonReader::new(input, gauge)?;
+    let mut walk = Walk { reader, to, facts: Facts::default(), room: MAX_FACTS, found: 0, index: 0 };
+    walk.file()?;
+    walk.reader.end()?;
+    if walk.found == 0 {
+        return Err(not_har("there is no such list"));
     }
-    done.map_err(refused)?;
-    if walk.found {
+    if walk.found > 1 {
+        let times = walk.found;
+        walk.facts.notes.push(format!("it has `log.entries` {times} times; all of them were read"));
+    }
+    if walk.room.left_out || walk.room.too_deep || walk.room.cut > 0 {
+        walk.facts
+            .notes
+            .push("what it says beside its entries, such as pages, is too large and was cut".to_owned());
+    }
+    Ok(walk.facts)
+}
+
+fn not_har(reason: impl Into<String>) -> Error {
+    Error::new(ErrorKind::NotHar { reason: reason.into() })
+}
+
+struct Walk<'g, 'r> {
+    reader: JsonReader<'g>,
+    to: &'r mut dyn Receiver,
+    facts: Facts,
+    room: Room,
+    /// How many lists of entries there were.
+    found: u64,
+    index: u64,
+}
+
+/// The two texts of an entry that may be of any size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Request,
+    Response,
+}
+
+impl Walk<'_, '_> {
+    fn file(&mut self) -> Result<(), Error> {
+        self.expect(Kind::Object, "an object with a `log`")?;
+        let mut first = true;
+        self.reader.enter();
+        while let Some(name) = self.reader.member(&mut first)? {
+            if name == "log" {
+                self.expect(Kind::Object, "a `log` object")?;
+                self.log()?;
+            } else {
+                self.reader.skip()?;
+            }
+        }
         Ok(())
-    } else {
-        Err(Error::new(ErrorKind::NotHar { reason: "there is no such list".to_owned() }))
-    }
-}
-
-fn refused(error: serde_json::Error) -> Error {
-    let (line, column) = (error.line(), error.column());
-    let text = error.to_string();
-    let place = format!(" at line {line} column {column}");
-    let reason = text.strip_suffix(&place).unwrap_or(&text).to_owned();
-    match error.classify() {
-        serde_json::error::Category::Io => Error::with_source(ErrorKind::Input, io::Error::from(error)),
-        serde_json::error::Category::Data => {
-            Error::new(ErrorKind::NotHar { reason: format!("{reason}{place}") })
-        }
-        _ => Error::new(ErrorKind::NotJson { line, column, reason }),
-    }
-}
-
-struct Walk<'a> {
-    gauge: &'a Gauge,
-    sink: &'a mut dyn FnMut(RawEntry) -> Result<(), Error>,
-    stopped: Option<Error>,
-    found: bool,
-}
-
-/// A level of the file on the way to the entries.
-enum Level<'w, 'a> {
-    Root(&'w mut Walk<'a>),
-    Log(&'w mut Walk<'a>),
-    Entries(&'w mut Walk<'a>),
-}
-
-impl<'de> DeserializeSeed<'de> for Level<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self {
-            Self::Entries(_) => deserializer.deserialize_seq(self),
-            _ => deserializer.deserialize_map(self),
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Level<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Root(_) => "an object with a `log`",
-            Self::Log(_) => "a `log` object",
-            Self::Entries(_) => "a list of `entries`",
-        })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        let (walk, wanted) = match self {
-            Self::Root(walk) => (walk, "log"),
-            Self::Log(walk) | Self::Entries(walk) => (walk, "entries"),
-        };
-        while let Some(key) = object.next_key::<String>()? {
-            match key.as_str() {
-                "log" if wanted == "log" => object.next_value_seed(Level::Log(&mut *walk))?,
-                "entries" if wanted == "entries" => object.next_value_seed(Level::Entries(&mut *walk))?,
+    fn log(&mut self) -> Result<(), Error> {
+        let mut first = true;
+        self.reader.enter();
+        while let Some(name) = self.reader.member(&mut first)? {
+            match name.as_str() {
+                "entries" => {
+                    self.expect(Kind::List, "a list of `entries`")?;
+                    self.entries()?;
+                }
+                "version" => self.reader.skip()?,
                 _ => {
-                    object.next_value::<IgnoredAny>()?;
+                    let value = tree(&mut self.reader, &mut self.room)?;
+                    self.facts.log.insert(name, value);
                 }
             }
         }
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Self::Entries(walk) = self else {
-            return Err(de::Error::invalid_type(de::Unexpected::Seq, &self));
+    fn expect(&mut self, wanted: Kind, words: &str) -> Result<(), Error> {
+        let found = match self.reader.kind()? {
+            kind if kind == wanted => return Ok(()),
+            Kind::Object => "an object",
+            Kind::List => "a list",
+            Kind::Text => "text",
+            Kind::Number => "a number",
+            Kind::True | Kind::False => "true or false",
+            Kind::Null => "null",
         };
-        walk.found = true;
-        let mut index = 0;
-        loop {
-            let mut room = MAX_ENTRY_VALUES;
-            let gauge = walk.gauge;
-            gauge.room.set(gauge.max_string_bytes.get().saturating_mul(STRINGS_PER_ENTRY));
-            gauge.cut.set(0);
-            gauge.replaced.set(0);
-            let Some(value) = list.next_element_seed(Tree { room: &mut room })? else { break };
-            let notes = notes(gauge, room);
-            if let Err(error) = (walk.sink)(RawEntry { index, value, notes }) {
-                walk.stopped = Some(error);
-                return Err(de::Error::custom("stopped"));
+        // Whether the rest is JSON tells a wrong file from a broken one.
+        self.reader.skip()?;
+        Err(not_har(format!("found {found}, expected {words}")))
+    }
+
+    fn entries(&mut self) -> Result<(), Error> {
+        self.found += 1;
+        let mut first = true;
+        self.reader.enter();
+        while self.reader.item(&mut first)? {
+            self.reader.input.gauge.replaced.set(0);
+            let mut entry = RawEntry { index: self.index, ..RawEntry::default() };
+            let mut room = Room::default();
+            entry.value = match self.reader.kind()? {
+                Kind::Object => Value::Object(self.entry(&mut entry, &mut room)?),
+                _ => tree(&mut self.reader, &mut room)?,
+            };
+            entry.notes.extend(room.notes());
+            let replaced = self.reader.input.gauge.replaced.take();
+            if replaced > 0 {
+                entry
+                    .notes
+                    .push(format!("{replaced} characters that are no Unicode were replaced by U+FFFD"));
             }
-            index += 1;
+            self.to.entry(entry)?;
+            self.index += 1;
         }
-        walk.gauge.room.set(u64::MAX);
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &mut RawEntry, room: &mut Room) -> Result<Map<String, Value>, Error> {
+        self.object(room, &mut |walk, name, room| {
+            let kind = walk.reader.kind()?;
+            Ok(Some(match (name, kind) {
+                ("request", Kind::Object) => {
+                    Value::Object(walk.message(entry, room, "postData", Side::Request)?)
+                }
+                ("response", Kind::Object) => {
+                    Value::Object(walk.message(entry, room, "content", Side::Response)?)
+                }
+                ("_webSocketMessages", Kind::List) => {
+                    walk.messages(entry)?;
+                    return Ok(None);
+                }
+                _ => tree(&mut walk.reader, room)?,
+            }))
+        })
+    }
+
+    /// Reads a request or response, whose body is in its member `part`.
+    fn message(
+        &mut self,
+        entry: &mut RawEntry,
+        room: &mut Room,
+        part: &str,
+        side: Side,
+    ) -> Result<Map<String, Value>, Error> {
+        self.object(room, &mut |walk, name, room| {
+            if name != part || walk.reader.kind()? != Kind::Object {
+                return tree(&mut walk.reader, room).map(Some);
+            }
+            let content = walk.object(room, &mut |walk, name, room| {
+                if name == "text" && walk.reader.kind()? == Kind::Text {
+                    walk.body(entry, side)?;
+                    return Ok(None);
+                }
+                tree(&mut walk.reader, room).map(Some)
+            })?;
+            Ok(Some(Value::Object(content)))
+        })
+    }
+
+    /// Reads an object whose members `read` reads; what it gives is kept.
+    fn object(
+        &mut self,
+        room: &mut Room,
+        read: &mut dyn FnMut(&mut Self, &str, &mut Room) -> Result<Option<Value>, Error>,
+    ) -> Result<Map<String, Value>, Error> {
+        let mut values = Map::new();
+        let mut first = true;
+        self.reader.enter();
+        while let Some(name) = self.reader.member(&mut first)? {
+            if !take_value(room) {
+                self.reader.skip()?;
+            } else if let Some(value) = read(self, &name, room)? {
+                values.insert(name, value);
+            }
+        }
+        Ok(values)
+    }
+
+    fn body(&mut self, entry: &mut RawEntry, side: Side) -> Result<(), Error> {
+        let depot = self.to.depot();
+        let place = match side {
+            Side::Request => &mut entry.request_text,
+            Side::Response => &mut entry.response_text,
+        };
+        // Of two texts the last one counts.
+        if let Some(earlier) = place.take() {
+            depot.discard(earlier);
+        }
+        let body = place.insert(ImportBody::default());
+        self.reader.text(&mut |piece| depot.append(body, piece.as_bytes()))
+    }
+
+    fn messages(&mut self, entry: &mut RawEntry) -> Result<(), Error> {
+        let mut first = true;
+        self.reader.enter();
+        while self.reader.item(&mut first)? {
+            let mut room = Room::default();
+            let message = tree(&mut self.reader, &mut room)?;
+            entry.messages.add(message, room.cut > 0, self.to.depot())?;
+        }
         Ok(())
     }
 }
 
-fn notes(gauge: &Gauge, room: usize) -> Vec<String> {
-    let mut notes = Vec::new();
-    if room == 0 {
-        notes.push(format!("it is made of more than {MAX_ENTRY_VALUES} values, the rest was left out"));
-    }
-    let (cut, max) = (gauge.cut.get(), gauge.max_string_bytes.get());
-    if cut > 0 {
-        notes.push(format!("{cut} of its texts were cut, as one is longer than {max} bytes or all are longer than {STRINGS_PER_ENTRY} times that"));
-    }
-    let replaced = gauge.replaced.get();
-    if replaced > 0 {
-        notes.push(format!("{replaced} characters that are no Unicode were replaced by U+FFFD"));
-    }
-    notes
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entries(file: &[u8]) -> Result<Vec<(Value, usize)>, Error> {
-        let mut seen = Vec::new();
-        read(file, 100, &Gauge::default(), &mut |entry| {
-            assert_eq!(entry.index, seen.len() as u64);
-            seen.push((entry.value, entry.notes.len()));
-            Ok(())
-        })?;
-        Ok(seen)
-    }
-
-    #[test]
-    fn entries_are_found_wherever_they_stand() {
-        for file in [
-            r#"{"log":{"entries":[1,{"a":[2]},null]}}"#,
-            "\u{feff} {\"x\":[{}],\"log\":{\"pages\":[{\"entries\":[9]}],\"entries\":[1,{\"a\":[2]},null],\"z\":{}},\"y\":1}\n",
-        ] {
-            let seen = entries(file.as_bytes()).unwrap();
-            assert_eq!(serde_json::to_string(&seen).unwrap(), r#"[[1,0],[{"a":[2]},0],[null,0]]"#);
-        }
-        assert_eq!(entries(br#"{"log":{"entries":[]}}"#).unwrap(), []);
-    }
-
-    #[test]
-    fn what_is_no_har_is_refused_with_its_place() {
-        for (file, expected) in [
-            (&b""[..], "EOF while parsing a value at line 1 column 0"),
-            (b"<html>", "expected value at line 1 column 1"),
-            (b"{\"log\":{\"entries\":[{},\n{\"a\":", "EOF while parsing a value at line 2 column 5"),
-            (b"{\"log\":{\"entries\":[]}} x", "trailing characters at line 1 column 24"),
-            (
-                b"[1]",
-                "find `log.entries` in the file: invalid type: sequence, expected an object with a `log` at line 1 column 1",
-            ),
-            (b"{\"log\":[]}", "expected a `log` object at line 1 column 8"),
-            (b"{\"log\":{\"entries\":{}}}", "expected a list of `entries` at line 1 column 19"),
-            (b"{\"log\":{}}", "there is no such list"),
-            (b"{}", "there is no such list"),
-        ] {
-            let error = entries(file).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-        let deep = [b"{\"log\":{\"entries\":[".as_slice(), &[b'['; 300]].concat();
-        assert!(matches!(entries(&deep).unwrap_err().kind(), ErrorKind::NotJson { .. }));
-    }
-
-    #[test]
-    fn limits_are_counted_for_each_entry_on_its_own() {
-        let text = "x".repeat(90);
-        let long = "y".repeat(200);
-        let file = format!(r#"{{"log":{{"entries":[["{text}","{text}"],["{long}"],["{text}","\ud800"]]}}}}"#);
-        let seen = entries(file.as_bytes()).unwrap();
-        assert_eq!(seen.iter().map(|(_, notes)| *notes).collect::<Vec<_>>(), [0, 1, 1]);
-        assert_eq!(seen[1].0[0].as_str().unwrap().len(), 100);
-        assert_eq!(seen[2].0[1], "\u{fffd}");
-    }
-
-    #[test]
-    fn an_error_of_the_sink_ends_the_walk() {
-        let mut calls = 0;
-        let error = read(&br#"{"log":{"entries":[1,2,3]}}"#[..], 100, &Gauge::default(), &mut |_| {
-            calls += 1;
-            Err(Error::new(ErrorKind::Store))
-        });
-        assert_eq!((error.unwrap_err().kind(), calls), (&ErrorKind::Store, 1));
-    }
-}
+pub(crate) mod tests;

@@ -1,14 +1,25 @@
 //! WebSocket messages as Chrome writes them (`_webSocketMessages`), page by page.
 
+use std::{
+    cell::RefCell,
+    io::{self, BufRead, Read},
+    time::SystemTime,
+};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use capture_store::StoredMessage;
+use capture_store::{ImportBody, ImportMessages, SpooledMessages, StoredMessage};
 use proxy_core::MessageKind;
 use serde::{Serialize, Serializer, ser::SerializeSeq};
+use serde_json::Value;
 
 use crate::{
     body::{ErrorSlot, Parts},
     clock,
+    error::Error,
+    json::{number, take, text, whole},
+    log::Depot,
+    redact::Redactor,
     text::is_false,
 };
 
@@ -27,7 +38,7 @@ struct Message<'a> {
 }
 
 /// What Chrome's form has no place for.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct MessageExtra {
     /// The exact time, where it is finer than microseconds.
@@ -72,6 +83,13 @@ impl<'a> Message<'a> {
     }
 }
 
+impl Message<'_> {
+    /// Whether its data is the text it is.
+    fn is_text(&self) -> bool {
+        self.opcode == 1 && self.extra.encoding.is_none()
+    }
+}
+
 /// The opcodes of RFC 6455 section 11.8.
 fn opcode(kind: MessageKind) -> u8 {
     match kind {
@@ -84,7 +102,7 @@ fn opcode(kind: MessageKind) -> u8 {
 }
 
 /// The kind of an opcode; what is not known counts as bytes.
-pub(crate) fn kind(opcode: u64) -> MessageKind {
+fn kind(opcode: u64) -> MessageKind {
     match opcode {
         1 => MessageKind::Text,
         8 => MessageKind::Close,
@@ -95,21 +113,139 @@ pub(crate) fn kind(opcode: u64) -> MessageKind {
 }
 
 /// The bytes of a message's `data`.
-pub(crate) fn data(
-    kind: MessageKind,
-    encoding: Option<&str>,
-    data: String,
-) -> Result<Bytes, base64::DecodeError> {
+fn data_of(kind: MessageKind, encoding: Option<&str>, data: String) -> Result<Bytes, base64::DecodeError> {
     if kind == MessageKind::Text && encoding != Some("base64") {
         return Ok(data.into());
     }
     STANDARD.decode(data).map(Bytes::from)
 }
 
+/// Messages on their way into a store: put down in a form of our own as they are read, so that there may be any number.
+#[derive(Debug, Default)]
+pub(crate) struct Spool {
+    body: ImportBody,
+    /// Messages put down.
+    pub(crate) count: u64,
+    /// The bytes of their payloads.
+    bytes: u64,
+    /// Messages that are not understood.
+    pub(crate) bad: u64,
+    /// Messages that were cut.
+    pub(crate) cut: u64,
+}
+
+impl Spool {
+    /// Puts a message down. `is_cut` says that its text was.
+    pub(crate) fn add(&mut self, item: Value, is_cut: bool, depot: &mut dyn Depot) -> Result<(), Error> {
+        let Some((mut message, has_time)) = read(item) else {
+            self.bad += 1;
+            return Ok(());
+        };
+        if is_cut {
+            message.truncated = true;
+            self.cut += 1;
+        }
+        self.count += 1;
+        self.bytes += message.data.len() as u64;
+        let mut out = Vec::with_capacity(message.data.len() + 32);
+        encode(&message, has_time, &mut out);
+        depot.append(&mut self.body, &out)
+    }
+
+    /// The messages; those that do not say when they were are of `otherwise`.
+    pub(crate) fn into_messages(self, otherwise: SystemTime) -> ImportMessages {
+        let mut index = 0;
+        let next = move |from: &mut dyn BufRead| {
+            let message = decode(from, index, otherwise)?;
+            index += 1;
+            Ok(message)
+        };
+        let Self { body, count, bytes, .. } = self;
+        ImportMessages::Spooled(SpooledMessages { body, count, bytes, next: Box::new(next) })
+    }
+
+    /// Forgets them.
+    pub(crate) fn discard(self, depot: &mut dyn Depot) {
+        depot.discard(self.body);
+    }
+}
+
+/// Reads a message as Chrome and its followers write it, and whether it says when it was.
+fn read(mut item: Value) -> Option<(StoredMessage, bool)> {
+    let data = match take(&mut item, "data")? {
+        Value::String(data) => data,
+        _ => return None,
+    };
+    let from_client = matches!(text(&item, "type")?, "send" | "request" | "sent");
+    let kind = kind(number(&item, "opcode").and_then(whole).unwrap_or(1));
+    let extra: MessageExtra = take(&mut item, "_wirescope")
+        .and_then(|extra| serde_json::from_value(extra).ok())
+        .unwrap_or_default();
+    let exact = extra.at.as_deref().and_then(clock::parse_iso);
+    let at = exact.or_else(|| number(&item, "time").and_then(clock::from_epoch_seconds));
+    let data = data_of(kind, extra.encoding.as_deref(), data).ok()?;
+    let mut message = StoredMessage::new(0, at.unwrap_or(SystemTime::UNIX_EPOCH), from_client, kind, data);
+    message.length = extra.length.unwrap_or(message.length).max(message.length);
+    message.truncated = extra.truncated;
+    message.compressed = extra.compressed;
+    Some((message, at.is_some()))
+}
+
+const FROM_CLIENT: u8 = 1;
+const TRUNCATED: u8 = 2;
+const COMPRESSED: u8 = 4;
+const HAS_TIME: u8 = 8;
+
+/// Bytes before a message's payload: flags, opcode, time, full length, length.
+const HEAD_BYTES: usize = 2 + 3 * 8;
+
+fn encode(message: &StoredMessage, has_time: bool, out: &mut Vec<u8>) {
+    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+    out.push(
+        flag(message.from_client, FROM_CLIENT)
+            | flag(message.truncated, TRUNCATED)
+            | flag(message.compressed, COMPRESSED)
+            | flag(has_time, HAS_TIME),
+    );
+    out.push(opcode(message.kind));
+    out.extend_from_slice(&clock::nanos(message.at).to_le_bytes());
+    out.extend_from_slice(&message.length.to_le_bytes());
+    out.extend_from_slice(&(message.data.len() as u64).to_le_bytes());
+    out.extend_from_slice(&message.data);
+}
+
+fn decode(from: &mut dyn BufRead, index: u64, otherwise: SystemTime) -> io::Result<Option<StoredMessage>> {
+    if from.fill_buf()?.is_empty() {
+        return Ok(None);
+    }
+    let mut head = [0; HEAD_BYTES];
+    from.read_exact(&mut head)?;
+    let word = |at: usize| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&head[at..at + 8]);
+        word
+    };
+    let mut data = Vec::new();
+    let length = u64::from_le_bytes(word(18));
+    if from.take(length).read_to_end(&mut data)? as u64 != length {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    }
+    let flags = head[0];
+    let at = if flags & HAS_TIME == 0 { otherwise } else { clock::from_nanos(i64::from_le_bytes(word(2))) };
+    let from_client = flags & FROM_CLIENT != 0;
+    let mut message = StoredMessage::new(index, at, from_client, kind(u64::from(head[1])), data.into());
+    message.length = u64::from_le_bytes(word(10));
+    message.truncated = flags & TRUNCATED != 0;
+    message.compressed = flags & COMPRESSED != 0;
+    Ok(Some(message))
+}
+
 /// All messages of an exchange, read as they are written. A failure to read ends the list and waits in the slot.
 pub(crate) struct Messages<'a> {
     pub(crate) parts: &'a dyn Parts,
     pub(crate) slot: &'a ErrorSlot,
+    /// Hides credentials in texts.
+    pub(crate) redactor: Option<&'a RefCell<Redactor>>,
 }
 
 impl Serialize for Messages<'_> {
@@ -125,7 +261,14 @@ impl Serialize for Messages<'_> {
                 }
             };
             for message in &page {
-                list.serialize_element(&Message::new(message))?;
+                let mut message = Message::new(message);
+                if let Some(redactor) = self.redactor
+                    && message.is_text()
+                    && let Some(masked) = redactor.borrow_mut().body("", &message.data)
+                {
+                    message.data = masked.into();
+                }
+                list.serialize_element(&message)?;
             }
             if page.len() < PAGE {
                 break;

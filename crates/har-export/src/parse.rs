@@ -2,37 +2,25 @@
 
 use std::time::{Duration, SystemTime};
 
-use base64::{
-    Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-use bytes::Bytes;
-use capture_store::{Exchange, ExchangeKind, ExchangeState, ImportedExchange, Peer, Recorded, StoredMessage};
+use capture_store::{Exchange, ExchangeKind, ExchangeState, ImportedExchange, Peer};
 use http::{Method, StatusCode};
 use proxy_core::{
     Failure, FailureKind, Headers, RequestHead, ResponseHead, ResponseSource, Scheme, Sizes, Timings,
 };
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    blame, clock,
+    arrived, blame, clock,
     compose::reason_of,
-    extra::{self, BodyExtra, Extra, InterimExtra, PeerExtra, RuleExtra, SizesExtra},
-    form,
-    json::{number, scalar, take, text, whole},
-    message::{self, MessageExtra},
+    error::Error,
+    extra::{self, Extra, InterimExtra, PeerExtra, RuleExtra, SizesExtra},
+    json::{number, scalar, text, whole},
+    log::{Depot, RawEntry},
     text::{Field, from_fields, from_latin1, unbroken},
     url::{self, Target},
     version,
 };
-
-/// Base64 as tools write it: padded or not.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 /// An entry understood.
 pub(crate) struct Parsed {
@@ -45,51 +33,104 @@ pub(crate) struct Parsed {
     pub(crate) notes: Vec<String>,
 }
 
-/// Turns an entry into an exchange. One without a usable time begins at `otherwise`.
-///
-/// The error says in words for people why the entry is no exchange.
-pub(crate) fn parse(mut entry: Value, otherwise: SystemTime) -> Result<Parsed, String> {
+/// Why an entry is not imported.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It is no exchange: why, in words for people.
+    Entry(String),
+    /// The store failed.
+    Failed(Error),
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self::Entry(reason)
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(reason: &str) -> Self {
+        Self::Entry(reason.to_owned())
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Turns an entry into an exchange. One without a usable time begins at `otherwise`. The texts of bodies and the messages
+/// are taken out of it, unless it is refused.
+pub(crate) fn parse(
+    raw: &mut RawEntry,
+    otherwise: SystemTime,
+    depot: &mut dyn Depot,
+) -> Result<Parsed, Refusal> {
     let mut notes = Vec::new();
-    let mut extra = take_extra(&mut entry, &mut notes);
-    let mut request = take(&mut entry, "request").filter(Value::is_object).ok_or("it has no request")?;
-    let mut response = take(&mut entry, "response").unwrap_or_default();
-    let head = request_head(&mut request, &extra, &mut notes)?;
-    let started_at = text(&entry, "startedDateTime").and_then(clock::parse_iso).unwrap_or_else(|| {
+    let entry = &raw.value;
+    let mut extra = extra_of(entry, &mut notes);
+    let request = entry.get("request").filter(|request| request.is_object()).ok_or("it has no request")?;
+    let response = entry.get("response").unwrap_or(&Value::Null);
+    let head = request_head(request, &extra, &mut notes)?;
+    let started_at = started_at(entry).unwrap_or_else(|| {
         notes.push("it has no readable startedDateTime; that of the entry before, or the time of the import, was taken".to_owned());
         otherwise
     });
     let mut exchange = Exchange::new(head, started_at);
-    exchange.response = response_head(&mut response, &extra, &mut notes)?;
-    let messages = take_messages(&mut entry, started_at, &mut notes);
+    exchange.response = response_head(response, &extra, &mut notes)?;
+    let messages = std::mem::take(&mut raw.messages);
+    if messages.bad > 0 {
+        let (bad, total) = (messages.bad, messages.bad + messages.count);
+        notes.push(format!("{bad} of {total} WebSocket messages are not understood"));
+    }
+    if messages.cut > 0 {
+        notes.push(format!("{} WebSocket messages are too long and were cut", messages.cut));
+    }
     let error = ["_error", "_failureText"]
         .into_iter()
-        .find_map(|key| text(&response, key).or_else(|| text(&entry, key)))
+        .find_map(|key| text(response, key).or_else(|| text(entry, key)))
         .map(str::to_owned);
-    settle(&mut exchange, &mut extra, !messages.is_empty(), error.as_deref());
-    let request_body = posted(&mut request, &mut exchange, extra.request_body.take(), &mut notes);
-    let response_body = received(&mut response, &mut exchange, extra.response_body.take(), &mut notes);
-    exchange.timings = timings(&entry, extra.total);
-    exchange.sizes = sizes(&exchange, &request, &response, extra.sizes.take());
-    exchange.comment = text(&entry, "comment").map(str::to_owned);
+    settle(&mut exchange, &mut extra, messages.count > 0, error.as_deref());
+    let mut arrival = arrived::Arrival { notes: &mut notes, depot };
+    let said = extra.request_body.take();
+    let request_body = arrival.posted(request, &mut exchange, raw.request_text.take(), said.as_ref())?;
+    let said = extra.response_body.take();
+    let response_body = arrival.received(response, &mut exchange, raw.response_text.take(), said.as_ref())?;
+    exchange.timings = timings(entry, extra.total);
+    exchange.sizes = sizes(&exchange, request, response, extra.sizes.take());
+    exchange.comment = text(entry, "comment").map(str::to_owned);
     let certificates_of =
         extra.upstream.as_ref().and_then(|peer| peer.tls.as_ref()).and_then(|tls| tls.certificates_of);
     exchange.upstream = match extra.upstream.take() {
         Some(said) => Some(said.into_peer()),
         // Ours says all there is: without an upstream, `connection` is the client's.
         None if extra.state.is_some() => None,
-        None => peer(&entry, &exchange.request),
+        None => peer(entry, &exchange.request),
     };
     let seq = extra.seq;
     adopt(&mut exchange, extra);
+    let messages = messages.into_messages(started_at);
     let exchange = ImportedExchange { exchange, request_body, response_body, messages };
     Ok(Parsed { exchange, seq, certificates_of, notes })
 }
 
-fn take_extra(entry: &mut Value, notes: &mut Vec<String>) -> Extra {
-    let Some(value) = take(entry, "_wirescope") else { return Extra::default() };
-    serde_json::from_value(value).unwrap_or_else(|error| {
+fn extra_of(entry: &Value, notes: &mut Vec<String>) -> Extra {
+    let Some(value) = entry.get("_wirescope") else { return Extra::default() };
+    Extra::deserialize(value).unwrap_or_else(|error| {
         notes.push(format!("its _wirescope object is not understood: {error}"));
         Extra::default()
+    })
+}
+
+/// When it began: in ISO 8601, or as some tools have it in milliseconds since 1970.
+fn started_at(entry: &Value) -> Option<SystemTime> {
+    /// A day in 1973: a smaller number counts something else.
+    const LEAST_MILLIS: f64 = 1e11;
+    let iso = text(entry, "startedDateTime").and_then(clock::parse_iso);
+    iso.or_else(|| {
+        let millis = number(entry, "startedDateTime").filter(|millis| *millis >= LEAST_MILLIS)?;
+        clock::from_epoch_seconds(millis / 1000.0)
     })
 }
 
@@ -104,8 +145,8 @@ fn adopt(exchange: &mut Exchange, extra: Extra) {
     exchange.informational = extra.informational.into_iter().filter_map(InterimExtra::into_head).collect();
 }
 
-fn request_head(request: &mut Value, extra: &Extra, notes: &mut Vec<String>) -> Result<RequestHead, String> {
-    let method = text(request, "method").ok_or("its request has no method")?;
+fn request_head(request: &Value, extra: &Extra, notes: &mut Vec<String>) -> Result<RequestHead, Refusal> {
+    let method = text(request, "method").map(str::trim).ok_or("its request has no method")?;
     let method =
         Method::from_bytes(method.as_bytes()).map_err(|_| format!("its method is no token: {method:?}"))?;
     let url = text(request, "url").ok_or("its request has no url")?;
@@ -129,10 +170,10 @@ fn request_head(request: &mut Value, extra: &Extra, notes: &mut Vec<String>) -> 
 
 /// The response's head; `None` where there was none (status 0, or -1 as Playwright has it).
 fn response_head(
-    response: &mut Value,
+    response: &Value,
     extra: &Extra,
     notes: &mut Vec<String>,
-) -> Result<Option<ResponseHead>, String> {
+) -> Result<Option<ResponseHead>, Refusal> {
     let Some(status) = number(response, "status").filter(|status| *status > 0.0) else { return Ok(None) };
     let valid =
         (status.fract() == 0.0 && status < 1000.0).then(|| StatusCode::from_u16(truncated(status)).ok());
@@ -151,26 +192,48 @@ fn truncated(number: f64) -> u16 {
     number as u16
 }
 
-/// Reads a list of headers. Pseudo-header fields, which browsers list for HTTP/2, are no fields of the message;
-/// a value of several lines, as Chrome writes duplicates, is several fields.
-fn headers(message: &mut Value, whose: &str, notes: &mut Vec<String>) -> Headers {
+/// Reads headers: a list of names and values, or an object as some tools have it. Pseudo-header fields, which browsers list
+/// for HTTP/2, are no fields of the message; a value of several lines, as Chrome writes duplicates, is several fields.
+fn headers(message: &Value, whose: &str, notes: &mut Vec<String>) -> Headers {
     let mut headers = Headers::new();
-    let Some(Value::Array(list)) = take(message, "headers") else { return headers };
-    for item in list {
-        let latin1 = item.get("_latin1").and_then(Value::as_bool).unwrap_or(false);
-        let name = text(&item, "name").unwrap_or_default();
-        if name.starts_with(':') {
-            continue;
-        }
-        for line in scalar(item.get("value").unwrap_or(&Value::Null)).split('\n') {
-            let value = line.trim_end_matches('\r').to_owned();
-            match (Field { name: name.to_owned(), value, latin1 }).header() {
-                Some(header) => headers.push(header.name, header.value),
-                None => notes.push(format!("a {whose} header without a usable name was left out")),
+    match message.get("headers") {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(list)) => {
+            for item in list {
+                let latin1 = item.get("_latin1").and_then(Value::as_bool).unwrap_or(false);
+                let name = text(item, "name").unwrap_or_default();
+                add_field(&mut headers, (name, item.get("value"), latin1), whose, notes);
             }
         }
+        Some(Value::Object(fields)) => {
+            for (name, value) in fields {
+                let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+                for value in values {
+                    add_field(&mut headers, (name, Some(value), false), whose, notes);
+                }
+            }
+        }
+        Some(_) => notes.push(format!("its {whose} headers are no list and were left out")),
     }
     headers
+}
+
+fn add_field(
+    headers: &mut Headers,
+    (name, value, latin1): (&str, Option<&Value>, bool),
+    whose: &str,
+    notes: &mut Vec<String>,
+) {
+    if name.starts_with(':') {
+        return;
+    }
+    for line in scalar(value.unwrap_or(&Value::Null)).split('\n') {
+        let value = line.trim_end_matches('\r').to_owned();
+        match (Field { name: name.to_owned(), value, latin1 }).header() {
+            Some(header) => headers.push(header.name, header.value),
+            None => notes.push(format!("a {whose} header without a usable name was left out")),
+        }
+    }
 }
 
 /// Says what the exchange was and how it ended: as our own file says, or as the rest of the entry shows.
@@ -197,149 +260,6 @@ fn settle(exchange: &mut Exchange, extra: &mut Extra, has_messages: bool, error:
     exchange.response_source = response.is_some().then_some(source);
     exchange.summary.kind = kind;
     exchange.summary.state = state;
-}
-
-fn posted(
-    request: &mut Value,
-    exchange: &mut Exchange,
-    said: Option<BodyExtra>,
-    notes: &mut Vec<String>,
-) -> Option<Bytes> {
-    let mut post = take(request, "postData").unwrap_or_default();
-    let content = take_text(&mut post, "request", notes).or_else(|| rebuilt(&post, notes));
-    let size = number(request, "bodySize");
-    let coded = exchange.request.headers.contains("content-encoding");
-    let (recorded, body) = body(content, size, coded, said);
-    exchange.request_body = recorded;
-    body
-}
-
-/// A form's body out of its parameters, where only those were kept.
-fn rebuilt(post: &Value, notes: &mut Vec<String>) -> Option<Bytes> {
-    let params = post.get("params").and_then(Value::as_array).filter(|params| !params.is_empty())?;
-    let mime = text(post, "mimeType").unwrap_or_default().to_ascii_lowercase();
-    if !mime.starts_with("application/x-www-form-urlencoded") {
-        notes.push("its request body is missing: only its parameters were kept".to_owned());
-        return None;
-    }
-    let pairs = params
-        .iter()
-        .filter_map(|param| Some((text(param, "name")?, text(param, "value").unwrap_or_default())));
-    Some(form::encode(pairs).into())
-}
-
-fn received(
-    response: &mut Value,
-    exchange: &mut Exchange,
-    said: Option<BodyExtra>,
-    notes: &mut Vec<String>,
-) -> Option<Bytes> {
-    let mut content = take(response, "content").unwrap_or_default();
-    let bytes = take_text(&mut content, "response", notes);
-    let mut size = number(response, "bodySize").filter(|size| *size > 0.0);
-    if bytes.is_none() && exchange.request.method != Method::HEAD {
-        size = size.or_else(|| number(&content, "size"));
-    }
-    if exchange.request.method == Method::HEAD && said.is_none() && bytes.is_none() {
-        // What some tools give as its size is the Content-Length of the body that HEAD leaves out.
-        size = None;
-    }
-    let coded = exchange.response.as_ref().is_some_and(|head| head.headers.contains("content-encoding"));
-    let (recorded, body) = body(bytes, size, coded, said);
-    exchange.response_body = recorded;
-    body
-}
-
-/// How much of a body there is, by our own words or by the entry's size.
-fn body(
-    bytes: Option<Bytes>,
-    size: Option<f64>,
-    coded: bool,
-    said: Option<BodyExtra>,
-) -> (Recorded, Option<Bytes>) {
-    let bytes = bytes.filter(|bytes| !bytes.is_empty());
-    let stored = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-    let mut recorded = Recorded::default();
-    recorded.stored_bytes = stored;
-    recorded.identity = stored > 0 && coded && !said.as_ref().is_some_and(|said| said.coded);
-    recorded.wire_bytes = match &said {
-        Some(said) => said.wire_bytes,
-        None => size.and_then(whole).filter(|size| *size > 0).unwrap_or(stored),
-    };
-    recorded.complete = said.is_none_or(|said| said.complete);
-    (recorded, bytes)
-}
-
-/// Takes the text of a body out of the entry and turns it into the body's bytes.
-fn take_text(content: &mut Value, whose: &str, notes: &mut Vec<String>) -> Option<Bytes> {
-    let encoding = ["encoding", "_encoding"].into_iter().find_map(|key| text(content, key));
-    let base64 = encoding.is_some_and(|encoding| encoding.eq_ignore_ascii_case("base64"));
-    if let Some(file) = text(content, "_file") {
-        notes.push(format!("its {whose} body is in a file of its own, which is not read: {file:?}"));
-    }
-    let text = match take(content, "text")? {
-        Value::String(text) => text,
-        Value::Null => return None,
-        other => {
-            notes.push(format!("its {whose} body is no text, but JSON, and was written out as such"));
-            other.to_string()
-        }
-    };
-    if !base64 {
-        return Some(text.into());
-    }
-    let decoded = decode_base64(text);
-    if decoded.is_none() {
-        notes.push(format!("its {whose} body says it is base64 but is not, and was left out"));
-    }
-    decoded
-}
-
-/// Decodes base64 with or without line breaks and padding. A last group that was cut is left out.
-fn decode_base64(text: String) -> Option<Bytes> {
-    let mut text = text.into_bytes();
-    text.retain(|byte| !byte.is_ascii_whitespace());
-    if text.len() % 4 == 1 {
-        text.pop();
-    }
-    BASE64.decode(text).ok().map(Bytes::from)
-}
-
-fn take_messages(entry: &mut Value, started_at: SystemTime, notes: &mut Vec<String>) -> Vec<StoredMessage> {
-    let Some(Value::Array(list)) = take(entry, "_webSocketMessages") else { return Vec::new() };
-    let total = list.len();
-    let read = list.into_iter().filter_map(|item| parse_message(item, started_at)).enumerate();
-    let messages: Vec<_> = read
-        .map(|(index, mut message)| {
-            message.index = index as u64;
-            message
-        })
-        .collect();
-    if messages.len() < total {
-        notes.push(format!("{} of {total} WebSocket messages are not understood", total - messages.len()));
-    }
-    messages
-}
-
-fn parse_message(mut item: Value, started_at: SystemTime) -> Option<StoredMessage> {
-    let data = match take(&mut item, "data")? {
-        Value::String(data) => data,
-        _ => return None,
-    };
-    let from_client = matches!(text(&item, "type")?, "send" | "request" | "sent");
-    let kind = message::kind(number(&item, "opcode").and_then(whole).unwrap_or(1));
-    let extra: MessageExtra = take(&mut item, "_wirescope")
-        .and_then(|extra| serde_json::from_value(extra).ok())
-        .unwrap_or_default();
-    let exact = extra.at.as_deref().and_then(clock::parse_iso);
-    let at =
-        exact.or_else(|| number(&item, "time").and_then(clock::from_epoch_seconds)).unwrap_or(started_at);
-    let data = message::data(kind, extra.encoding.as_deref(), data).ok()?;
-    let mut message = StoredMessage::new(0, at, from_client, kind, data);
-    message.length = extra.length.unwrap_or(message.length).max(message.length);
-    message.truncated = extra.truncated;
-    message.compressed = extra.compressed;
-    Some(message)
 }
 
 fn timings(entry: &Value, total: Option<f64>) -> Timings {

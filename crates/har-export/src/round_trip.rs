@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use capture_store::{Exchange, ExchangeKind, ExchangeState, ImportedExchange, Peer, Recorded, StoredMessage};
+use capture_store::{
+    Exchange, ExchangeKind, ExchangeState, ImportBody, ImportMessages, ImportedExchange, Peer, Recorded,
+    StoredMessage,
+};
 use http::{Method, StatusCode, Version};
 use proptest::{prelude::*, sample::Index};
 use proxy_core::{
@@ -19,15 +22,18 @@ use crate::{
     body::{ErrorSlot, tests::Held},
     compose::Composer,
     export::ExportOptions,
-    lenient::Gauge,
-    log,
+    input::Gauge,
+    log::{
+        self,
+        tests::{Memory, raw},
+    },
     parse::{Parsed, parse},
     schema,
 };
 
 fn written(exchange: &Exchange, held: &Held) -> Value {
     let (options, slot) = (ExportOptions::default(), ErrorSlot::default());
-    let composed = Composer::new(&options, &slot).compose(exchange, held).unwrap();
+    let composed = Composer::new(&options, &slot, None).compose(exchange, held).unwrap();
     let json = serde_json::to_vec(&composed.entry).unwrap();
     assert!(slot.borrow().is_none());
     serde_json::from_slice(&json).unwrap()
@@ -39,7 +45,17 @@ fn problems(entry: Value) -> Vec<String> {
 }
 
 fn read_back(entry: Value) -> Parsed {
-    parse(entry, SystemTime::UNIX_EPOCH).unwrap()
+    parse(&mut raw(&entry), SystemTime::UNIX_EPOCH, &mut Memory::default()).unwrap()
+}
+
+fn bytes_of(body: &Option<ImportBody>) -> Option<Bytes> {
+    body.as_ref().map(|body| Bytes::copy_from_slice(body.held().unwrap()))
+}
+
+fn messages_of(messages: ImportMessages) -> Vec<StoredMessage> {
+    let ImportMessages::Spooled(mut spooled) = messages else { panic!() };
+    let mut reader = std::io::Cursor::new(spooled.body.held().unwrap().to_vec());
+    std::iter::from_fn(|| (spooled.next)(&mut reader).unwrap()).collect()
 }
 
 fn method() -> impl Strategy<Value = Method> {
@@ -253,7 +269,7 @@ prop_compose! {
 }
 
 /// What comes back: bodies are stored decoded, and say so where the head names a coding.
-fn assert_same(mut sent: Exchange, held: &Held, back: &ImportedExchange) -> Result<(), TestCaseError> {
+fn assert_same(mut sent: Exchange, held: &Held, back: ImportedExchange) -> Result<(), TestCaseError> {
     let coded = |headers: &Headers, body: &Option<Bytes>| {
         !held.undecodable && body.is_some() && headers.contains("content-encoding")
     };
@@ -283,9 +299,9 @@ fn assert_same(mut sent: Exchange, held: &Held, back: &ImportedExchange) -> Resu
     prop_assert_eq!(sent.summary.kind, came.summary.kind);
     prop_assert_eq!(&sent.summary.state, &came.summary.state);
     prop_assert_eq!(sent.summary.started_at, came.summary.started_at);
-    prop_assert_eq!(&held.request, &back.request_body);
-    prop_assert_eq!(&held.response, &back.response_body);
-    prop_assert_eq!(&held.messages, &back.messages);
+    prop_assert_eq!(&held.request, &bytes_of(&back.request_body));
+    prop_assert_eq!(&held.response, &bytes_of(&back.response_body));
+    prop_assert_eq!(&held.messages, &messages_of(back.messages));
     Ok(())
 }
 
@@ -367,7 +383,7 @@ proptest! {
         prop_assert_eq!(problems(entry.clone()), Vec::<String>::new());
         let back = read_back(entry);
         prop_assert_eq!(&back.notes, &Vec::<String>::new());
-        assert_same(sent, &held, &back.exchange)?;
+        assert_same(sent, &held, back.exchange)?;
     }
 
     #[test]
@@ -378,7 +394,7 @@ proptest! {
         prop_assert_eq!(&back.exchange.request.method, &sent.request.method);
         prop_assert_eq!(&back.exchange.request.headers, &sent.request.headers);
         prop_assert_eq!(back.exchange.response.map(|head| head.status), sent.response.map(|head| head.status));
-        prop_assert_eq!(back.response_body, held.response);
+        prop_assert_eq!(bytes_of(&back.response_body), held.response);
     }
 
     #[test]
@@ -387,10 +403,15 @@ proptest! {
         for (at, by) in changes {
             let mut at = at.index(count(&entry));
             replace(&mut entry, &mut at, &by);
-            if let Ok(parsed) = parse(entry.clone(), SystemTime::UNIX_EPOCH) {
+            if let Ok(parsed) = parse(&mut raw(&entry), SystemTime::UNIX_EPOCH, &mut Memory::default()) {
                 let ImportedExchange { exchange, request_body, response_body, messages } = parsed.exchange;
                 prop_assert!(!breaks_out(&exchange));
-                let held = Held { request: request_body, response: response_body, undecodable: false, messages };
+                let held = Held {
+                    request: bytes_of(&request_body),
+                    response: bytes_of(&response_body),
+                    undecodable: false,
+                    messages: messages_of(messages),
+                };
                 prop_assert_eq!(problems(written(&exchange, &held)), Vec::<String>::new());
             }
         }
@@ -405,10 +426,11 @@ proptest! {
             file[at] = by;
         }
         for file in [&file[..], &file[..end.index(file.len())]] {
-            let _ = log::read(file, 1000, &Gauge::default(), &mut |entry| {
-                let _ = parse(entry.value, SystemTime::UNIX_EPOCH);
-                Ok(())
-            });
+            let mut memory = Memory::default();
+            let _ = log::read(file, &Gauge::default(), &mut memory);
+            for mut entry in memory.entries {
+                let _ = parse(&mut entry, SystemTime::UNIX_EPOCH, &mut Memory::default());
+            }
         }
     }
 }

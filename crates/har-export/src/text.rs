@@ -74,6 +74,15 @@ pub(crate) fn from_latin1(text: &str) -> Bytes {
         .map_or_else(|_| Bytes::copy_from_slice(text.as_bytes()), Bytes::from)
 }
 
+/// The longest beginning of a text that takes so many bytes at most.
+pub(crate) fn beginning(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// Text of bytes for reading only: UTF-8, else one character per byte.
 pub(crate) fn readable(bytes: &[u8]) -> Cow<'_, str> {
     str::from_utf8(bytes).map_or_else(|_| Cow::Owned(latin1(bytes)), Cow::Borrowed)

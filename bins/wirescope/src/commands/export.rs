@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use har_export::{ExportOptions, ExportSummary};
+use har_export::ExportSummary;
 
 use crate::{
     failure::Usage,
     filter::FilterArguments,
+    har_arguments::HarArguments,
     ids::SessionName,
     output::{Out, ReaderLeft, note},
     place::Place,
@@ -19,7 +20,7 @@ use crate::{
 /// Writes a session as HAR 1.2.
 ///
 /// The file is written beside its target and renamed when it is whole; only you can read it, because it holds what was
-/// captured: cookies, tokens and bodies.
+/// captured: cookies, tokens and bodies. --redact hides the credentials it knows.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The session, like s3, or `last`.
@@ -28,12 +29,11 @@ pub(crate) struct Arguments {
     /// The file to write; `-` for stdout.
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
-    /// Leave bodies out; their sizes stay.
-    #[arg(long)]
-    no_bodies: bool,
     /// At most this many exchanges, 0 all.
     #[arg(long, value_name = "N", default_value_t = 0)]
     limit: usize,
+    #[command(flatten)]
+    har: HarArguments,
     #[command(flatten)]
     filter: FilterArguments,
 }
@@ -46,8 +46,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     store.session(session)?;
     let mut query = arguments.filter.query(session);
     query.limit = arguments.limit;
-    let mut options = ExportOptions::default();
-    options.bodies = !arguments.no_bodies;
+    let options = arguments.har.options(&arguments.out)?;
     if arguments.out == Path::new("-") {
         let mut out = Out::new();
         let written = har_export::write(&store, &query, &mut out, &options);
@@ -57,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
         })?;
         out.flush()?;
         tell(&summary, "stdout");
+        arguments.har.tell(&summary);
         return Ok(());
     }
     if arguments.out.as_os_str().is_empty() {
@@ -68,7 +68,14 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     })
     .context("write --out")?;
     drop(bar);
-    tell(&summary, &text::harmless(&arguments.out.display().to_string()));
+    let out = match summary.files.as_slice() {
+        [first, .., last] => {
+            format!("{} files, {} to {}", summary.files.len(), first.display(), last.display())
+        }
+        _ => arguments.out.display().to_string(),
+    };
+    tell(&summary, &text::harmless(&out));
+    arguments.har.tell(&summary);
     Ok(())
 }
 
@@ -87,15 +94,5 @@ fn is_broken_pipe(error: &har_export::Error) -> bool {
 fn tell(summary: &ExportSummary, target: &str) {
     let entries =
         if summary.entries == 1 { "1 entry".to_owned() } else { format!("{} entries", summary.entries) };
-    note(format_args!("wirescope: wrote {entries} ({}) to {target}", text::size(summary.bytes)));
-    for (count, what) in [
-        (summary.open, "still open, written as they stood"),
-        (summary.tunnels_left_out, "tunnels left out"),
-        (summary.vanished, "evicted or deleted meanwhile"),
-        (summary.undecodable, "bodies written undecoded: their content coding could not be taken off"),
-    ] {
-        if count > 0 {
-            note(format_args!("  {count} {what}"));
-        }
-    }
+    note(format_args!("wirescope: wrote {entries} ({}) to {target}", text::size(summary.file_bytes)));
 }

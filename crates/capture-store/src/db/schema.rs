@@ -6,7 +6,7 @@ use super::{DbError, uint};
 
 /// Each takes the schema from the version of its index to the next; `PRAGMA user_version` says where a store is.
 /// A migration that was released is never edited.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
 
 /// The newest version this crate knows.
 pub(super) fn newest() -> u32 {
@@ -217,6 +217,13 @@ CREATE TABLE segment_bits (
     id   INTEGER PRIMARY KEY,
     bits BLOB NOT NULL
 );
+";
+
+/// Version 5.
+///
+/// `foreign_facts` is what the file a session was imported from said of itself that has no other place here, as JSON.
+const V5: &str = "
+ALTER TABLE sessions ADD COLUMN foreign_facts TEXT;
 ";
 
 #[cfg(test)]

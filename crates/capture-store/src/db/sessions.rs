@@ -147,6 +147,21 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Notes what the file a session was imported from said of itself.
+    pub(crate) fn set_foreign_facts(&self, id: SessionId, facts: &str) -> Result<(), DbError> {
+        self.sql
+            .prepare_cached("UPDATE sessions SET foreign_facts = ? WHERE id = ?")?
+            .execute(params![facts, int(id.0)])?;
+        Ok(())
+    }
+
+    /// What the file a session was imported from said of itself.
+    pub(crate) fn foreign_facts(&self, id: SessionId) -> Result<Option<String>, DbError> {
+        let mut statement =
+            self.sql.prepare_cached("SELECT foreign_facts FROM sessions WHERE id = ? AND hidden = 0")?;
+        Ok(statement.query_row([int(id.0)], |row| row.get(0)).optional()?.flatten())
+    }
+
     /// The last seq that was given.
     pub(crate) fn newest_seq(&self) -> Result<Seq, DbError> {
         let mut statement = self.sql.prepare_cached("SELECT value FROM counters WHERE name = 'seq'")?;

@@ -40,6 +40,7 @@ impl Detail {
             tunnel_bytes: (input.int()?, input.int()?),
             comment: input.option(Input::text)?,
             rules: Vec::new(),
+            foreign: None,
         };
         for side in [&mut detail.client, &mut detail.upstream] {
             let more = input.option(Input::peer_more)?;
@@ -54,6 +55,7 @@ impl Detail {
         if let Some(client) = &mut detail.client {
             client.peer.origin = origin;
         }
+        detail.foreign = input.option(Input::text)?;
         Ok(detail)
     }
 }

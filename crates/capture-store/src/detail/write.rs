@@ -57,9 +57,10 @@ impl DetailRef<'_> {
         }
     }
 
-    /// What came to it then: what the request is a copy of.
+    /// What came to it then: what the request is a copy of, what a file said besides.
     fn encode_third(&self, out: &mut Vec<u8>) {
         put_text(out, self.client.as_ref().and_then(|client| client.origin));
+        put_text(out, self.foreign);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::SecretSpan;
 
-/// What stands for a credential that was hidden. It has no character that a URL, a form, a header or JSON would escape.
+/// What stands for a credential that was hidden. JSON and headers take it as it is; in a URL its brackets are to be
+/// percent-encoded.
 pub const MASK: &str = "[redacted]";
 
 /// Gives `text` with `with` in place of each span; in quotation marks for what had none in JSON. The spans are in order

@@ -56,6 +56,12 @@ impl SecretKind {
 }
 
 impl SecretSpan {
+    /// A text of so many bytes that is a credential as a whole, by the name it stands under.
+    #[must_use]
+    pub fn whole(bytes: usize, kind: SecretKind, name: &[u8]) -> Self {
+        Self::new(0..bytes, kind, name)
+    }
+
     pub(super) fn new(range: Range<usize>, kind: SecretKind, name: &[u8]) -> Self {
         let name = String::from_utf8_lossy(&name[..name.len().min(MAX_NAME_BYTES)]).into_owned();
         Self { range, kind, name, bare: false }

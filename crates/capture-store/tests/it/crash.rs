@@ -213,7 +213,7 @@ fn child_imports_until_killed() {
             exchange,
             request_body: None,
             response_body,
-            messages: Vec::new(),
+            messages: capture_store::ImportMessages::default(),
         };
         import.add(imported).unwrap();
         if number == 300 {

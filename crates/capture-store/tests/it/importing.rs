@@ -1,11 +1,14 @@
 //! Imports are visible whole or not at all.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    io::Read,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use capture_store::{
-    BodySide, Exchange, ExchangeKind, ExchangeState, ImportedExchange, Peer, Query, SessionKind,
-    SessionState, Store, StoreConfig, StoredMessage,
+    BodySide, Exchange, ExchangeKind, ExchangeState, ImportBody, ImportMessages, ImportedExchange, Peer,
+    Query, SessionKind, SessionState, SpooledMessages, Store, StoreConfig, StoredMessage,
 };
 use proxy_core::{Failure, FailureKind, MessageKind, TlsFacts};
 
@@ -18,7 +21,12 @@ fn imported(target: &str, body: impl Into<Bytes>) -> ImportedExchange {
     let body = body.into();
     exchange.response_body.wire_bytes = body.len() as u64;
     exchange.response_body.complete = true;
-    ImportedExchange { exchange, request_body: None, response_body: Some(body), messages: Vec::new() }
+    ImportedExchange {
+        exchange,
+        request_body: None,
+        response_body: Some(body.into()),
+        messages: ImportMessages::default(),
+    }
 }
 
 #[test]
@@ -33,7 +41,7 @@ fn an_import_appears_when_it_is_finished_and_as_it_was_given() {
     (tls.version, tls.certificates) = ("TLSv1.3".to_owned(), vec![Bytes::from(noise(800, 2))]);
     given.exchange.upstream = Some(Peer::new(7, Some("9.9.9.9:443".parse().unwrap()), Some(tls)));
     let at = SystemTime::UNIX_EPOCH;
-    given.messages = vec![StoredMessage::new(0, at, true, MessageKind::Text, "hi".into())];
+    given.messages = vec![StoredMessage::new(0, at, true, MessageKind::Text, "hi".into())].into();
     let expected = given.exchange.clone();
     let seq = import.add(given).unwrap();
     assert!(test.store.sessions().unwrap().is_empty());
@@ -140,4 +148,139 @@ fn an_open_exchange_stays_as_it_was_imported() {
     assert_eq!(again.exchange(first).unwrap().summary.state, ExchangeState::Open);
     assert_eq!(again.exchange(second).unwrap().summary.state, state);
     assert_eq!(again.clear_session(session.id).unwrap(), 2);
+}
+
+#[test]
+fn a_body_that_comes_in_pieces_is_stored_as_one() {
+    let test = TestStore::new();
+    let mut import = test.store.import("pieces", None).unwrap();
+    let mut expected = Vec::new();
+    for (number, pieces) in [1, 3, 40, 700].into_iter().enumerate() {
+        let mut body = ImportBody::default();
+        let mut whole = Vec::new();
+        for piece in 0..pieces {
+            let piece = noise(1_000, piece);
+            import.append(&mut body, &piece).unwrap();
+            whole.extend(piece);
+        }
+        assert_eq!((body.len(), body.held().is_some()), (whole.len() as u64, whole.len() <= 32 * 1024));
+        let mut read = Vec::new();
+        import.open(&body).unwrap().read_to_end(&mut read).unwrap();
+        assert_eq!(read, whole);
+        let mut given = imported(&format!("/{number}"), "");
+        (given.response_body, given.exchange.response_body.wire_bytes) = (Some(body), whole.len() as u64);
+        expected.push((import.add(given).unwrap(), whole));
+    }
+    // The same content again is there once.
+    let files = files_below(&test.bodies()).len();
+    let mut again = ImportBody::default();
+    import.append(&mut again, &expected[3].1).unwrap();
+    let mut given = imported("/again", "");
+    given.response_body = Some(again);
+    import.add(given).unwrap();
+    import.finish().unwrap();
+    assert_eq!(files_below(&test.bodies()).len(), files);
+    for (seq, whole) in expected {
+        assert_eq!(raw_body(&test.store, seq, BodySide::Response), whole);
+    }
+    assert!(test.store.verify(None).unwrap().problems.is_empty());
+}
+
+#[test]
+fn bodies_that_belong_to_no_exchange_leave_with_the_import() {
+    let test = TestStore::new();
+    for finish in [true, false] {
+        let mut import = test.store.import("loose", None).unwrap();
+        let (mut loose, mut discarded) = (ImportBody::default(), ImportBody::default());
+        import.append(&mut loose, &noise(50_000, 1)).unwrap();
+        import.append(&mut discarded, &noise(50_000, 2)).unwrap();
+        assert_eq!(files_below(&test.bodies()).len(), 2);
+        import.discard(discarded).unwrap();
+        assert_eq!(files_below(&test.bodies()).len(), 1);
+        if finish {
+            import.finish().unwrap();
+        } else {
+            drop(import);
+        }
+        assert!(files_below(&test.bodies()).is_empty());
+    }
+}
+
+#[test]
+fn messages_are_read_when_they_are_written() {
+    let test = TestStore::new();
+    let mut import = test.store.import("messages", None).unwrap();
+    let mut body = ImportBody::default();
+    for number in 0..20_000_u64 {
+        import.append(&mut body, format!("message {number}\n").as_bytes()).unwrap();
+    }
+    let mut index = 0;
+    let next = move |from: &mut dyn std::io::BufRead| {
+        let mut line = String::new();
+        if from.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let data = Bytes::from(line.trim_end().to_owned());
+        index += 1;
+        let at = SystemTime::UNIX_EPOCH;
+        Ok(Some(StoredMessage::new(index - 1, at, false, MessageKind::Text, data)))
+    };
+    let mut given = imported("/", "");
+    given.messages = ImportMessages::Spooled(SpooledMessages {
+        body,
+        count: 20_000,
+        bytes: 250_000,
+        next: Box::new(next),
+    });
+    let seq = import.add(given).unwrap();
+    import.finish().unwrap();
+    assert_eq!(test.store.exchange(seq).unwrap().summary.messages, 20_000);
+    assert_eq!(test.store.messages(seq, 19_999, 0).unwrap()[0].data, "message 19999");
+    assert!(files_below(&test.bodies()).is_empty());
+}
+
+#[test]
+fn what_a_file_said_besides_is_kept() {
+    let test = TestStore::new();
+    let mut import = test.store.import("facts", None).unwrap();
+    import.set_foreign_facts("{\"pages\":[]}").unwrap();
+    let mut given = imported("/", "");
+    given.exchange.foreign = Some("{\"_x\":1}".to_owned());
+    let seq = import.add(given).unwrap();
+    let session = import.finish().unwrap().id;
+    assert_eq!(test.store.foreign_facts(session).unwrap().as_deref(), Some("{\"pages\":[]}"));
+    assert_eq!(test.store.exchange(seq).unwrap().foreign.as_deref(), Some("{\"_x\":1}"));
+}
+
+#[test]
+fn a_batch_gives_whole_exchanges_as_they_are_given_one_by_one() {
+    let test = TestStore::new();
+    let mut import = test.store.import("batch", None).unwrap();
+    for number in 0..25_u64 {
+        let size = if number % 5 == 0 { 50_000 } else { 100 };
+        import.add(imported(&format!("/{number}"), noise(size, number))).unwrap();
+    }
+    import.finish().unwrap();
+    let mut seen = 0;
+    let mut cursor = None;
+    loop {
+        let batch = test.store.batch(&query(|query| (query.limit, query.after) = (10, cursor))).unwrap();
+        for recalled in &batch.exchanges {
+            let seq = recalled.exchange.summary.seq;
+            let alone = test.store.exchange(seq).unwrap();
+            assert_eq!(format!("{:?}", recalled.exchange), format!("{alone:?}"));
+            let mut body = Vec::new();
+            let open = recalled.body(BodySide::Response).unwrap().unwrap();
+            open.into_reader().read_to_end(&mut body).unwrap();
+            assert_eq!(body, raw_body(&test.store, seq, BodySide::Response));
+            assert_eq!(recalled.is_small(), body.len() == 100);
+            assert!(recalled.body(BodySide::Request).unwrap().is_none());
+            seen += 1;
+        }
+        cursor = batch.exchanges.last().map(|recalled| recalled.exchange.summary.seq);
+        if !batch.more {
+            break;
+        }
+    }
+    assert_eq!(seen, 25);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use capture_store::{ExchangeKind, ExchangeState, ImportedExchange, Peer, Query, StoredMessage};
-use har_export::{ExportOptions, ExportSummary, write};
+use har_export::{BodyLevel, ExportOptions, ExportSummary, write};
 use http::Version;
 use proxy_core::{Failure, FailureKind, MessageKind, TlsFacts};
 use serde_json::{Value, json};
@@ -285,7 +285,7 @@ fn websocket_messages_are_written_as_chrome_does_page_by_page() {
 #[test]
 fn without_bodies_their_sizes_stay_and_the_file_says_so() {
     let mut options = ExportOptions::default();
-    options.bodies = false;
+    options.bodies = BodyLevel::None;
     options.comment = Some("slim".to_owned());
     let exchange = seed(request("POST", "/", &[])).posting("12345").answered(200, &[], "123");
     let (file, _) = written_with([exchange.done()], &options);

@@ -144,7 +144,7 @@ fn what_is_no_har_is_refused_with_its_place_and_leaves_nothing_behind() {
         ("<!doctype html>", "expected value at line 1 column 1"),
         ("{\"a\": [1,\n 2}", "expected `,` or `]` at line 2 column 3"),
         ("{\"log\": {\"version\": \"1.2\"}}", "there is no such list"),
-        ("[]", "expected an object with a `log` at line 1 column 1"),
+        ("[]", "expected an object with a `log`"),
         // Cut after a whole entry: what came before is not kept either.
         (&format!("{{\"log\":{{\"entries\":[{}", entry("/kept?")), "EOF while parsing a list at line 1"),
     ] {
@@ -170,9 +170,12 @@ fn a_file_that_is_not_there_or_a_directory_is_named() {
 #[test]
 fn a_har_in_another_form_is_said_to_be_one() {
     let place = Place::new();
-    for (content, expected) in
-        [(&b"\xff\xfe{\0"[..], "UTF-16"), (b"\x1f\x8b\x08\0", "gzip"), (b"PK\x03\x04", "ZIP")]
-    {
+    for (content, expected) in [
+        (&b"\xff\xfe{\0"[..], "UTF-16"),
+        (b"{\0\"\0", "UTF-16"),
+        (b"PK\x03\x04", "ZIP"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+    ] {
         let path = place.path("other.har");
         std::fs::write(&path, content).unwrap();
         let error = import(&place.store, &path, &ImportOptions::default(), |_| {}).unwrap_err();
@@ -221,7 +224,8 @@ fn bad_entries_are_skipped_with_a_warning_that_names_index_and_reason() {
     assert_eq!(summary.imported, BAD.len() as u64);
     assert_eq!(summary.skipped, BAD.len() as u64);
     for (at, (warning, (_, reason))) in summary.warnings.iter().zip(BAD).enumerate() {
-        assert_eq!((warning.entry, warning.reason.as_str(), warning.skipped), (2 * at as u64, *reason, true));
+        let seen = (warning.entry, warning.reason.as_str(), warning.skipped);
+        assert_eq!(seen, (Some(2 * at as u64), *reason, true));
     }
     assert_eq!(place.exchanges(Some(summary.session.id)).len(), BAD.len());
 }
@@ -246,26 +250,6 @@ fn warnings_are_bounded_but_all_are_counted() {
     let summary = import_text(&place, &file, &ImportOptions::default()).unwrap();
     assert_eq!((summary.warnings.len(), summary.warning_count, summary.skipped), (100, 250, 250));
     assert_eq!((summary.first_timestamp, summary.session.exchanges), (None, 0));
-}
-
-#[test]
-fn a_text_beyond_the_limit_is_cut_and_said_to_be() {
-    let place = Place::new();
-    let mut options = ImportOptions::default();
-    options.max_text_bytes = 1000;
-    let long = entry("/long").replace(
-        "{\"status\":200}",
-        &format!(
-            r#"{{"status":200,"bodySize":3000,"content":{{"text":"{}","encoding":"base64"}}}}"#,
-            "QUJD".repeat(1000)
-        ),
-    );
-    let file = format!("{{\"log\":{{\"entries\":[{long},{}]}}}}", entry("/after"));
-    let summary = import_text(&place, &file, &options).unwrap();
-    assert_eq!((summary.imported, summary.warning_count), (2, 1));
-    assert!(summary.warnings[0].reason.contains("longer than 1000 bytes"), "{}", summary.warnings[0]);
-    let exchange = &place.exchanges(None)[0];
-    assert_eq!((exchange.response_body.wire_bytes, exchange.response_body.stored_bytes), (3000, 750));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! har-export over real stores and real files.
 #![expect(clippy::unwrap_used, reason = "what fails in a helper of the tests fails the test")]
 
+mod cases;
 mod export;
 mod files;
 mod import;

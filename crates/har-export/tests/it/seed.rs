@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use capture_store::{
-    BodySide, Exchange, ExchangeState, ImportedExchange, Query, Recorded, SessionId, Store, StoreConfig,
-    StoredMessage,
+    BodySide, Exchange, ExchangeState, ImportMessages, ImportedExchange, Query, Recorded, SessionId, Store,
+    StoreConfig, StoredMessage,
 };
 use http::{Method, StatusCode, Version};
 use proxy_core::{Headers, RequestHead, ResponseHead, ResponseSource, Scheme};
@@ -92,7 +92,12 @@ pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> E
 pub(crate) struct Seed(ImportedExchange);
 
 pub(crate) fn seed(exchange: Exchange) -> Seed {
-    Seed(ImportedExchange { exchange, request_body: None, response_body: None, messages: Vec::new() })
+    Seed(ImportedExchange {
+        exchange,
+        request_body: None,
+        response_body: None,
+        messages: ImportMessages::default(),
+    })
 }
 
 impl Seed {
@@ -104,7 +109,7 @@ impl Seed {
     pub(crate) fn posting(mut self, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         self.0.exchange.request_body = whole(&body);
-        self.0.request_body = Some(body);
+        self.0.request_body = Some(body.into());
         self
     }
 
@@ -116,12 +121,12 @@ impl Seed {
         self.0.exchange.response_source = Some(ResponseSource::Upstream);
         self.0.exchange.response_body = whole(&body);
         self.0.exchange.summary.state = ExchangeState::Response;
-        self.0.response_body = Some(body);
+        self.0.response_body = Some(body.into());
         self
     }
 
     pub(crate) fn messages(mut self, messages: Vec<StoredMessage>) -> Self {
-        self.0.messages = messages;
+        self.0.messages = messages.into();
         self
     }
 

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use capture_store::{Query, Seq, SessionId, Store};
-use har_export::{ExportOptions, ExportSummary, ImportOptions};
+use capture_store::{Query, Seq, SessionId, Store, secrets::Secrets};
+use har_export::{BodyLevel, ExportOptions, ExportSummary, ImportOptions};
 use rmcp::{
     handler::server::{
         router::tool::ToolRouter,
@@ -71,6 +71,9 @@ pub(crate) struct ExportParams {
     /// Write bodies, too.
     #[serde(default = "yes")]
     include_bodies: bool,
+    /// Hide credentials: authorization, cookies, tokens.
+    #[serde(default)]
+    redact: bool,
     /// asc: oldest first; desc: newest first.
     #[serde(default)]
     sort: Sort,
@@ -92,6 +95,8 @@ pub(crate) struct Exported {
     open: u64,
     /// Bodies written with their content coding, because it could not be taken off.
     undecodable: u64,
+    /// Credentials hidden.
+    redacted: u64,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -163,7 +168,8 @@ impl Toolbox {
         let store = self.fresh_store().await?;
         let query = params.filter.query(session, params.sort);
         let mut options = ExportOptions::default();
-        options.bodies = params.include_bodies;
+        options.bodies = if params.include_bodies { BodyLevel::All } else { BodyLevel::None };
+        options.redact = params.redact.then(Secrets::default);
         let path = out.clone();
         let summary = blocking(move || {
             store.session(session)?;
@@ -178,6 +184,7 @@ impl Toolbox {
             bytes: summary.bytes,
             open: summary.open,
             undecodable: summary.undecodable,
+            redacted: summary.redacted.iter().map(|hidden| hidden.count).sum(),
         }))
     }
 
@@ -271,7 +278,9 @@ fn har_error(error: har_export::Error) -> ToolError {
         }
         Kind::ReadFile(_) => ("file_unreadable", "har_file is a path within the allowed directories"),
         Kind::NotJson { .. } | Kind::NotHar { .. } => ("not_har", "har_file must be a HAR file, whole"),
-        Kind::BadEntry { .. } => ("bad_entry", "leave out strict to import the rest, with warnings"),
+        Kind::BadEntry { .. } | Kind::BadLog { .. } => {
+            ("bad_entry", "leave out strict to import the rest, with warnings")
+        }
         _ => ("har_failed", "proxy_session_status says how the store stands"),
     };
     ToolError::new(code, text).hint(hint)
