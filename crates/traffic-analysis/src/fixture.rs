@@ -132,6 +132,11 @@ impl Fed {
             (self.response.1.len() as u64, true);
         let body = |bytes: Bytes| (!bytes.is_empty()).then_some(bytes);
         let (request_body, response_body) = (body(self.request.1), body(self.response.1));
-        ImportedExchange { exchange, request_body, response_body, messages: Vec::new() }
+        ImportedExchange {
+            exchange,
+            request_body: request_body.map(Into::into),
+            response_body: response_body.map(Into::into),
+            messages: capture_store::ImportMessages::default(),
+        }
     }
 }
