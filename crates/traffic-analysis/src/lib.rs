@@ -13,6 +13,7 @@ pub mod explain;
 pub mod group;
 pub mod infer;
 pub mod priority;
+pub mod render;
 pub mod trace;
 
 mod enclosing;
