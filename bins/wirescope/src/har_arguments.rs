@@ -53,6 +53,20 @@ impl HarArguments {
         Ok(options)
     }
 
+    /// Whether bodies are written in a format that knows nothing else of this.
+    pub(crate) fn plain(&self) -> anyhow::Result<bool> {
+        let refused = [
+            (self.redact || !self.redact_name.is_empty(), "--redact"),
+            (self.gzip, "--gzip"),
+            (self.split.is_some(), "--split"),
+            (!matches!(self.bodies.0, BodyLevel::All | BodyLevel::None), "--bodies with a size or text"),
+        ];
+        match refused.into_iter().find(|(given, _)| *given) {
+            Some((_, flag)) => Err(Usage::error(format!("export with {flag}: only --format har knows it"))),
+            None => Ok(!self.no_bodies && self.bodies.0 == BodyLevel::All),
+        }
+    }
+
     /// Tells what was left out and hidden.
     pub(crate) fn tell(&self, summary: &ExportSummary) {
         for (count, what) in [

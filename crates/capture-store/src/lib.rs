@@ -100,7 +100,7 @@ pub use condition::{
 };
 pub use error::{Error, ErrorKind};
 pub use faults::{DiskFaults, DiskOperation};
-pub use filter::{Candidate, FilterError, complete, parse, parse_at};
+pub use filter::{Candidate, FilterError, SessionFilter, complete, parse, parse_at};
 pub use id::{ParseIdError, Seq, SessionId};
 pub use import::{ImportSession, ImportedExchange};
 pub use import_body::{ImportBody, ImportMessages, NextMessage, SpooledMessages};

@@ -1,34 +1,39 @@
-//! `export`: a session as a HAR file.
+//! `export`: a session as a HAR file, or exchanges in other forms.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use capture_store::Seq;
 use clap::Args;
 use har_export::ExportSummary;
 
+use super::formats::{self, Format};
 use crate::{
     failure::Usage,
     filter::FilterArguments,
     har_arguments::HarArguments,
-    ids::SessionName,
+    ids::Target,
     output::{Out, ReaderLeft, note},
     place::Place,
     progress::Bar,
     text,
 };
 
-/// Writes a session as HAR 1.2.
+/// Writes a session as HAR 1.2, or an exchange or a session as curl commands, HTTP messages or lines of JSON.
 ///
 /// The file is written beside its target and renamed when it is whole; only you can read it, because it holds what was
 /// captured: cookies, tokens and bodies. --redact hides the credentials it knows.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The session, like s3, or `last`.
-    #[arg(value_name = "SESSION")]
-    session: SessionName,
-    /// The file to write; `-` for stdout.
-    #[arg(long, short, value_name = "FILE")]
-    out: PathBuf,
+    /// The session, like s3, or `last`; in other formats than har also an exchange, like e412.
+    #[arg(value_name = "ID")]
+    target: Target,
+    /// The file to write; `-` for stdout [default: - for other formats than har].
+    #[arg(long, short, value_name = "FILE", required_if_eq("format", "har"))]
+    out: Option<PathBuf>,
+    /// What to write (docs/export.md).
+    #[arg(long, value_name = "FORMAT", default_value = "har")]
+    format: Format,
     /// At most this many exchanges, 0 all.
     #[arg(long, value_name = "N", default_value_t = 0)]
     limit: usize,
@@ -41,13 +46,30 @@ pub(crate) struct Arguments {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     let store = place.store_to_read()?;
-    let session = arguments.session.resolve(&store)?;
+    let out = arguments.out.as_deref().unwrap_or(Path::new("-"));
+    let session = match arguments.target {
+        Target::Session(name) => name.resolve(&store)?,
+        Target::Exchange(_) if arguments.format == Format::Har => {
+            return Err(Usage::error(
+                "export an exchange as HAR; name its session, with --after and --before, or give --format curl, raw or jsonl",
+            ));
+        }
+        Target::Exchange(seq) => {
+            let session = store.exchange(seq)?.summary.session;
+            let mut query = arguments.filter.query(session);
+            (query.after, query.before) = (Some(Seq(seq.0.saturating_sub(1))), Some(Seq(seq.0 + 1)));
+            return formats::export(&store, &query, (arguments.format, arguments.har.plain()?), out);
+        }
+    };
     // A session that is not there is an error, not an empty file.
     store.session(session)?;
     let mut query = arguments.filter.query(session);
     query.limit = arguments.limit;
-    let options = arguments.har.options(&arguments.out)?;
-    if arguments.out == Path::new("-") {
+    if arguments.format != Format::Har {
+        return formats::export(&store, &query, (arguments.format, arguments.har.plain()?), out);
+    }
+    let options = arguments.har.options(out)?;
+    if out == Path::new("-") {
         let mut out = Out::new();
         let written = har_export::write(&store, &query, &mut out, &options);
         let summary = written.map_err(|error| match is_broken_pipe(&error) {
@@ -59,22 +81,22 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
         arguments.har.tell(&summary);
         return Ok(());
     }
-    if arguments.out.as_os_str().is_empty() {
+    if out.as_os_str().is_empty() {
         return Err(Usage::error("write --out: name a file, or - for stdout"));
     }
     let bar = Bar::counting("exporting");
-    let summary = har_export::export(&store, &query, &arguments.out, &options, |progress| {
+    let summary = har_export::export(&store, &query, out, &options, |progress| {
         bar.at(progress.entries, progress.total_entries);
     })
     .context("write --out")?;
     drop(bar);
-    let out = match summary.files.as_slice() {
+    let told = match summary.files.as_slice() {
         [first, .., last] => {
             format!("{} files, {} to {}", summary.files.len(), first.display(), last.display())
         }
-        _ => arguments.out.display().to_string(),
+        _ => out.display().to_string(),
     };
-    tell(&summary, &text::harmless(&out));
+    tell(&summary, &text::harmless(&told));
     arguments.har.tell(&summary);
     Ok(())
 }

@@ -7,6 +7,7 @@ pub(crate) mod demo;
 mod dispatch;
 pub(crate) mod exec;
 pub(crate) mod export;
+mod formats;
 pub(crate) mod import;
 mod reference;
 pub(crate) mod rules;

@@ -6,7 +6,7 @@ mod verify;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use capture_store::SessionInfo;
+use capture_store::{SessionFilter, SessionInfo};
 use clap::{Args, Subcommand};
 
 use crate::{
@@ -23,6 +23,9 @@ use crate::{
 pub(crate) struct Arguments {
     #[command(subcommand)]
     what: Option<What>,
+    /// Only those a filter finds, like 'tag:login kind:named since:2d -state:active' (docs/filter.md).
+    #[arg(long, short = 'f', value_name = "FILTER", value_parser = filter)]
+    filter: Option<SessionFilter>,
     /// Print one JSON object to the line.
     #[arg(long)]
     json: bool,
@@ -48,17 +51,31 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     }
 }
 
+/// Reads a filter of sessions; where it is wrong the error says the column.
+fn filter(text: &str) -> Result<SessionFilter, String> {
+    SessionFilter::parse(text).map_err(|error| format!("column {}: {}", error.column, error.message))
+}
+
 fn list(arguments: &Arguments, place: &Place) -> Result<()> {
     let sessions = match place.store_to_list()? {
         Some(store) => store.sessions()?,
         None => Vec::new(),
     };
+    let any = !sessions.is_empty();
+    let sessions: Vec<_> = sessions
+        .into_iter()
+        .filter(|session| arguments.filter.as_ref().is_none_or(|f| f.admits(session)))
+        .collect();
     let mut out = Out::new();
     if arguments.json {
         for session in &sessions {
             out.line(json::line(&json::session(session)))?;
         }
         return out.flush();
+    }
+    if any && sessions.is_empty() {
+        note("wirescope: no session is as asked; `wirescope sessions` lists all");
+        return Ok(());
     }
     if sessions.is_empty() {
         note(format_args!(

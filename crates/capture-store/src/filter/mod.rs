@@ -9,9 +9,11 @@ mod error;
 mod fields;
 mod lexer;
 mod parser;
+mod sessions;
 mod value;
 
 pub(crate) use complete::complete_with;
 pub use complete::{Candidate, complete};
 pub use error::FilterError;
 pub use parser::{parse, parse_at};
+pub use sessions::SessionFilter;

@@ -80,11 +80,17 @@ fn a_disk_that_fills_up_is_waited_for_and_what_was_recorded_is_whole() {
     }
     let outer = tempfile::tempdir().unwrap();
     let disk = Disk::mount(outer.path());
-    let (directory, ballast) = (disk.0.join("store"), disk.0.join("ballast"));
-    fs::write(&ballast, noise(8_000_000, 9)).unwrap();
+    let directory = disk.0.join("store");
+    let last = wait_for_room(&directory, &disk.0.join("ballast"));
+    get_rid_of_it_on_the_full_disk(&directory, last);
+    let before = drop_and_count(&directory);
+    read_where_nothing_can_be_written(&directory, &disk, before);
+}
 
-    // The wire waits while the disk is full, and all is there once it is not.
-    let store = Store::open(&directory, StoreConfig::default()).unwrap();
+/// The wire waits while the disk is full, and all is there once it is not. Leaves it full, and says what was committed.
+fn wait_for_room(directory: &Path, ballast: &Path) -> Seq {
+    fs::write(ballast, noise(8_000_000, 9)).unwrap();
+    let store = Store::open(directory, StoreConfig::default()).unwrap();
     let recorder = start(&store, OnDiskFailure::Hold);
     let committed = Arc::new(AtomicU64::new(0));
     let told = committed.clone();
@@ -96,7 +102,7 @@ fn a_disk_that_fills_up_is_waited_for_and_what_was_recorded_is_whole() {
     assert_eq!(*recorder.flush().unwrap_err().kind(), ErrorKind::Disk);
     println!("{} of {passed} exchanges are on the full disk; the rest waits", found.exchanges);
 
-    fs::remove_file(&ballast).unwrap();
+    fs::remove_file(ballast).unwrap();
     while recorder.flush().is_err() {
         thread::yield_now();
     }
@@ -104,24 +110,27 @@ fn a_disk_that_fills_up_is_waited_for_and_what_was_recorded_is_whole() {
     assert_eq!((status.state, status.dropped), (RecorderState::Recording, 0));
     assert_eq!(status.session.exchanges, passed);
     assert!(store.verify(None).unwrap().is_whole());
-
-    // Full again, the recorder can be closed, and what was committed is there.
     fill(&recorder, RecorderState::Holding);
     let last = committed.load(Ordering::Relaxed);
     let _ = recorder.close();
-    drop((recorder, store));
-    let store = Store::open(&directory, StoreConfig::read_only()).unwrap();
-    assert!(store.newest().unwrap() >= Seq(last));
+    Seq(last)
+}
+
+/// What was committed is there; and there is room for getting rid of something although there is none.
+fn get_rid_of_it_on_the_full_disk(directory: &Path, last: Seq) {
+    let store = Store::open(directory, StoreConfig::read_only()).unwrap();
+    assert!(store.newest().unwrap() >= last);
     assert!(store.verify(None).unwrap().is_whole());
     drop(store);
-
-    // There is room for getting rid of something although there is none.
-    let store = Store::open(&directory, StoreConfig::default()).unwrap();
+    let store = Store::open(directory, StoreConfig::default()).unwrap();
     let session = store.sessions().unwrap()[0].id;
     store.delete_session(session).unwrap();
     assert!(files_below(&directory.join("bodies")).is_empty());
+}
 
-    // Where that is chosen traffic goes on, and what is not recorded is counted.
+/// Where that is chosen traffic goes on, and what is not recorded is counted. Says what was the newest before.
+fn drop_and_count(directory: &Path) -> Seq {
+    let store = Store::open(directory, StoreConfig::default()).unwrap();
     let recorder = start(&store, OnDiskFailure::Drop);
     let before = store.newest().unwrap();
     let passed = fill(&recorder, RecorderState::Dropping);
@@ -138,10 +147,12 @@ fn a_disk_that_fills_up_is_waited_for_and_what_was_recorded_is_whole() {
     assert_eq!(there + status.dropped, passed + 200);
     let _ = recorder.close();
     assert!(store.verify(None).unwrap().is_whole());
-    drop((recorder, store));
+    before
+}
 
-    // Once it is closed properly it is read where nothing can be written.
-    let store = Store::open(&directory, StoreConfig::default()).unwrap();
+/// Once it is closed properly it is read where nothing can be written.
+fn read_where_nothing_can_be_written(directory: &Path, disk: &Disk, before: Seq) {
+    let store = Store::open(directory, StoreConfig::default()).unwrap();
     let small = store.copy(&query(|query| query.before = Some(Seq(before.0 + 4))), "small").unwrap();
     for session in store.sessions().unwrap() {
         if session.id != small.id {
@@ -153,8 +164,8 @@ fn a_disk_that_fills_up_is_waited_for_and_what_was_recorded_is_whole() {
     assert!(!seqs.is_empty());
     drop(store);
     disk.make_read_only();
-    assert!(Store::open(&directory, StoreConfig::default()).is_err());
-    let store = Store::open(&directory, StoreConfig::read_only()).unwrap();
+    assert!(Store::open(directory, StoreConfig::default()).is_err());
+    let store = Store::open(directory, StoreConfig::read_only()).unwrap();
     for seq in seqs {
         assert!(!raw_body(&store, seq, BodySide::Response).is_empty());
     }

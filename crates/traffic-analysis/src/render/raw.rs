@@ -26,9 +26,14 @@ pub fn raw(store: &Store, exchange: &Exchange, out: &mut dyn Write) -> Result<Ve
     if head.version == Version::HTTP_2 && !head.headers.contains("host") {
         text.extend_from_slice(format!("host: {}\r\n", head.authority).as_bytes());
     }
-    let message =
-        Message { exchange, side: BodySide::Request, headers: &head.headers, version: head.version };
-    message.write(store, text, &exchange.request_trailers, out, &mut notes)?;
+    let message = Message {
+        exchange,
+        side: BodySide::Request,
+        headers: &head.headers,
+        trailers: &exchange.request_trailers,
+        version: head.version,
+    };
+    message.write(store, text, (&mut *out, &mut notes))?;
     for interim in &exchange.informational {
         let mut text = start_line(interim);
         add_fields(&mut text, &interim.headers);
@@ -39,9 +44,10 @@ pub fn raw(store: &Store, exchange: &Exchange, out: &mut dyn Write) -> Result<Ve
             exchange,
             side: BodySide::Response,
             headers: &response.headers,
+            trailers: &exchange.response_trailers,
             version: response.version,
         };
-        message.write(store, start_line(response), &exchange.response_trailers, out, &mut notes)?;
+        message.write(store, start_line(response), (&mut *out, &mut notes))?;
     }
     if exchange.summary.kind != ExchangeKind::Http {
         notes.push(Note::Stream);
@@ -87,6 +93,7 @@ struct Message<'e> {
     exchange: &'e Exchange,
     side: BodySide,
     headers: &'e Headers,
+    trailers: &'e Headers,
     version: Version,
 }
 
@@ -95,15 +102,13 @@ impl Message<'_> {
         &self,
         store: &Store,
         mut text: Vec<u8>,
-        trailers: &Headers,
-        out: &mut dyn Write,
-        notes: &mut Vec<Note>,
+        (out, notes): (&mut dyn Write, &mut Vec<Note>),
     ) -> Result<(), RenderError> {
         add_fields(&mut text, self.headers);
         out.write_all(&text).map_err(RenderError::Write)?;
         let chunked =
             self.version != Version::HTTP_2 && self.headers.has_token("transfer-encoding", "chunked");
-        if !trailers.is_empty() && !chunked {
+        if !self.trailers.is_empty() && !chunked {
             notes.push(Note::Trailers(self.side));
         }
         let body = open(store, self.exchange, self.side, notes)?;
@@ -131,7 +136,7 @@ impl Message<'_> {
         }
         if chunked && (has_body || !self.is_bodiless()) {
             let mut end = b"0\r\n".to_vec();
-            add_fields(&mut end, trailers);
+            add_fields(&mut end, self.trailers);
             out.write_all(&end).map_err(RenderError::Write)?;
         }
         Ok(())

@@ -28,6 +28,12 @@ pub(super) struct Edit {
     /// A tag, in place of those it has; may be repeated.
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
+    /// A tag beside those it has; may be repeated.
+    #[arg(long = "add-tag", value_name = "TAG", conflicts_with_all = ["tags", "no_tags"])]
+    added: Vec<String>,
+    /// A tag to take away; may be repeated.
+    #[arg(long = "remove-tag", value_name = "TAG", conflicts_with_all = ["tags", "no_tags"])]
+    removed: Vec<String>,
     /// Take all tags away.
     #[arg(long, conflicts_with = "tags")]
     no_tags: bool,
@@ -41,12 +47,19 @@ impl Edit {
         edit.name.clone_from(&self.name);
         edit.comment.clone_from(&self.comment);
         edit.tags = (self.no_tags || !self.tags.is_empty()).then(|| self.tags.clone());
+        let id = self.session.resolve(&store)?;
+        if !self.added.is_empty() || !self.removed.is_empty() {
+            let mut tags = store.session(id)?.tags;
+            tags.retain(|tag| !self.removed.contains(tag));
+            tags.extend(self.added.iter().filter(|tag| !tags.contains(tag)).cloned().collect::<Vec<_>>());
+            edit.tags = Some(tags);
+        }
         if edit == SessionEdit::default() {
             return Err(Usage::error(
                 "change the session: name what to change with --name, --comment or --tag",
             ));
         }
-        let info = store.edit_session(self.session.resolve(&store)?, &edit)?;
+        let info = store.edit_session(id, &edit)?;
         note(format_args!("wirescope: changed session {}", info.id));
         Ok(())
     }
