@@ -68,9 +68,9 @@ impl Told {
         let seq = import
             .add(ImportedExchange {
                 exchange,
-                request_body: Some(self.body).filter(|body| !body.is_empty()),
-                response_body,
-                messages: self.messages,
+                request_body: Some(self.body).filter(|body| !body.is_empty()).map(Into::into),
+                response_body: response_body.map(Into::into),
+                messages: capture_store::ImportMessages::List(self.messages),
             })
             .unwrap();
         import.finish().unwrap();
