@@ -14,6 +14,7 @@ mod e2e;
 mod fuzz;
 mod package;
 mod process;
+mod questions;
 mod repo;
 mod service;
 mod soak;
@@ -50,6 +51,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Asks ten questions about a generated session, and writes what the answers cost into docs/token-budget.md.
+    Questions {
+        /// Writes nothing; fails when the page is not what would be written.
+        #[arg(long)]
+        check: bool,
+    },
     /// Packs the libraries as they would be published, and checks that they build from that.
     Package,
     /// Sends real clients (curl, Chromium) through the built binaries and validates the HAR they leave.
@@ -70,6 +77,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(&repo),
         Command::Codegen { check } => codegen::run(&repo, check),
         Command::Api { check } => api::run(&repo, check),
+        Command::Questions { check } => questions::run(&repo, check),
         Command::Package => package::run(&repo),
         Command::E2e(arguments) => e2e::run(&repo, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&repo, &arguments),

@@ -26,7 +26,7 @@ pub struct Enclosing {
     pub object: Value,
 }
 
-/// Finds the objects whose texts, numbers or names `wanted` says yes to, at most `limit`, each in at most about
+/// Finds the objects whose texts, numbers, names, or members written as `"name":value`, `wanted` says yes to, at most `limit`, each in at most about
 /// `budget` bytes of JSON.
 #[must_use]
 pub fn enclosing(json: &Value, wanted: &dyn Fn(&str) -> bool, limit: usize, budget: usize) -> Vec<Enclosing> {
@@ -58,13 +58,7 @@ impl Search<'_> {
         if depth > MAX_DEPTH || self.nodes > MAX_NODES || self.found.len() >= self.limit {
             return;
         }
-        let hit = match json {
-            Value::String(text) => (self.wanted)(text),
-            Value::Number(number) => (self.wanted)(&number.to_string()),
-            Value::Bool(bool) => (self.wanted)(if *bool { "true" } else { "false" }),
-            _ => false,
-        };
-        if hit {
+        if self.is_scalar(json) {
             self.found.push(path.clone());
             return;
         }
@@ -79,7 +73,7 @@ impl Search<'_> {
             Value::Object(members) => {
                 for (name, member) in members {
                     path.push(name.clone());
-                    if (self.wanted)(name) && self.found.len() < self.limit {
+                    if self.found.len() < self.limit && self.is_member(name, member) {
                         self.found.push(path.clone());
                     } else {
                         self.walk(member, path, depth + 1);
@@ -88,6 +82,26 @@ impl Search<'_> {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+impl Search<'_> {
+    /// Whether it is a member's name, or the member as compact JSON writes it: `"price":0`.
+    fn is_member(&self, name: &str, member: &Value) -> bool {
+        if (self.wanted)(name) {
+            return true;
+        }
+        let scalar = !member.is_object() && !member.is_array();
+        scalar && !self.is_scalar(member) && (self.wanted)(&format!("{}:{member}", json!(name)))
+    }
+
+    fn is_scalar(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => (self.wanted)(text),
+            Value::Number(number) => (self.wanted)(&number.to_string()),
+            Value::Bool(bool) => (self.wanted)(if *bool { "true" } else { "false" }),
+            _ => false,
         }
     }
 }
@@ -211,6 +225,7 @@ mod tests {
         assert_eq!(told(&json!(["x", "y"]), "y", 500), [("/1".to_owned(), String::new(), json!("y"))]);
         assert_eq!(told(&json!("xyz"), "y", 500)[0].0, "");
         assert_eq!(told(&json, "nobody", 500), []);
+        assert_eq!(told(&json, "\"id\":2", 500)[0].0, "/users/1/id");
     }
 
     #[test]
