@@ -36,13 +36,22 @@ fn questions() -> Vec<Question> {
     let clean = "SELECT template, count(*) n FROM exchanges WHERE session = 2 AND host = 'cdn.shop.test' AND \
                  header(seq, 'resp', 'cache-control') IS NULL GROUP BY 1 ORDER BY n DESC";
     vec![
-        question("What is in this session, and why do requests fail without a status?", vec![("summarize", json!({"session": "s2"}))], |answers, planted| {
-            let failure = &answers[0]["failures"]["rows"][0];
-            answers[0]["exchanges"] == EXCHANGES && failure[0] == "dns" && failure[1] == planted.unresolved
-        }),
+        question(
+            "What is in this session, and why do requests fail without a status?",
+            vec![("summarize", json!({"session": "s2"}))],
+            |answers, planted| {
+                let failure = &answers[0]["failures"]["rows"][0];
+                answers[0]["exchanges"] == EXCHANGES
+                    && failure[0] == "dns"
+                    && failure[1] == planted.unresolved
+            },
+        ),
         question(
             "Which endpoint fails most, and with which status?",
-            vec![("aggregate", json!({"session": "s2", "filter": "status:>=400", "by": ["method", "host", "template", "status"], "limit": 5}))],
+            vec![(
+                "aggregate",
+                json!({"session": "s2", "filter": "status:>=400", "by": ["method", "host", "template", "status"], "limit": 5}),
+            )],
             |answers, planted| {
                 let row = &answers[0]["rows"][0];
                 row[2] == "/v2/orders/{id}/submit" && row[3] == 500 && row[4] == planted.failed_submits
@@ -50,7 +59,10 @@ fn questions() -> Vec<Question> {
         ),
         question(
             "When did it fail most?",
-            vec![("aggregate", json!({"session": "s2", "filter": "status:>=500", "by": ["time:1m"], "limit": 3}))],
+            vec![(
+                "aggregate",
+                json!({"session": "s2", "filter": "status:>=500", "by": ["time:1m"], "limit": 3}),
+            )],
             |answers, planted| {
                 let row = &answers[0]["rows"][0];
                 row[0] == planted.burst.0 && row[1].as_u64() >= Some(planted.burst.1)
@@ -58,11 +70,16 @@ fn questions() -> Vec<Question> {
         ),
         question(
             "What got slower since yesterday, and by how much?",
-            vec![("aggregate", json!({"session": "s2", "compare_to": "s1", "by": ["host", "template"], "limit": 3}))],
+            vec![(
+                "aggregate",
+                json!({"session": "s2", "compare_to": "s1", "by": ["host", "template"], "limit": 3}),
+            )],
             |answers, _| {
                 let row = &answers[0]["rows"][0];
                 let (now, before) = (row[6].as_f64().unwrap(), row[7].as_f64().unwrap());
-                row[1] == "/v2/search" && now - before > 300.0 && answers[0]["rows"][1][6].as_f64() < Some(100.0)
+                row[1] == "/v2/search"
+                    && now - before > 300.0
+                    && answers[0]["rows"][1][6].as_f64() < Some(100.0)
             },
         ),
         question(
@@ -90,7 +107,10 @@ fn questions() -> Vec<Question> {
         ),
         question(
             "Which product in a cart costs nothing?",
-            vec![("search_bodies", json!({"session": "s2", "text": "\"price\":0\\b", "regex": true, "filter": "path:/cart"}))],
+            vec![(
+                "search_bodies",
+                json!({"session": "s2", "text": "\"price\":0\\b", "regex": true, "filter": "path:/cart"}),
+            )],
             |answers, planted| {
                 let hit = &answers[0]["hits"][0];
                 hit["id"] == planted.free.0 && hit["object"]["sku"] == planted.free.1
@@ -107,14 +127,22 @@ fn questions() -> Vec<Question> {
                     && row[7] == "exponential"
             },
         ),
-        question("Which files of the CDN may not be cached?", vec![("query_sql", json!({"sql": clean}))], |answers, planted| {
-            answers[0]["rows"] == json!([["/fonts/{id}.woff2", planted.uncached]])
-        }),
+        question(
+            "Which files of the CDN may not be cached?",
+            vec![("query_sql", json!({"sql": clean}))],
+            |answers, planted| answers[0]["rows"] == json!([["/fonts/{id}.woff2", planted.uncached]]),
+        ),
         question(
             "Which apps still call the old interface, and how many answers switch the new checkout on?",
             vec![
-                ("aggregate", json!({"session": "s2", "filter": "path:/v1/", "by": ["req.header.user-agent"]})),
-                ("aggregate", json!({"session": "s2", "filter": "path:/v2/config", "by": ["resp.json./flags/checkout"]})),
+                (
+                    "aggregate",
+                    json!({"session": "s2", "filter": "path:/v1/", "by": ["req.header.user-agent"]}),
+                ),
+                (
+                    "aggregate",
+                    json!({"session": "s2", "filter": "path:/v2/config", "by": ["resp.json./flags/checkout"]}),
+                ),
             ],
             |answers, planted| {
                 let switched = answers[1]["rows"].as_array().unwrap().iter().find(|row| row[0] == "new");
@@ -148,7 +176,12 @@ async fn ten_questions_are_answered_rightly_in_two_calls_and_two_kilobytes_each(
             wrong.push(format!("{}: {planted:?}\n{}", question.asked, json!(answers)));
         }
         if bytes > MOST_BYTES || answers.len() > MOST_CALLS {
-            wrong.push(format!("{}: {} calls, {bytes} bytes\n{}", question.asked, answers.len(), json!(answers)));
+            wrong.push(format!(
+                "{}: {} calls, {bytes} bytes\n{}",
+                question.asked,
+                answers.len(),
+                json!(answers)
+            ));
         }
         let tools: Vec<&str> = question.calls.iter().map(|(tool, _)| *tool).collect();
         let tools = tools.join("`, `");

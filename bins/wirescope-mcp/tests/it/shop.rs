@@ -58,8 +58,8 @@ pub(crate) fn write(directory: &Path) -> Planted {
     let mut planted = Planted::default();
     for index in 0..EXCHANGES {
         let mut dice = Dice(index + 1_000_000);
-        let made = planted_at(index, &mut planted)
-            .unwrap_or_else(|| browsing(index, &mut dice, TODAY_MS, 430));
+        let made =
+            planted_at(index, &mut planted).unwrap_or_else(|| browsing(index, &mut dice, TODAY_MS, 430));
         planted.enabled += u64::from(made.enabled);
         let id = today.add(made.imported()).unwrap().to_string();
         match index {
@@ -77,12 +77,21 @@ fn planted_at(index: u64, planted: &mut Planted) -> Option<Made> {
     let at = at(TODAY_MS, index);
     let order = format!("https://api.shop.test/v2/orders/{}/submit", 70_000 + index);
     Some(match index {
-        500 => Made::post("https://auth.shop.test/oauth/token", at, "application/x-www-form-urlencoded", "grant_type=password")
-            .json(&json!({"access_token": TOKEN, "token_type": "bearer"})),
+        500 => Made::post(
+            "https://auth.shop.test/oauth/token",
+            at,
+            "application/x-www-form-urlencoded",
+            "grant_type=password",
+        )
+        .json(&json!({"access_token": TOKEN, "token_type": "bearer"})),
         2_222 => {
             planted.free.1 = "sku-77310".to_owned();
-            let items = [json!({"sku": "sku-10001", "price": 1_990}), json!({"sku": "sku-77310", "price": 0, "title": "Voucher"})];
-            Made::get("https://api.shop.test/v2/cart", at).json(&json!({"cart": {"items": items, "currency": "EUR"}}))
+            let items = [
+                json!({"sku": "sku-10001", "price": 1_990}),
+                json!({"sku": "sku-77310", "price": 0, "title": "Voucher"}),
+            ];
+            Made::get("https://api.shop.test/v2/cart", at)
+                .json(&json!({"cart": {"items": items, "currency": "EUR"}}))
         }
         // An outage of a minute, in which orders fail.
         3_000..=3_059 if index % 2 == 0 => {
@@ -114,7 +123,8 @@ fn planted_at(index: u64, planted: &mut Planted) -> Option<Made> {
         }
         _ if index % 83 == 13 => {
             planted.old += 1;
-            Made::get(&format!("https://api.shop.test/v1/profile/{index}"), at).sends("User-Agent", "shop-ios/3.9")
+            Made::get(&format!("https://api.shop.test/v1/profile/{index}"), at)
+                .sends("User-Agent", "shop-ios/3.9")
         }
         _ => return None,
     })
@@ -123,7 +133,8 @@ fn planted_at(index: u64, planted: &mut Planted) -> Option<Made> {
 /// A payment that is tried five times, each wait twice the one before.
 fn retry(attempt: u64) -> Made {
     let at = at(TODAY_MS, 4_000) + [0, 300, 800, 1_700, 3_400][usize::try_from(attempt).unwrap()];
-    let made = Made::post("https://pay.shop.test/charges", at, "application/json", "{\"amount\":4990}").took(100);
+    let made =
+        Made::post("https://pay.shop.test/charges", at, "application/json", "{\"amount\":4990}").took(100);
     made.status(if attempt < 4 { 503 } else { 201 })
 }
 
@@ -249,8 +260,10 @@ impl Made {
         let mut exchange = Exchange::new(head, SystemTime::UNIX_EPOCH + Duration::from_millis(self.at));
         exchange.timings.total = Duration::from_millis(self.ms);
         exchange.timings.wait = exchange.timings.total / 2;
-        (exchange.request_body.wire_bytes, exchange.request_body.complete) = (self.request.1.len() as u64, true);
-        (exchange.response_body.wire_bytes, exchange.response_body.complete) = (self.response.1.len() as u64, true);
+        (exchange.request_body.wire_bytes, exchange.request_body.complete) =
+            (self.request.1.len() as u64, true);
+        (exchange.response_body.wire_bytes, exchange.response_body.complete) =
+            (self.response.1.len() as u64, true);
         exchange.summary.state = match self.failure {
             Some(kind) => ExchangeState::Failed(Failure::new(kind, "no such host")),
             None => {
