@@ -276,9 +276,9 @@ impl Made {
         let body = |bytes: Bytes| (!bytes.is_empty()).then_some(bytes);
         ImportedExchange {
             exchange,
-            request_body: body(self.request.1),
-            response_body: body(self.response.1),
-            messages: Vec::new(),
+            request_body: body(self.request.1).map(Into::into),
+            response_body: body(self.response.1).map(Into::into),
+            messages: capture_store::ImportMessages::default(),
         }
     }
 }
