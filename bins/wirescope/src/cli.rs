@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     commands::{
-        ca, completions, delete, demo, exec, export, import, rules, run, search, sessions, show, sql,
+        ca, completions, delete, demo, diff, exec, export, import, replay, rules, run, search, sessions,
+        show, sql,
     },
     place::Place,
 };
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     Show(show::Arguments),
     Search(search::Arguments),
     Sql(sql::Arguments),
+    Replay(replay::Arguments),
+    Diff(diff::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
     Delete(delete::Arguments),

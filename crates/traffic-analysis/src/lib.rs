@@ -14,6 +14,7 @@ pub mod group;
 pub mod infer;
 pub mod priority;
 pub mod render;
+pub mod replay;
 pub mod trace;
 
 mod enclosing;

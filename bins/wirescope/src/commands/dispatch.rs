@@ -6,8 +6,8 @@ use anyhow::Result;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    ca, completions, delete, demo, exec, export, import, reference, rules, run as relay, search, sessions,
-    show, sql,
+    ca, completions, delete, demo, diff, exec, export, import, reference, replay, rules, run as relay,
+    search, sessions, show, sql,
 };
 use crate::{
     cli::{Cli, Command},
@@ -29,6 +29,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Show(arguments) => show::run(&arguments, &global.place()?),
         Command::Sql(arguments) => sql::run(&arguments, &global.place()?),
         Command::Search(arguments) => search::run(&arguments, &global.place()?),
+        Command::Replay(arguments) => return replay::run(&arguments, &global.place()?),
+        Command::Diff(arguments) => return diff::run(&arguments, &global.place()?),
         Command::Export(arguments) => export::run(&arguments, &global.place()?),
         Command::Import(arguments) => import::run(&arguments, &global.place()?),
         Command::Delete(arguments) => delete::run(&arguments, &global.place()?),

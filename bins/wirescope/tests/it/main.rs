@@ -8,5 +8,6 @@ mod exec;
 mod memory;
 mod process;
 mod recordings;
+mod replays;
 mod rules;
 mod run;
