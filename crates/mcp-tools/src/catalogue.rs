@@ -27,8 +27,8 @@ use crate::{
     schema,
     toolbox::Toolbox,
     tools::{
-        bodies, capture, figures, handshakes, har, history, interceptors, pauses, proxy, query, rules,
-        server, sessions, toolsets, traffic, upstream, values, window,
+        bodies, capture, diff, figures, handshakes, har, history, interceptors, pauses, proxy, query, replay,
+        rules, server, sessions, toolsets, traffic, upstream, values, window,
     },
     toolsets::{Toolset, Toolsets},
 };
@@ -47,6 +47,8 @@ const FAMILIES: &[Family] = &[
     values::FAMILY,
     bodies::FAMILY,
     har::FAMILY,
+    replay::FAMILY,
+    diff::FAMILY,
     rules::FAMILY,
     pauses::FAMILY,
     interceptors::FAMILY,
@@ -95,6 +97,7 @@ const HEAVY: &[(&str, usize)] = &[
     ("proxy_list_traffic", 1_750),
     ("proxy_mock_response", 1_300),
     ("proxy_query_session", 2_000),
+    ("proxy_replay_session", 2_900),
     ("proxy_resume", 1_500),
     ("proxy_start", 1_500),
     ("proxy_test_rule_match", 1_300),

@@ -3,7 +3,7 @@
 use std::{error::Error as _, io, net::SocketAddr, time::Duration};
 
 use capture_store::Recorder;
-use proxy_core::{CertificateAuthority, Error, ErrorKind, Proxy, ProxyHandle};
+use proxy_core::{CertificateAuthority, Error, ErrorKind, Proxy, ProxyHandle, Sender};
 
 use crate::{
     config::Config,
@@ -51,6 +51,11 @@ impl Engine {
         }
         let proxy = builder.bind((config.listen, port)).await.map_err(|error| failed(&error))?;
         Ok(Self { handle: proxy.spawn() })
+    }
+
+    /// Sends requests through the running engine.
+    pub(crate) fn sender(&self) -> Sender {
+        self.handle.sender()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

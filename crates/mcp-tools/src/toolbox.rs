@@ -12,7 +12,7 @@ use std::{
 };
 
 use capture_store::{Recorder, Store, StoreConfig};
-use proxy_core::{Breakpoints, CertificateAuthority, rules::Rules};
+use proxy_core::{Breakpoints, CertificateAuthority, Sender, rules::Rules};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -96,6 +96,8 @@ pub(crate) struct RunningView {
     pub(crate) address: SocketAddr,
     pub(crate) recorder: Recorder,
     pub(crate) started_at: SystemTime,
+    /// Sends requests through its engine.
+    pub(crate) sender: Sender,
 }
 
 impl Toolbox {
@@ -189,6 +191,7 @@ impl Toolbox {
             address: running.engine.address(),
             recorder: running.recorder.clone(),
             started_at: running.started_at,
+            sender: running.engine.sender(),
         })
     }
 

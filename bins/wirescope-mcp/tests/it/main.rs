@@ -9,6 +9,7 @@ mod lifecycle;
 mod protocol;
 mod questions;
 mod refusals;
+mod replays;
 mod rules;
 mod served;
 mod sessions;

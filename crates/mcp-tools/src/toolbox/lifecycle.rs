@@ -65,6 +65,7 @@ impl Toolbox {
         let commits = self.shared.commits.clone();
         recorder.on_commit(move |_| commits.send_modify(|count| *count += 1));
         let view = RunningView {
+            sender: engine.sender(),
             address: engine.address(),
             recorder: recorder.clone(),
             started_at: SystemTime::now(),

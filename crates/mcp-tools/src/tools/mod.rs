@@ -2,6 +2,7 @@
 
 pub(crate) mod bodies;
 pub(crate) mod capture;
+pub(crate) mod diff;
 pub(crate) mod figures;
 pub(crate) mod handshakes;
 pub(crate) mod har;
@@ -10,6 +11,7 @@ pub(crate) mod interceptors;
 pub(crate) mod pauses;
 pub(crate) mod proxy;
 pub(crate) mod query;
+pub(crate) mod replay;
 pub(crate) mod rules;
 pub(crate) mod server;
 pub(crate) mod sessions;

@@ -78,7 +78,8 @@ fn title(exchange: &Exchange) -> String {
 fn connections(exchange: &Exchange) -> String {
     let side = |peer: &Option<Peer>| {
         let Some(peer) = peer else { return "none".to_owned() };
-        let address = peer.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        let nowhere = if peer.listener == Some(ListenerKind::Own) { "the proxy itself" } else { "unknown" };
+        let address = peer.address.map_or_else(|| nowhere.to_owned(), |address| address.to_string());
         let tls = peer.tls.as_ref().map(|tls| {
             let alpn = tls.alpn.as_deref().map(|alpn| format!(" {alpn}")).unwrap_or_default();
             // Neither was agreed where the handshake failed, or was not ours.
@@ -97,10 +98,11 @@ fn about_peers(exchange: &Exchange) -> Vec<String> {
     let sides = [("client", &exchange.client), ("upstream", &exchange.upstream)];
     for (side, peer) in sides.into_iter().filter_map(|(side, peer)| Some((side, peer.as_ref()?))) {
         let mut parts = Vec::new();
-        parts.extend(peer.listener.filter(|kind| *kind != ListenerKind::Explicit).map(|kind| match kind {
-            ListenerKind::Own => "the proxy itself".to_owned(),
-            kind => format!("by the {} listener", json::listener(kind)),
-        }));
+        parts.extend(
+            peer.listener
+                .filter(|kind| !matches!(kind, ListenerKind::Explicit | ListenerKind::Own))
+                .map(|kind| format!("by the {} listener", json::listener(kind))),
+        );
         parts.extend(peer.origin.as_ref().map(|origin| format!("replaying {origin}")));
         parts.extend(peer.user.as_ref().map(|user| format!("user {user}")));
         parts.extend(peer.parent.as_ref().map(|parent| format!("through {parent}")));
