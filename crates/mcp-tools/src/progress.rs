@@ -26,7 +26,6 @@ impl Progress {
     }
 
     /// Says how far the call is, in a few words. Takes the place of what was said before.
-    #[expect(dead_code, reason = "for tools that know how far they are")]
     pub(crate) fn say(&self, message: impl Into<String>) {
         self.0.send_replace(message.into());
     }

@@ -6,6 +6,7 @@ use capture_store::{Seq, SessionId, Store};
 use rmcp::{
     handler::server::{
         router::tool::ToolRouter,
+        tool::Extension,
         wrapper::{Json, Parameters},
     },
     tool, tool_router,
@@ -23,6 +24,7 @@ use crate::{
     catalogue::{Family, Reference},
     error::ToolError,
     live::Sort,
+    progress::Progress,
     scoped::filter,
     toolbox::{Toolbox, blocking},
     tools::history::SessionFilter,
@@ -230,9 +232,10 @@ impl Toolbox {
     pub(crate) async fn proxy_replay_session(
         &self,
         Parameters(params): Parameters<ReplayParams>,
+        Extension(progress): Extension<Progress>,
         cancelled: CancellationToken,
     ) -> Result<Json<Replayed>, ToolError> {
-        self.replay_session(params, cancelled).await.map(Json)
+        self.replay_session(params, progress, cancelled).await.map(Json)
     }
 }
 
@@ -240,6 +243,7 @@ impl Toolbox {
     async fn replay_session(
         &self,
         params: ReplayParams,
+        progress: Progress,
         cancelled: CancellationToken,
     ) -> Result<Replayed, ToolError> {
         let session: SessionId = params.session_id.parse()?;
@@ -300,7 +304,11 @@ impl Toolbox {
             }
         };
         let mut outcomes = Vec::new();
-        let summary = Box::pin(replay.run(seqs, stop, |outcome| outcomes.push(outcome))).await?;
+        let report = |outcome| {
+            outcomes.push(outcome);
+            progress.say(format!("{} of {} replayed", outcomes.len(), answer.selected_count));
+        };
+        let summary = Box::pin(replay.run(seqs, stop, report)).await?;
         answer.tell(&summary, outcomes, (recording, budget));
         Ok(answer)
     }
