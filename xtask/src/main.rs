@@ -9,6 +9,7 @@ mod api;
 mod bench;
 mod ci;
 mod codegen;
+mod conformance;
 mod crash;
 mod e2e;
 mod fuzz;
@@ -61,6 +62,9 @@ enum Command {
     Package,
     /// Sends real clients (curl, Chromium) through the built binaries and validates the HAR they leave.
     E2e(e2e::Arguments),
+    /// Runs the protocol's conformance suite, inspector and TypeScript client against the built MCP server (needs Node and
+    /// npm).
+    Conformance(conformance::Arguments),
     /// Fuzzes the parsers with coverage guidance (needs a nightly compiler and cargo-fuzz).
     Fuzz(fuzz::Arguments),
     /// Mixes every kind of client with random faults, and balances the books at the end.
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
         Command::Questions { check } => questions::run(&repo, check),
         Command::Package => package::run(&repo),
         Command::E2e(arguments) => e2e::run(&repo, &arguments),
+        Command::Conformance(arguments) => conformance::run(&repo, &arguments),
         Command::Fuzz(arguments) => fuzz::run(&repo, &arguments),
         Command::Soak(arguments) => soak::run(&repo, &arguments),
         Command::Crash(arguments) => crash::run(&repo, &arguments),

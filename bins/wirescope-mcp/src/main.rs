@@ -106,8 +106,9 @@ async fn over(server: &Server, serving: ServingArguments) -> anyhow::Result<()> 
         Transport::Http => {
             let listener = serving.listen().await?;
             // Whoever started the server with port 0 reads here where it is.
-            writeln!(std::io::stderr(), "wirescope-mcp: serving {}", listener.url())
-                .context("failed to write to standard error")?;
+            writeln!(std::io::stdout(), "{}", listener.url())
+                .context("failed to write to standard output")?;
+            tracing::info!(url = listener.url(), "serving");
             let (clients, hurried) = (server.clone(), server.clone());
             let end = async move {
                 ended.await;

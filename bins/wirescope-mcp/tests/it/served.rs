@@ -61,19 +61,12 @@ impl Served {
         let (state, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut command = command(state.path(), work.path(), &["--transport", "http"]);
         command.args(args).envs(env.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = within("the server's address", async {
-            loop {
-                let line = lines.next_line().await.unwrap().expect("the server ended");
-                if let Some((_, rest)) = line.split_once("serving http://") {
-                    return rest.trim_end_matches("/mcp").parse().unwrap();
-                }
-            }
-        })
-        .await;
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line =
+            within("the server's address", lines.next_line()).await.unwrap().expect("the server ended");
+        let address = line.trim_start_matches("http://").trim_end_matches("/mcp").parse().unwrap();
         Self { child, address, state, _work: work }
     }
 
