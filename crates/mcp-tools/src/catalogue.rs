@@ -59,6 +59,8 @@ const FAMILIES: &[Family] = &[
 
 /// Tools in the default toolset beside those of families that are in it as a whole.
 const CORE: &[&str] = &[
+    "aggregate",
+    "find_value",
     "interceptor_kill",
     "interceptor_spawn",
     "interceptor_status",
@@ -68,6 +70,8 @@ const CORE: &[&str] = &[
     "proxy_start",
     "proxy_status",
     "proxy_stop",
+    "query_sql",
+    "summarize",
 ];
 
 /// Tools that are listed whatever toolsets are open: the way to the others.
@@ -83,7 +87,7 @@ const HEAVY: &[(&str, usize)] = &[
     ("capture_traffic", 1_600),
     ("find_retries", 1_050),
     ("find_value", 1_250),
-    ("get_body", 1_450),
+    ("get_body", 1_500),
     ("query_sql", 1_100),
     ("search_bodies", 1_400),
     ("trace_value", 1_050),
@@ -105,7 +109,7 @@ const HEAVY: &[(&str, usize)] = &[
     ("interceptor_spawn", 1_200),
     ("proxy_inject_headers", 1_200),
     ("proxy_rewrite_url", 1_200),
-    ("proxy_search_traffic", 1_200),
+    ("proxy_search_traffic", 1_250),
     ("proxy_set_upstream", 1_200),
     ("read_live_capture", 1_100),
     ("start_live_capture", 1_200),

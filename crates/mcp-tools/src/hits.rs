@@ -1,6 +1,6 @@
 //! Searching the live traffic, and what is shown of a hit.
 
-use capture_store::{Search, SearchHit, Seq, Store};
+use capture_store::{Condition, Search, SearchHit, Seq, Store};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -53,12 +53,13 @@ pub(crate) struct Hits {
 pub(crate) fn search(
     store: &Store,
     live: &[LiveSession],
-    text: &str,
+    (text, condition): (&str, Option<Condition>),
     (before, limit): (Option<Seq>, usize),
 ) -> Result<Hits, ToolError> {
     let mut found = Hits { hits: Vec::new(), scanned: 0, skipped_bodies: 0, next: None };
     let Some(first) = live.first() else { return Ok(found) };
     let mut search = Search::new(text, (live.len() == 1).then_some(first.id));
+    search.filter.condition = condition;
     search.filter.before = before;
     search.filter.after = live.iter().map(|session| session.floor).min().filter(|floor| *floor > Seq(0));
     search.context_chars = 60;

@@ -97,6 +97,9 @@ pub(crate) struct BodyPart {
     /// `base64` where the bytes are no text; `image` where they come as image content.
     #[serde(skip_serializing_if = "Option::is_none")]
     encoding: Option<&'static str>,
+    /// The pointer that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
     /// What the pointer leads to; an outline of it where `truncated`.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Value>,
@@ -200,6 +203,7 @@ fn text_part(
         };
         let (value, truncated) = slices::fitted(value, limit);
         (part.value, part.truncated) = (Some(value), truncated);
+        part.pointer = Some(pointer.clone());
     } else if let Some(span) = &params.lines {
         let span = slices::line_span(span)
             .ok_or_else(|| ToolError::invalid("lines: write them like 10-40, 10- or 10, from 1"))?;

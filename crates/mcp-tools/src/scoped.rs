@@ -1,6 +1,12 @@
 //! Which exchanges a tool looks at: a session, and of it what a filter passes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use capture_store::{Condition, SessionId, Store, parse};
 use schemars::JsonSchema;
@@ -34,6 +40,18 @@ pub(crate) struct Scoped {
     pub(crate) scope: Scope,
     /// What was looked at, for the answer: `s3`, several, `all` or `none`.
     pub(crate) session: String,
+    /// To be held by the call as long as it is waited for.
+    pub(crate) leash: Leash,
+}
+
+/// Stops the walks of a scope when it is dropped: the call was cancelled, and what blocks cannot be dropped with it.
+#[derive(Default)]
+pub(crate) struct Leash(Arc<AtomicBool>);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Reads a filter given as `argument`.
@@ -61,7 +79,8 @@ impl Toolbox {
             Some(condition) => scope.filtered(condition),
             None => scope,
         };
-        Ok(Scoped { store, scope, session })
+        let leash = Leash::default();
+        Ok(Scoped { store, scope: scope.stopped_by(leash.0.clone()), session, leash })
     }
 
     /// The scope of a session by its id, of `all`, or of what is meant where none is named.

@@ -1,6 +1,13 @@
 //! Which exchanges are looked at, and the walk over them.
 
-use std::{ops::ControlFlow, time::Instant};
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use capture_store::{
     Condition, Cost, Error, ExchangeSummary, NumberField, Order, Query, Seq, SessionId, Store,
@@ -17,6 +24,7 @@ pub struct Scope {
     session: Option<SessionId>,
     after: Option<Seq>,
     condition: Option<Condition>,
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// How long a walk may go on.
@@ -81,7 +89,7 @@ impl Scope {
     #[must_use]
     pub fn of_sessions(parts: &[(SessionId, Seq)]) -> Self {
         if let [(session, after)] = parts {
-            return Self { session: Some(*session), after: Some(*after), condition: None };
+            return Self { session: Some(*session), after: Some(*after), ..Self::default() };
         }
         let part = |(session, after): &(SessionId, Seq)| {
             let later = Condition::Number(NumberField::Seq, after.0 + 1, i64::MAX as u64);
@@ -98,6 +106,17 @@ impl Scope {
             None => condition,
         });
         self
+    }
+
+    /// Walks stop, as at a bound, once this is set: nobody waits for the answer any more.
+    #[must_use]
+    pub fn stopped_by(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     /// As a query, oldest first.
@@ -129,11 +148,11 @@ impl Scope {
             for summary in page.items {
                 walked.exchanges += 1;
                 walked.next = Some(summary.seq);
-                if visit(summary)?.is_break() {
+                if visit(summary)?.is_break() || self.is_stopped() {
                     return Ok(walked);
                 }
             }
-            if is_over(&walked, bounds) && !windows.ended {
+            if (is_over(&walked, bounds) || self.is_stopped()) && !windows.ended {
                 return Ok(walked);
             }
         }
@@ -167,7 +186,7 @@ impl Scope {
             let found = store.query(&query)?;
             for summary in found.items {
                 let seq = summary.seq;
-                if visit(summary)?.is_break() {
+                if visit(summary)?.is_break() || self.is_stopped() {
                     let seen = seqs.iter().position(|other| *other == seq).map_or(seqs.len(), |at| at + 1);
                     walked.exchanges += seen as u64;
                     walked.next = Some(seq);
@@ -177,7 +196,7 @@ impl Scope {
             walked.skipped_bodies += found.skipped_bodies;
             walked.exchanges += seqs.len() as u64;
             walked.next = seqs.last().copied();
-            if is_over(&walked, bounds) && !windows.ended {
+            if (is_over(&walked, bounds) || self.is_stopped()) && !windows.ended {
                 return Ok(walked);
             }
         }
@@ -304,6 +323,22 @@ mod tests {
         let rest = search(first.next, 0, &mut hits);
         assert_eq!((hits.len(), rest.next), (100, None));
         assert_eq!(first.exchanges + rest.exchanges, 600 - 11);
+    }
+
+    #[test]
+    fn a_walk_stops_when_it_is_told_to() {
+        let fixture = Fixture::of((0..300).map(|n| Fed::get(&format!("https://a.test/{n}"))).collect());
+        let stop = Arc::new(AtomicBool::new(false));
+        let scope = Scope::of_session(fixture.session).stopped_by(stop.clone());
+        let mut seen = 0;
+        let walked = scope
+            .walk::<Error>(&fixture.store, (Order::Ascending, None), Bounds::default(), |_| {
+                seen += 1;
+                stop.store(seen == 7, Ordering::Relaxed);
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+        assert_eq!((seen, walked.exchanges, walked.next.is_some()), (7, 7, true));
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl<'a> Hider<'a> {
     }
 
     fn object(&self, map: &mut Map<String, Value>, schema: Option<&Value>) {
+        self.tables(map);
         let name = naming(map);
         let is_base64 = map
             .iter()
@@ -58,6 +59,29 @@ impl<'a> Hider<'a> {
             }
             if let (true, Value::String(text)) = (is_base64, &mut *value) {
                 self.base64(text);
+            }
+        }
+    }
+
+    /// Rows under `columns`: a cell has the name of its column, and a value that of the cell that names it.
+    fn tables(&self, map: &mut Map<String, Value>) {
+        let columns = map.get("columns").and_then(Value::as_array).map(|columns| {
+            columns.iter().map(|column| column.as_str().map(column_name).unwrap_or_default().to_owned())
+        });
+        let Some(columns) = columns.map(Iterator::collect::<Vec<String>>) else { return };
+        let naming = columns.iter().position(|column| NAMING.contains(&column.as_str()));
+        for member in map.values_mut() {
+            for row in member.as_array_mut().into_iter().flatten().filter_map(Value::as_array_mut) {
+                if row.len() != columns.len() {
+                    continue;
+                }
+                let name = naming.and_then(|at| row[at].as_str()).map(str::to_owned);
+                for (column, cell) in columns.iter().zip(row) {
+                    self.captured(column, cell);
+                    if let (Some(name), true) = (&name, NAMED.contains(&column.as_str())) {
+                        self.captured(name, cell);
+                    }
+                }
             }
         }
     }
@@ -267,6 +291,11 @@ fn is_open(schema: &Value) -> bool {
 fn naming(map: &Map<String, Value>) -> Option<String> {
     let names = NAMING.iter().filter_map(|key| map.get(*key)?.as_str());
     names.map(str::to_owned).next()
+}
+
+/// The name in a column's: of an expression of SQL its last text, as in `header(seq, 'req', 'authorization')`.
+fn column_name(column: &str) -> &str {
+    column.rsplit('\'').nth(1).unwrap_or(column)
 }
 
 /// The last part of a pointer or dotted field name: `token` of `/data/token` and of `req.json./data/token`.

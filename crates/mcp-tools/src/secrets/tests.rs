@@ -47,6 +47,11 @@ fn credentials_become_placeholders_wherever_they_stand() {
         json!({"fields": [{"name": "x-api-key", "value": TOKEN}]}),
         json!({"fields": [{"pointer": "/user/password", "before": "old", "after": TOKEN}]}),
         json!({"json": {"user": {"password": TOKEN}}}),
+        json!({"columns": ["id", "req.header.x-api-key"], "rows": [["e1", TOKEN], ["e2", null]]}),
+        json!({"columns": ["resp.json./data/token"], "rows": [[{"value": TOKEN}]]}),
+        json!({"columns": ["header(seq, 'req', 'x-api-key')"], "rows": [[TOKEN]]}),
+        json!({"columns": ["side", "name", "value"], "rows": [["req", "X-Api-Key", TOKEN]]}),
+        json!({"columns": ["host", "field", "example"], "rows": [["a.test", "param.access_token", TOKEN]]}),
         json!({"json": [{"tokens": 3, "auth": {"value": TOKEN}}]}),
     ] {
         let mut hidden = value.clone();

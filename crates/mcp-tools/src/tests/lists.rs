@@ -77,6 +77,8 @@ async fn a_search_goes_on_where_it_stopped() {
         }
     }
     assert_eq!(seen, (1..=40).rev().map(|n| format!("e{n}")).collect::<Vec<_>>());
+    let some = call!(bench, proxy_search_traffic, json!({"query": "needle", "filter": "path:/1 seq:<30"}));
+    assert_eq!(ids(&some["results"]).first(), Some(&"e19"));
 }
 
 #[tokio::test]

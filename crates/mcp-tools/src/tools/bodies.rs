@@ -141,7 +141,7 @@ impl Toolbox {
     ) -> Result<Json<Searched>, ToolError> {
         let wanted = Wanted::new(&params)?;
         let before = params.before.as_deref().map(str::parse::<Seq>).transpose()?;
-        let Scoped { store, scope, session } = self.scoped(&params.scope).await?;
+        let Scoped { store, scope, session, leash: _leash } = self.scoped(&params.scope).await?;
         let budget = self.config().answer_bytes;
         blocking(move || {
             let (mut found, mut seqs) = (Vec::new(), Vec::new());

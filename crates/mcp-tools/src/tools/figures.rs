@@ -94,7 +94,7 @@ impl Toolbox {
         Parameters(params): Parameters<AggregateParams>,
     ) -> Result<Json<Aggregated>, ToolError> {
         let keys = keys(&params.by)?;
-        let Scoped { store, scope, session } = self.scoped(&params.scope).await?;
+        let Scoped { store, scope, session, leash: _leash } = self.scoped(&params.scope).await?;
         let other = match params.compare_to.as_deref() {
             Some(text) => Some(self.compared_with(&params.scope, text).await?),
             None => None,
@@ -125,7 +125,7 @@ impl Toolbox {
         &self,
         Parameters(params): Parameters<ScopeParams>,
     ) -> Result<Json<Overview>, ToolError> {
-        let Scoped { store, scope, session } = self.scoped(&params).await?;
+        let Scoped { store, scope, session, leash: _leash } = self.scoped(&params).await?;
         blocking(move || Ok(Json(Overview::new(session, glance(&store, &scope, bounds())?)))).await
     }
 
@@ -141,7 +141,7 @@ impl Toolbox {
     ) -> Result<Json<RetriesFound>, ToolError> {
         /// Outcomes and waits told of one chain.
         const MAX_TOLD: usize = 12;
-        let Scoped { store, scope, session } = self.scoped(&params.scope).await?;
+        let Scoped { store, scope, session, leash: _leash } = self.scoped(&params.scope).await?;
         let budget = self.config().answer_bytes;
         blocking(move || {
             let within = Duration::from_secs_f64(params.within);

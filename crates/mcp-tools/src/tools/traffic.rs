@@ -200,7 +200,11 @@ pub(crate) struct SearchParams {
     #[serde(default = "twenty")]
     #[schemars(range(min = 1, max = 200))]
     limit: u32,
-    /// Only exchanges before this id: where an earlier search stopped.
+    /// Filter: host:a.test status:>=500 since:10m.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4000))]
+    filter: Option<String>,
+    /// Only before this id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
     before: Option<String>,
@@ -323,10 +327,12 @@ impl Toolbox {
         Parameters(params): Parameters<SearchParams>,
     ) -> Result<Json<Found>, ToolError> {
         let before = params.before.as_deref().map(str::parse::<Seq>).transpose()?;
+        let condition = params.filter.as_deref().map(|text| filter("filter", text)).transpose()?;
         let (store, live) = (self.fresh_store().await?, self.live());
         let budget = self.config().answer_bytes;
         blocking(move || {
-            let found = search(&store, &live, &params.query, (before, params.limit as usize))?;
+            let (cursor, limit) = (before, params.limit as usize);
+            let found = search(&store, &live, (&params.query, condition), (cursor, limit))?;
             let (results, dropped) = fit(found.hits.iter().map(Hit::new).collect(), budget);
             let shown = results.len();
             // Where rows were dropped, the search goes on after the last one shown.

@@ -178,7 +178,7 @@ impl Toolbox {
     ) -> Result<Json<FoundValue>, ToolError> {
         let needle = needle(&params.value)?;
         let cursor = params.after.as_deref().map(str::parse::<Seq>).transpose()?;
-        let Scoped { store, scope, session } = self.scoped(&params.scope).await?;
+        let Scoped { store, scope, session, leash: _leash } = self.scoped(&params.scope).await?;
         let budget = self.config().answer_bytes;
         blocking(move || {
             let found = find(&store, &scope, &needle, cursor, bounds()).map_err(refused)?;
@@ -219,7 +219,7 @@ impl Toolbox {
         Parameters(params): Parameters<TraceParams>,
     ) -> Result<Json<Traced>, ToolError> {
         let needle = needle(&params.value)?;
-        let Scoped { store, scope, session } = self.scoped(&params.scope).await?;
+        let Scoped { store, scope, session, leash: _leash } = self.scoped(&params.scope).await?;
         let budget = self.config().answer_bytes;
         blocking(move || {
             let traced = trace(&store, &scope, &needle, bounds()).map_err(refused)?;
