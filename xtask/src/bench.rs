@@ -39,19 +39,33 @@ enum What {
         /// How many exchanges it is filled with.
         #[arg(long, default_value_t = 1_000_000)]
         exchanges: u64,
+        /// Make the store there and leave it; where there is one of as many exchanges, ask that. A million take 4 GB.
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+        /// Leave large bodies aside, which write 2 GiB.
+        #[arg(long)]
+        no_large: bool,
     },
 }
 
 /// Measures a store in a process of its own, whose memory is told too.
-fn store(repo: &Repo, exchanges: u64) -> Result<()> {
+fn store(repo: &Repo, exchanges: u64, keep: Option<&Path>, no_large: bool) -> Result<()> {
     let measure = ["run", "--release", "--locked", "-p", "capture-store", "--example", "bench", "--"];
-    process::run(repo.cargo().args(measure).arg(exchanges.to_string()))
+    let mut command = repo.cargo();
+    command.args(measure).args(["--exchanges", &exchanges.to_string()]);
+    if let Some(directory) = keep {
+        command.arg("--keep").arg(directory);
+    }
+    if no_large {
+        command.arg("--no-large");
+    }
+    process::run(&mut command)
 }
 
 /// Measures every scenario over every way, each process on its own.
 pub(crate) fn run(repo: &Repo, arguments: &Arguments) -> Result<()> {
-    if let Some(What::Store { exchanges }) = arguments.what {
-        return store(repo, exchanges);
+    if let Some(What::Store { exchanges, keep, no_large }) = &arguments.what {
+        return store(repo, *exchanges, keep.as_deref(), *no_large);
     }
     if !Path::new("/proc/self/stat").exists() {
         return Err(process::Missing(vec!["Linux, whose /proc tells a process's CPU time".to_owned()]).into());

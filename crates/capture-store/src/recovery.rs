@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::{
-    db::Connection, error::Error, files::BodyFiles, id::SessionId, lock, reserve::with_reserve,
+    db::Connection, error::Error, files::BodyFiles, id::SessionId, index, lock, reserve::with_reserve,
     session::SessionInfo,
 };
 
@@ -101,8 +101,12 @@ pub(crate) fn delete_hidden(db: &Connection, files: &BodyFiles, session: Session
     Ok(())
 }
 
-/// Gives space back to the file system. What is left, because somebody else writes all the time, is used again.
+/// Gives space back to the file system, that of the index of what was deleted too. What is left, because somebody else writes all the time, is used again.
 pub(crate) fn shrink(db: &Connection) {
+    match index::tidy(db) {
+        Err(error) if !error.is_busy() => tracing::warn!(%error, "tidying the index of texts failed"),
+        _ => {}
+    }
     for _ in 0..SHRINK_ROUNDS {
         match db.shrink(PAGES_AT_ONCE) {
             Ok(0) => return,

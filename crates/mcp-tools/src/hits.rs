@@ -63,18 +63,21 @@ pub(crate) fn search(
     search.filter.before = before;
     search.filter.after = live.iter().map(|session| session.floor).min().filter(|floor| *floor > Seq(0));
     search.context_chars = 60;
+    // What the index tells costs nothing.
+    let mut read = 0;
     loop {
         search.limit = limit - found.hits.len();
-        search.max_scan = MAX_SCAN - found.scanned;
+        search.max_scan = MAX_SCAN - read;
         let page = store.search(&search)?;
         found.scanned += page.scanned;
+        read += page.scanned - page.indexed;
         found.skipped_bodies += page.skipped_bodies;
         let ours = |hit: &SearchHit| {
             live.iter().any(|session| session.id == hit.exchange.session && hit.exchange.seq > session.floor)
         };
         found.hits.extend(page.hits.into_iter().filter(ours));
         found.next = page.next;
-        if page.next.is_none() || found.hits.len() >= limit || found.scanned >= MAX_SCAN {
+        if page.next.is_none() || found.hits.len() >= limit || read >= MAX_SCAN {
             return Ok(found);
         }
         search.filter.before = page.next;

@@ -8,7 +8,7 @@ use super::{
     DbError, SessionDelta, Tx,
     codes::{nanos, session_kind, to_time},
     int,
-    range::untally,
+    tally::untally,
     uint,
 };
 use crate::{

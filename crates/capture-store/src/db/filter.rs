@@ -28,6 +28,8 @@ pub(crate) struct Filter {
     pub(super) to: Option<SystemTime>,
     /// Whether something cannot be told by the indexes that drive.
     pub(super) unindexed: bool,
+    /// How many of the conditions are about a time.
+    times: usize,
 }
 
 /// A part of a `WHERE` clause.
@@ -51,6 +53,7 @@ impl Filter {
             from: None,
             to: None,
             unindexed: false,
+            times: 0,
         }
     }
 
@@ -65,6 +68,7 @@ impl Filter {
             Condition::Began(from, to) => {
                 self.from = self.from.max(*from);
                 self.to = [self.to, *to].into_iter().flatten().min();
+                self.times += usize::from(from.is_some() || to.is_some());
             }
             _ => {}
         }
@@ -107,6 +111,11 @@ impl Filter {
     /// Whether every exchange in its range passes.
     pub(super) fn asks_nothing(&self) -> bool {
         self.conditions.is_empty()
+    }
+
+    /// Whether a time is all it asks for.
+    pub(super) fn asks_time_only(&self) -> bool {
+        self.times > 0 && self.conditions.len() == self.times
     }
 
     /// The clause and its values, for seqs from the first to the last.

@@ -1,23 +1,19 @@
 //! Which rows a question has to look at: bounds of seqs, and an index that leads to few.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, time::SystemTime};
+use std::ops::RangeInclusive;
 
-use rusqlite::{OptionalExtension, params, types::Value};
+use rusqlite::{params, types::Value};
 
 use super::{
     DbError, Filter, Tx,
     codes::nanos,
     driver::{Column, Driver, admits, named},
-    int, uint,
+    int,
+    tally::SPAN,
+    uint,
 };
-use crate::{
-    condition::TextField,
-    id::{Seq, SessionId},
-    query::Order,
-};
+use crate::{condition::TextField, query::Order};
 
-/// Seqs in one row of `spans` or `tallies`.
-pub(super) const SPAN: u64 = 4096;
 /// Different values of a column that are looked at before its index is given up.
 const MAX_DISTINCT: usize = 1_000;
 /// Values whose runs are read side by side.
@@ -32,75 +28,6 @@ type Run = (Column, Value);
 pub(super) struct Rows {
     pub(super) sql: String,
     pub(super) values: Vec<Value>,
-}
-
-/// The exchanges that a transaction adds, by blocks of seqs: when they began, and how many of each session there are.
-#[derive(Debug, Default)]
-pub(crate) struct Spans {
-    spans: BTreeMap<u64, (SystemTime, SystemTime)>,
-    tallies: BTreeMap<(SessionId, u64), u64>,
-    /// The first and the last.
-    seqs: Option<(Seq, Seq)>,
-}
-
-impl Spans {
-    /// Takes an exchange in.
-    pub(crate) fn note(&mut self, seq: Seq, session: SessionId, began: SystemTime) {
-        let block = seq.0 / SPAN;
-        let (first, last) = self.spans.entry(block).or_insert((began, began));
-        *first = began.min(*first);
-        *last = began.max(*last);
-        *self.tallies.entry((session, block)).or_default() += 1;
-        let (least, most) = self.seqs.unwrap_or((seq, seq));
-        self.seqs = Some((least.min(seq), most.max(seq)));
-    }
-
-    /// Widens and adds to what is stored. A segment of the index that the exchanges come into is none any more.
-    pub(crate) fn write(self, tx: &Tx<'_>) -> Result<(), DbError> {
-        let mut widen = tx.sql.prepare_cached(
-            "INSERT INTO spans (block, first, last) VALUES (?1, ?2, ?3)
-             ON CONFLICT (block) DO UPDATE SET first = min(first, ?2), last = max(last, ?3)",
-        )?;
-        for (block, (first, last)) in self.spans {
-            widen.execute(params![int(block), nanos(first), nanos(last)])?;
-        }
-        let mut add = tx.sql.prepare_cached(
-            "INSERT INTO tallies (session, block, exchanges) VALUES (?1, ?2, ?3)
-             ON CONFLICT (session, block) DO UPDATE SET exchanges = exchanges + ?3",
-        )?;
-        for ((session, block), count) in self.tallies {
-            add.execute(params![int(session.0), int(block), int(count)])?;
-        }
-        if let Some((first, last)) = self.seqs {
-            tx.drop_segments(first, last)?;
-        }
-        Ok(())
-    }
-}
-
-/// Takes removed exchanges of a session, ascending, off what is counted.
-pub(super) fn untally(
-    tx: &Tx<'_>,
-    session: SessionId,
-    seqs: impl Iterator<Item = u64>,
-) -> Result<(), DbError> {
-    let mut removed: BTreeMap<u64, u64> = BTreeMap::new();
-    for seq in seqs {
-        *removed.entry(seq / SPAN).or_default() += 1;
-    }
-    let mut subtract = tx.sql.prepare_cached(
-        "UPDATE tallies SET exchanges = exchanges - ?3 WHERE session = ?1 AND block = ?2 RETURNING exchanges",
-    )?;
-    let mut forget = tx.sql.prepare_cached("DELETE FROM tallies WHERE session = ?1 AND block = ?2")?;
-    for (block, count) in removed {
-        let key = (int(session.0), int(block));
-        let left: Option<i64> =
-            subtract.query_row(params![key.0, key.1, int(count)], |row| row.get(0)).optional()?;
-        if left.is_some_and(|left| left <= 0) {
-            forget.execute(params![key.0, key.1])?;
-        }
-    }
-    Ok(())
 }
 
 impl Tx<'_> {

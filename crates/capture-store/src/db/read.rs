@@ -1,6 +1,5 @@
 //! The way back: rows out of the database.
 
-use std::ops::RangeInclusive;
 
 use rusqlite::{OptionalExtension, Row, params, params_from_iter, types::ValueRef};
 
@@ -11,9 +10,7 @@ use super::{
     DbError, Tx,
     codes::{self, state, to_time},
     filter::Filter,
-    int,
-    range::SPAN,
-    uint,
+    int, uint,
     write::{after_authority, body_id},
 };
 use crate::{
@@ -96,6 +93,9 @@ impl Tx<'_> {
         if filter.asks_nothing() {
             return self.count_held(filter.session, &range);
         }
+        if let Some(count) = self.count_began(filter, &range)? {
+            return Ok(count);
+        }
         if let Some(count) = self.count_by_index(filter, &range, u64::MAX)? {
             return Ok(count);
         }
@@ -108,6 +108,9 @@ impl Tx<'_> {
     /// How many pass a filter, as far as that is told by looking at few rows or an index alone.
     pub(crate) fn count_briefly(&self, filter: &Filter) -> Result<Count, DbError> {
         let Some(range) = self.range(filter)? else { return Ok(Count::All(0)) };
+        if let Some(count) = self.count_began(filter, &range)? {
+            return Ok(Count::All(count));
+        }
         if let Some(count) = self.count_by_index(filter, &range, MAX_ENTRIES)? {
             return Ok(if count < MAX_ENTRIES { Count::All(count) } else { Count::AtLeast(count) });
         }
@@ -115,40 +118,6 @@ impl Tx<'_> {
             Some((rows, _)) if rows <= MAX_ROWS => self.count(filter).map(Count::All),
             _ => Ok(Count::AtLeast(0)),
         }
-    }
-
-    /// How many exchanges of a session, or of all that are visible, lie in a range: whole blocks are added up, and what
-    /// lies beside them is counted in the narrow index.
-    pub(crate) fn count_held(
-        &self,
-        session: Option<SessionId>,
-        range: &RangeInclusive<u64>,
-    ) -> Result<u64, DbError> {
-        let (first, last) = (*range.start(), *range.end());
-        let (from, to) = (first.div_ceil(SPAN), last.saturating_add(1) / SPAN);
-        if from >= to {
-            return self.count_rows(session, first, last);
-        }
-        let mut statement = self.sql.prepare_cached(
-            "SELECT coalesce(sum(exchanges), 0) FROM tallies WHERE block >= ?1 AND block < ?2
-             AND session IN (SELECT id FROM sessions WHERE hidden = 0 AND (?3 IS NULL OR id = ?3))",
-        )?;
-        let bounds = params![int(from), int(to), session.map(|id| int(id.0))];
-        let whole = uint(statement.query_row(bounds, |row| row.get(0))?);
-        let before = if first < from * SPAN { self.count_rows(session, first, from * SPAN - 1)? } else { 0 };
-        let after = if to * SPAN <= last { self.count_rows(session, to * SPAN, last)? } else { 0 };
-        Ok(before + whole + after)
-    }
-
-    fn count_rows(&self, session: Option<SessionId>, first: u64, last: u64) -> Result<u64, DbError> {
-        let mut statement = self.sql.prepare_cached(
-            "SELECT coalesce(sum((SELECT count(*) FROM exchanges e INDEXED BY exchanges_by_session
-             WHERE e.session = s.id AND e.seq BETWEEN ?1 AND ?2)), 0)
-             FROM sessions s WHERE s.hidden = 0 AND (?3 IS NULL OR s.id = ?3)",
-        )?;
-        let session = session.map(|id| int(id.0));
-        let bounds = params![int(first), int(last), session];
-        Ok(uint(statement.query_row(bounds, |row| row.get(0))?))
     }
 
     /// One summary, unless its session is hidden.
