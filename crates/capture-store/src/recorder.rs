@@ -262,7 +262,7 @@ struct Failing {
 }
 
 impl Shared {
-    fn new(config: &RecorderConfig) -> Self {
+    pub(crate) fn new(config: &RecorderConfig) -> Self {
         Self {
             queue: Arc::new(Queue::new(config.max_queued_bytes)),
             session: AtomicU64::new(0),

@@ -7,7 +7,7 @@ use proxy_core::{ClientFacts, ConnectionId, Observer as _};
 
 use crate::{
     Outcomes,
-    table::{Table, Wanted, processor_time},
+    table::{Table, Wanted, processor_time, thread_time},
     traffic::Traffic,
 };
 
@@ -35,6 +35,8 @@ pub(crate) fn run(table: &mut Table, directory: &Path, exchanges: u64) -> Outcom
     table.tell("recording exchanges of 2 KB", rate, "/s", Wanted::AtLeast(40_000.0));
     let each = worked.as_secs_f64() * 1e6 / exchanges as f64;
     table.tell("  processor time of each, making it included", each, "us", Wanted::Nothing);
+    let each = thread_time("capture-store").as_secs_f64() * 1e6 / exchanges as f64;
+    table.tell("  of that in the recorder's one thread", each, "us", Wanted::AtMost(25.0));
     table.tell_memory("recording");
     let dropped = recorder.status()?.dropped;
     recorder.close()?;

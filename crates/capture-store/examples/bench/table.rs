@@ -11,6 +11,14 @@ pub(crate) enum Wanted {
     Nothing,
 }
 
+/// How long something took.
+#[derive(Clone, Copy)]
+pub(crate) struct Took {
+    pub(crate) elapsed: Duration,
+    /// Processor time, of all threads: told in hundredths of a second, so for several rounds together.
+    pub(crate) worked: Duration,
+}
+
 /// Counts what was met.
 #[derive(Default)]
 pub(crate) struct Table {
@@ -25,12 +33,12 @@ impl Table {
             Wanted::AtMost(bound) => ("<=", bound, figure <= bound),
             Wanted::AtLeast(bound) => (">=", bound, figure >= bound),
             Wanted::Nothing => {
-                println!("{what:<52} {} {unit}", digits(figure));
+                println!("{what:<78} {} {unit}", digits(figure));
                 return;
             }
         };
         let verdict = if met { "met" } else { "MISSED" };
-        println!("{what:<52} {} {unit:<10} {sign} {:<8} {verdict}", digits(figure), bound);
+        println!("{what:<78} {} {unit:<10} {sign} {:<8} {verdict}", digits(figure), bound);
         if met {
             self.met += 1;
         } else {
@@ -38,9 +46,10 @@ impl Table {
         }
     }
 
-    /// A duration in milliseconds.
-    pub(crate) fn tell_millis(&mut self, what: &str, took: Duration, wanted: Wanted) {
-        self.tell(what, took.as_secs_f64() * 1_000.0, "ms", wanted);
+    /// How long an answer took, and what of that on processors.
+    pub(crate) fn tell_answer(&mut self, what: &str, took: Took, wanted: Wanted) {
+        let what = format!("{what} [{:.1} ms of processors]", took.worked.as_secs_f64() * 1_000.0);
+        self.tell(&what, took.elapsed.as_secs_f64() * 1_000.0, "ms", wanted);
     }
 
     /// The most memory the process had since this was last told.
@@ -69,6 +78,19 @@ impl Table {
 
 fn digits(figure: f64) -> String {
     if figure >= 1_000.0 { format!("{figure:>12.0}") } else { format!("{figure:>12.2}") }
+}
+
+/// Processor time so far of the threads of this process that are called so.
+pub(crate) fn thread_time(name: &str) -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let ours = tasks
+        .filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name));
+    // The first number is nanoseconds on a processor (proc(5), /proc/pid/schedstat).
+    let nanos = ours.filter_map(|task| {
+        let told = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        told.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
 }
 
 /// Processor time of this process so far, all threads.

@@ -113,6 +113,14 @@ impl Filter {
         self.conditions.is_empty()
     }
 
+    /// What leads to all that passes, where nothing else is asked for.
+    pub(super) fn only_driver(&self) -> Option<&Driver> {
+        match &self.drivers[..] {
+            [driver] if !self.unindexed => Some(driver),
+            _ => None,
+        }
+    }
+
     /// Whether a time is all it asks for.
     pub(super) fn asks_time_only(&self) -> bool {
         self.times > 0 && self.conditions.len() == self.times

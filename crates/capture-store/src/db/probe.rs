@@ -81,16 +81,17 @@ impl Tx<'_> {
         } else {
             lights.iter().map(|light| (light.seq, light.seq)).collect()
         };
+        let mut work = Work::new(&probe.needle);
         let mut at = 0;
         for (first, last) in runs {
             let end =
                 lights[at..].iter().position(|light| light.seq > last).map_or(lights.len(), |more| at + more);
             let part = &mut lights[at..end];
             if probe.bodies == Bodies::Possible {
-                self.probe_bodies(part, (first, last), &probe.needle)?;
+                self.probe_bodies(part, (first, last), &mut work)?;
             }
             if probe.heads == Heads::Possible {
-                self.probe_heads(part, (first, last), &probe.needle)?;
+                self.probe_heads(part, (first, last), &mut work)?;
             }
             at = end;
         }
@@ -100,15 +101,17 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn probe_bodies(&self, lights: &mut [Light], span: (Seq, Seq), needle: &Needle) -> Result<(), DbError> {
+    fn probe_bodies(
+        &self,
+        lights: &mut [Light],
+        span: (Seq, Seq),
+        work: &mut Work<'_>,
+    ) -> Result<(), DbError> {
         let mut statement = self.sql.prepare_cached(
             "SELECT id, plain, data, coding IS NOT NULL, length, file FROM bodies WHERE id BETWEEN ? AND ? ORDER BY id",
         )?;
         let mut rows = statement.query(params![int(span.0.0) * 2, int(span.1.0) * 2 + 1])?;
         let mut at = 0;
-        let mut scratch = Vec::new();
-        let mut unpacker = Unpacker::new();
-        let mut shared = HashMap::new();
         while let Some(row) = rows.next()? {
             let seq = uint(row.get::<_, i64>(0)? / 2);
             let Some(light) = ahead(lights, &mut at, seq) else { continue };
@@ -119,15 +122,15 @@ impl Tx<'_> {
             light.likely = match row.get_ref(2)? {
                 ValueRef::Blob(data) if plain => {
                     let frame = row.get::<_, bool>(3)?.then_some(row.get(4)?);
-                    is_in_stored(data, frame, needle, (&mut unpacker, &mut scratch))
+                    work.is_in_stored(data, frame)
                 }
                 // One content stands for all that share it.
                 ValueRef::Null if plain => match row.get::<_, Option<i64>>(5)? {
-                    Some(file) => match shared.get(&file) {
+                    Some(file) => match work.shared.get(&file) {
                         Some(likely) => *likely,
                         None => {
-                            let likely = self.probe_shared(file, needle, (&mut unpacker, &mut scratch))?;
-                            shared.insert(file, likely);
+                            let likely = self.probe_shared(file, work)?;
+                            work.shared.insert(file, likely);
                             likely
                         }
                     },
@@ -141,12 +144,7 @@ impl Tx<'_> {
     }
 
     /// Whether a content that bodies share can hold a text.
-    fn probe_shared(
-        &self,
-        file: i64,
-        needle: &Needle,
-        work: (&mut Unpacker, &mut Vec<u8>),
-    ) -> Result<bool, DbError> {
+    fn probe_shared(&self, file: i64, work: &mut Work<'_>) -> Result<bool, DbError> {
         let mut statement =
             self.sql.prepare_cached("SELECT data, coding IS NOT NULL, length FROM files WHERE id = ?")?;
         let mut rows = statement.query([file])?;
@@ -154,52 +152,94 @@ impl Tx<'_> {
         Ok(match row.get_ref(0)? {
             ValueRef::Blob(data) => {
                 let frame = row.get::<_, bool>(1)?.then_some(row.get(2)?);
-                is_in_stored(data, frame, needle, work)
+                work.is_in_stored(data, frame)
             }
             _ => true,
         })
     }
 
-    fn probe_heads(&self, lights: &mut [Light], span: (Seq, Seq), needle: &Needle) -> Result<(), DbError> {
-        // Names and values are looked through as lines, and stored without what joins them.
-        if needle.forms().any(|form| memchr::memchr2(b':', b' ', form).is_some()) {
-            lights.iter_mut().for_each(|light| light.likely = true);
-            return Ok(());
-        }
+    fn probe_heads(
+        &self,
+        lights: &mut [Light],
+        span: (Seq, Seq),
+        work: &mut Work<'_>,
+    ) -> Result<(), DbError> {
         let mut statement = self
             .sql
             .prepare_cached("SELECT seq, detail FROM details WHERE seq BETWEEN ? AND ? ORDER BY seq")?;
         let mut rows = statement.query(params![int(span.0.0), int(span.1.0)])?;
         let mut at = 0;
-        let mut scratch = Vec::new();
         while let Some(row) = rows.next()? {
             let seq = uint(row.get(0)?);
             let Some(light) = ahead(lights, &mut at, seq) else { continue };
             if let ValueRef::Blob(detail) = row.get_ref(1)?
                 && !light.likely
             {
-                light.likely = needle.is_in(detail, &mut scratch);
+                light.likely = work.is_in_detail(detail);
             }
         }
         Ok(())
     }
 }
 
-/// Whether stored bytes, or the content of this length where they are its frame, can hold a text.
-fn is_in_stored(
-    data: &[u8],
-    frame: Option<i64>,
-    needle: &Needle,
-    (unpacker, scratch): (&mut Unpacker, &mut Vec<u8>),
-) -> bool {
-    match frame.map(|length| usize::try_from(length).unwrap_or(0)) {
-        None => needle.is_in(data, scratch),
-        // Longer ones stand in files. A damaged one is told of by who looks properly.
-        Some(length) if length <= INLINE_BYTES => {
-            unpacker.unpack(data, length).is_none_or(|content| needle.is_in(content, scratch))
-        }
-        Some(_) => true,
+/// What is looked for, and the memory it takes.
+struct Work<'n> {
+    needle: &'n Needle,
+    /// The parts of the text before and behind what joins a field's name and value.
+    parts: Vec<(Vec<u8>, Vec<u8>)>,
+    unpacker: Unpacker,
+    scratch: Vec<u8>,
+    /// Contents that bodies share, and whether they can hold the text.
+    shared: HashMap<i64, bool>,
+}
+
+impl<'n> Work<'n> {
+    fn new(needle: &'n Needle) -> Self {
+        let parts = needle.forms().flat_map(around_joints).collect();
+        let (unpacker, scratch, shared) = (Unpacker::new(), Vec::new(), HashMap::new());
+        Self { needle, parts, unpacker, scratch, shared }
     }
+
+    /// Whether stored bytes, or the content of this length where they are its frame, can hold a text.
+    fn is_in_stored(&mut self, data: &[u8], frame: Option<i64>) -> bool {
+        match frame.map(|length| usize::try_from(length).unwrap_or(0)) {
+            None => self.needle.is_in(data, &mut self.scratch),
+            // Longer ones stand in files. A damaged one is told of by who looks properly.
+            Some(length) if length <= INLINE_BYTES => {
+                let content = self.unpacker.unpack(data, length);
+                content.is_none_or(|content| self.needle.is_in(content, &mut self.scratch))
+            }
+            Some(_) => true,
+        }
+    }
+
+    /// Whether the fields of encoded details can hold a text. They are looked through as lines, and stored without what
+    /// joins a name and its value.
+    fn is_in_detail(&mut self, detail: &[u8]) -> bool {
+        if self.needle.is_in(detail, &mut self.scratch) {
+            return true;
+        }
+        let folded = if self.needle.folds() { &self.scratch } else { detail };
+        let has = |part: &[u8]| part.is_empty() || memchr::memmem::find(folded, part).is_some();
+        self.parts.iter().any(|(before, behind)| has(before) && has(behind))
+    }
+}
+
+/// Where a text may reach over the colon and the space between a name and its value: what of it is the name's, and what
+/// the value's.
+fn around_joints(form: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut parts = Vec::new();
+    if let Some(value) = form.strip_prefix(b" ") {
+        parts.push((Vec::new(), value.to_vec()));
+    }
+    for at in memchr::memchr_iter(b':', form) {
+        match &form[at + 1..] {
+            [] => parts.push((form[..at].to_vec(), Vec::new())),
+            [b' ', value @ ..] => parts.push((form[..at].to_vec(), value.to_vec())),
+            _ => {}
+        }
+    }
+    parts
 }
 
 fn light(row: &Row<'_>, probe: Option<&Probe>, scratch: &mut Vec<u8>) -> rusqlite::Result<Light> {
@@ -219,4 +259,33 @@ fn ahead<'l>(lights: &'l mut [Light], at: &mut usize, seq: u64) -> Option<&'l mu
         *at += 1;
     }
     lights.get_mut(*at).filter(|light| light.seq.0 == seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_reaches_from_a_name_into_its_value_is_looked_for_in_parts() {
+        let detail = b"\x05\x0dAuthorization\x0aBearer a:b\x04Host\x06a.test";
+        for (text, likely) in [
+            ("authorization: bearer", true),
+            ("ation: Bea", true),
+            ("host:", true),
+            (": a.test", true),
+            (" bearer", true),
+            ("bearer a:b", true),
+            ("a:", true),
+            ("b: a", true),
+            ("cookie: bearer", false),
+            ("bearer b", false),
+            ("host:a.test", false),
+            (" nothing", false),
+        ] {
+            let needle = Needle::new(text, false);
+            assert_eq!(Work::new(&needle).is_in_detail(detail), likely, "{text}");
+        }
+        let exact = Needle::new("authorization: Bearer", true);
+        assert!(!Work::new(&exact).is_in_detail(detail));
+    }
 }

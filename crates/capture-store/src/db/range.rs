@@ -52,9 +52,16 @@ impl Tx<'_> {
         let mut branches = Vec::with_capacity(runs.len());
         let mut values = Vec::new();
         let most = offset.saturating_add(limit as u64);
+        // Where the index says it all, the rows themselves are read of what is given only.
+        let index_alone = filter.only_driver().is_some() && !self.shares(filter, &range)?;
+        let (inner, inner_values) = if index_alone {
+            ("seq BETWEEN ? AND ?", vec![int(*range.start()).into(), int(*range.end()).into()])
+        } else {
+            (condition.as_str(), condition_values.clone())
+        };
         for (column, value) in runs {
             branches.push(format!(
-                "SELECT seq FROM (SELECT seq FROM exchanges INDEXED BY {} WHERE {} {} = ? AND {condition}
+                "SELECT seq FROM (SELECT seq FROM exchanges INDEXED BY {} WHERE {} {} = ? AND {inner}
                  ORDER BY seq {direction} LIMIT {})",
                 column.index(),
                 column.only(),
@@ -62,7 +69,7 @@ impl Tx<'_> {
                 int(most),
             ));
             values.push(value);
-            values.extend(condition_values.iter().cloned());
+            values.extend(inner_values.iter().cloned());
         }
         if branches.is_empty() {
             return Ok(None);
@@ -100,34 +107,39 @@ impl Tx<'_> {
 
     /// The values whose indexes lead to the fewest rows; `None` where walking all rows is as good.
     fn runs(&self, filter: &Filter, range: &RangeInclusive<u64>) -> Result<Option<Vec<Run>>, DbError> {
-        let alone = !filter.unindexed && filter.drivers.len() == 1;
-        let best = self.fewest(filter, range)?;
-        Ok(best.filter(|(rows, _)| alone || *rows < COMMON).map(|(_, values)| values))
+        if let Some(driver) = filter.only_driver() {
+            return self.admitted(driver);
+        }
+        let best = self.fewest(filter, range, COMMON)?;
+        Ok(best.filter(|(rows, _)| *rows < COMMON).map(|(_, values)| values))
     }
 
     /// Whether an index leads to few of the rows that a filter may pass.
     pub(crate) fn is_selective(&self, filter: &Filter) -> Result<bool, DbError> {
         let Some(range) = self.range(filter)? else { return Ok(true) };
-        Ok(self.fewest(filter, &range)?.is_some_and(|(rows, _)| rows < COMMON))
+        Ok(self.fewest(filter, &range, COMMON)?.is_some_and(|(rows, _)| rows < COMMON))
     }
 
-    /// How many rows the best of the indexes leads to, counted no further than is of interest, and by which values.
+    /// How many rows the best of the indexes leads to, counted no further than `most`, and by which values.
     pub(super) fn fewest(
         &self,
         filter: &Filter,
         range: &RangeInclusive<u64>,
+        most: u64,
     ) -> Result<Option<(u64, Vec<Run>)>, DbError> {
         let mut best: Option<(u64, Vec<Run>)> = None;
         for driver in &filter.drivers {
             let Some(values) = self.admitted(driver)? else { continue };
+            // One that leads to more than the best so far is of no interest.
+            let most = best.as_ref().map_or(most, |(least, _)| *least);
             let mut rows = 0;
             for (column, value) in &values {
-                rows += self.rows_of(*column, value, range, COMMON - rows)?;
-                if rows >= COMMON {
+                rows += self.rows_of(*column, value, range, most - rows)?;
+                if rows >= most {
                     break;
                 }
             }
-            if best.as_ref().is_none_or(|(least, _)| rows < *least) {
+            if best.is_none() || rows < most {
                 best = Some((rows, values));
             }
         }
@@ -142,9 +154,11 @@ impl Tx<'_> {
         range: &RangeInclusive<u64>,
         most: u64,
     ) -> Result<Option<u64>, DbError> {
-        let [driver] = &filter.drivers[..] else { return Ok(None) };
         // An exchange may have values of several columns, but one of each.
-        if filter.unindexed || driver.only_column().is_none() || self.shares(filter, range)? {
+        let Some(driver) = filter.only_driver().filter(|driver| driver.only_column().is_some()) else {
+            return Ok(None);
+        };
+        if self.shares(filter, range)? {
             return Ok(None);
         }
         let Some(values) = self.admitted(driver)? else { return Ok(None) };

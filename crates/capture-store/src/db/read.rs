@@ -1,6 +1,5 @@
 //! The way back: rows out of the database.
 
-
 use rusqlite::{OptionalExtension, Row, params, params_from_iter, types::ValueRef};
 
 use bytes::Bytes;
@@ -23,10 +22,10 @@ pub(super) const COLUMNS: &str = "seq, session, kind, state, started_at, duratio
                        http_version, status, request_content_type, response_content_type, request_body_bytes, \
                        response_body_bytes, messages, failure, failure_detail";
 
-/// Entries of an index that are counted at most where a count is to be brief; a million take 20 ms.
-const MAX_ENTRIES: u64 = 100_000;
+/// Entries of an index that are counted at most where a count is to be brief: half a millisecond to one.
+const MAX_ENTRIES: u64 = 20_000;
 /// Rows that are looked at for such a count.
-const MAX_ROWS: u64 = 1_000;
+const MAX_ROWS: u64 = 200;
 
 /// How many there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +113,7 @@ impl Tx<'_> {
         if let Some(count) = self.count_by_index(filter, &range, MAX_ENTRIES)? {
             return Ok(if count < MAX_ENTRIES { Count::All(count) } else { Count::AtLeast(count) });
         }
-        match self.fewest(filter, &range)? {
+        match self.fewest(filter, &range, MAX_ROWS + 1)? {
             Some((rows, _)) if rows <= MAX_ROWS => self.count(filter).map(Count::All),
             _ => Ok(Count::AtLeast(0)),
         }

@@ -30,15 +30,28 @@ pub(crate) struct Keeper {
 
 #[derive(Default)]
 struct End {
-    told: Mutex<bool>,
+    state: Mutex<State>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// It is to end.
+    told: bool,
+    /// It built all there was to build, once.
+    kept: bool,
 }
 
 impl Keeper {
     /// Starts it; a system that gives no thread for it gets no index.
     pub(crate) fn start(store: Store, shared: Arc<Shared>) -> Option<Self> {
+        Self::start_with(store, shared, Limits::default())
+    }
+
+    pub(super) fn start_with(store: Store, shared: Arc<Shared>, limits: Limits) -> Option<Self> {
         let end = Arc::new(End::default());
-        let keeping = Keeping { store, shared, end: end.clone(), newest: Seq(0), looked: Instant::now() };
+        let looked = Instant::now();
+        let keeping = Keeping { store, shared, limits, end: end.clone(), newest: Seq(0), looked };
         let thread = thread::Builder::new().name("capture-index".to_owned()).spawn(move || keeping.run());
         match thread {
             Ok(thread) => Some(Self { end, thread: Some(thread) }),
@@ -50,9 +63,18 @@ impl Keeper {
     }
 }
 
+#[cfg(test)]
+impl Keeper {
+    /// Waits until it built all that can be built.
+    pub(super) fn wait_until_kept(&self) {
+        let state = self.end.state.lock().unwrap();
+        drop(self.end.changed.wait_while(state, |state| !state.kept).unwrap());
+    }
+}
+
 impl Drop for Keeper {
     fn drop(&mut self) {
-        *self.end.told.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.end.state.lock().unwrap_or_else(PoisonError::into_inner).told = true;
         self.end.changed.notify_all();
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != thread::current().id()
@@ -66,9 +88,14 @@ impl Drop for Keeper {
 impl End {
     /// Waits for the end, no longer than `most`.
     fn wait(&self, most: Duration) -> Next {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(told, most, |told| !*told);
-        if *waited.unwrap_or_else(PoisonError::into_inner).0 { Next::Stop } else { Next::GoOn }
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(state, most, |state| !state.told);
+        if waited.unwrap_or_else(PoisonError::into_inner).0.told { Next::Stop } else { Next::GoOn }
+    }
+
+    fn note_kept(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).kept = true;
+        self.changed.notify_all();
     }
 }
 
@@ -76,6 +103,7 @@ impl End {
 struct Keeping {
     store: Store,
     shared: Arc<Shared>,
+    limits: Limits,
     end: Arc<End>,
     /// The newest seq when it looked last, and when that was.
     newest: Seq,
@@ -90,16 +118,19 @@ impl Keeping {
             if self.is_busy() {
                 continue;
             }
-            if let Err(error) = self.keep() {
-                tracing::debug!(%error, "building the index failed");
-                wait = AFTER_FAILURE;
+            match self.keep() {
+                Ok(()) => self.end.note_kept(),
+                Err(error) => {
+                    tracing::debug!(%error, "building the index failed");
+                    wait = AFTER_FAILURE;
+                }
             }
         }
     }
 
     /// Builds what can be built.
     fn keep(&mut self) -> Result<(), Error> {
-        let store = self.store.clone();
+        let (store, limits) = (self.store.clone(), self.limits);
         store.write(|db| Ok(tidy(db)?))?;
         loop {
             let mut worked = Instant::now();
@@ -112,7 +143,7 @@ impl Keeping {
                 worked = Instant::now();
                 next
             };
-            if step(&store, Limits::default(), &mut pause)? != Progress::More {
+            if step(&store, limits, &mut pause)? != Progress::More {
                 return Ok(());
             }
         }

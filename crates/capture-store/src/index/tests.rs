@@ -291,3 +291,152 @@ proptest! {
         check(&store, held - exchanges.len() as u64, "after tidying up");
     }
 }
+
+/// An exchange whose body is this.
+fn with_body(recorder: &Recorder, number: u64, body: impl Into<Bytes>) {
+    let client = ClientFacts::new(
+        ConnectionId(1),
+        "127.0.0.1:50000".parse().unwrap(),
+        "127.0.0.1:8080".parse().unwrap(),
+    );
+    let head = RequestHead {
+        method: http::Method::GET,
+        scheme: Scheme::Https,
+        authority: "api.test".to_owned(),
+        target: format!("/{number}"),
+        version: http::Version::HTTP_11,
+        headers: Headers::new(),
+    };
+    let head = Arc::new(head);
+    for kind in [
+        EventKind::Request { client: Arc::new(client), head, started_at: SystemTime::now() },
+        EventKind::Response {
+            head: Arc::new(ResponseHead::new(http::StatusCode::OK)),
+            source: ResponseSource::Upstream,
+        },
+        EventKind::ResponseBody(body.into()),
+        EventKind::Ended(ending(Outcome::Response)),
+    ] {
+        recorder.observe(&Event { exchange: ExchangeId(number), at: Duration::from_millis(1), kind });
+    }
+}
+
+fn recorder(store: &Store, index: crate::IndexPolicy) -> Recorder {
+    let session = SessionSpec::Named { name: "made".to_owned(), max_bytes: None };
+    Recorder::start(store, session, RecorderConfig { index, ..RecorderConfig::default() }).unwrap()
+}
+
+fn hits(store: &Store, text: &str) -> Vec<u64> {
+    let search = Search { limit: 1_000, ..Search::new(text, None) };
+    let mut hits: Vec<u64> =
+        store.search(&search).unwrap().hits.iter().map(|hit| hit.exchange.seq.0).collect();
+    hits.sort_unstable();
+    hits
+}
+
+#[test]
+fn texts_of_all_sizes_stand_in_one_segment_and_each_part_of_them_is_found() {
+    let (_directory, store) = open();
+    let recorder = recorder(&store, crate::IndexPolicy::Never);
+    let mut state = 1_u64;
+    let mut letters = |length: usize| -> String {
+        let mut letter = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'a' + u8::try_from((state >> 33) % 26).unwrap())
+        };
+        (0..length).map(|_| letter()).collect()
+    };
+    // The last has all runs of three letters there are many times over, the one before nearly all.
+    let texts: Vec<String> =
+        [4, 90, 700, 3_000, 20_000, 60_000, 300_000].into_iter().map(&mut letters).collect();
+    for (number, text) in (1..).zip(&texts) {
+        with_body(&recorder, number, text.clone());
+    }
+    recorder.close().unwrap();
+    assert_eq!(build(&store), 1);
+    for (seq, text) in (1..).zip(&texts) {
+        for at in [0, text.len() / 2, text.len() - 4] {
+            let part = &text[at..text.len().min(at + 12)];
+            assert!(hits(&store, part).contains(&seq), "{seq} {part}");
+        }
+    }
+    let none = store.search(&Search::new("xqzjvkwqyxzjqkvwpfgq", None)).unwrap();
+    assert_eq!((none.hits.len(), none.scanned), (0, texts.len() as u64));
+    assert!(none.indexed >= 5, "{} of {} told by the index", none.indexed, none.scanned);
+}
+
+#[test]
+fn a_store_opened_for_reading_asks_the_index_too() {
+    let (directory, store) = open();
+    let recorder = recorder(&store, crate::IndexPolicy::Never);
+    for number in 1..=20 {
+        with_body(&recorder, number, format!("text of number-{number}-"));
+    }
+    recorder.close().unwrap();
+    assert_eq!(build(&store), 2);
+    let reader = Store::open(directory.path(), StoreConfig::read_only()).unwrap();
+    let page = reader.search(&Search::new("number-5-", None)).unwrap();
+    assert_eq!((page.hits.len(), page.scanned), (1, 20));
+    assert!(page.indexed >= 10, "{}", page.indexed);
+    assert!(matches!(reader.build_index().unwrap_err().kind(), crate::ErrorKind::ReadOnly));
+}
+
+#[test]
+fn what_is_imported_into_an_indexed_run_is_found_and_the_rest_too() {
+    let (_directory, store) = open();
+    let recorder = recorder(&store, crate::IndexPolicy::Never);
+    for number in 1..=8 {
+        with_body(&recorder, number, format!("recorded needle {number}"));
+    }
+    recorder.flush().unwrap();
+    let exchange = store.exchange(Seq(1)).unwrap();
+    let mut import = store.import("imported", None).unwrap();
+    let imported = crate::ImportedExchange {
+        exchange,
+        request_body: None,
+        response_body: Some("imported needle".into()),
+        messages: Vec::new(),
+    };
+    // Its seq is reserved now, and written when the import ends: behind it others are recorded and indexed.
+    let seq = import.add(imported).unwrap();
+    for number in 9..=16 {
+        with_body(&recorder, number, format!("recorded later needle {number}"));
+    }
+    recorder.flush().unwrap();
+    assert!(build(&store) >= 1);
+    import.finish().unwrap();
+    assert_eq!(hits(&store, "imported needle"), [seq.0]);
+    assert_eq!(hits(&store, "needle").len(), 17);
+    build(&store);
+    assert_eq!(hits(&store, "imported needle"), [seq.0]);
+    assert_eq!(hits(&store, "needle").len(), 17);
+    recorder.close().unwrap();
+}
+
+#[test]
+fn what_is_left_of_an_index_goes_with_its_exchanges() {
+    let (_directory, store) = open();
+    let recorder = recorder(&store, crate::IndexPolicy::Never);
+    for number in 1..=30 {
+        with_body(&recorder, number, format!("text {number}"));
+    }
+    let session = recorder.close().unwrap().id;
+    assert!(build(&store) > 0);
+    store.delete_session(session).unwrap();
+    assert_eq!(store.index_status().unwrap().segments, 0);
+    assert_eq!(store.read(|tx| tx.orphaned_segment()).unwrap(), None);
+}
+
+#[test]
+fn the_index_is_built_while_little_comes() {
+    let (_directory, store) = open();
+    let recorder = recorder(&store, crate::IndexPolicy::Never);
+    for number in 1..=20 {
+        with_body(&recorder, number, format!("text {number}"));
+    }
+    recorder.close().unwrap();
+    let shared = Arc::new(crate::recorder::Shared::new(&RecorderConfig::default()));
+    let keeper = super::Keeper::start_with(store.clone(), shared, SMALL).unwrap();
+    keeper.wait_until_kept();
+    assert_eq!(store.index_status().unwrap().segments, 2);
+}
