@@ -394,8 +394,8 @@ fn what_is_imported_into_an_indexed_run_is_found_and_the_rest_too() {
     let imported = crate::ImportedExchange {
         exchange,
         request_body: None,
-        response_body: Some("imported needle".into()),
-        messages: Vec::new(),
+        response_body: Some(Bytes::from("imported needle").into()),
+        messages: crate::ImportMessages::List(Vec::new()),
     };
     // Its seq is reserved now, and written when the import ends: behind it others are recorded and indexed.
     let seq = import.add(imported).unwrap();
