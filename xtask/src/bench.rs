@@ -46,6 +46,12 @@ enum What {
         #[arg(long)]
         no_large: bool,
     },
+    /// Measures HAR out of and into a store, against what is wanted of each.
+    Har {
+        /// How many exchanges it is filled with.
+        #[arg(long, default_value_t = 1_000_000)]
+        exchanges: u64,
+    },
 }
 
 /// Measures a store in a process of its own, whose memory is told too.
@@ -62,10 +68,20 @@ fn store(repo: &Repo, exchanges: u64, keep: Option<&Path>, no_large: bool) -> Re
     process::run(&mut command)
 }
 
+/// Measures HAR in processes of its own, whose memory is told too.
+fn har(repo: &Repo, exchanges: u64) -> Result<()> {
+    let measure = ["run", "--release", "--locked", "-p", "har-export", "--example", "bench", "--"];
+    process::run(repo.cargo().args(measure).arg(exchanges.to_string()))
+}
+
 /// Measures every scenario over every way, each process on its own.
 pub(crate) fn run(repo: &Repo, arguments: &Arguments) -> Result<()> {
-    if let Some(What::Store { exchanges, keep, no_large }) = &arguments.what {
-        return store(repo, *exchanges, keep.as_deref(), *no_large);
+    match &arguments.what {
+        Some(What::Store { exchanges, keep, no_large }) => {
+            return store(repo, *exchanges, keep.as_deref(), *no_large);
+        }
+        Some(What::Har { exchanges }) => return har(repo, *exchanges),
+        None => {}
     }
     if !Path::new("/proc/self/stat").exists() {
         return Err(process::Missing(vec!["Linux, whose /proc tells a process's CPU time".to_owned()]).into());

@@ -28,7 +28,7 @@ pub(crate) fn kept(mut log: Map<String, Value>, notes: &mut Vec<String>) -> Opti
             log.insert("pages".to_owned(), Value::Array(pages));
         }
     }
-    log.retain(|_, value| !value.is_null());
+    log.retain(|name, value| name.starts_with('_') || !value.is_null());
     (!log.is_empty()).then(|| Value::Object(log).to_string())
 }
 

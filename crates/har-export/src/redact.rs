@@ -62,18 +62,15 @@ impl Redactor {
             ("request", "postData", &mut entry.request_text),
             ("response", "content", &mut entry.response_text),
         ] {
-            let content = &mut entry.value[message][part];
-            if let Some(Text::Held(text)) = text {
-                let mime = content["mimeType"].as_str().unwrap_or_default();
-                if let Some(masked) = self.body(mime, text) {
-                    *text = masked;
-                    if part == "content"
-                        && let Some(content) = content.as_object_mut()
-                    {
-                        content.insert("size".to_owned(), text.len().into());
-                        content.remove("compression");
-                    }
-                }
+            let Some(Text::Held(text)) = text else { continue };
+            let content = entry.value.get_mut(message).and_then(|message| message.get_mut(part));
+            let Some(content) = content.and_then(Value::as_object_mut) else { continue };
+            let mime = content.get("mimeType").and_then(Value::as_str).unwrap_or_default();
+            let Some(masked) = self.body(mime, text) else { continue };
+            *text = masked;
+            if part == "content" {
+                content.insert("size".to_owned(), text.len().into());
+                content.remove("compression");
             }
         }
     }
