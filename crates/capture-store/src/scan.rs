@@ -58,8 +58,15 @@ pub(crate) struct Walked {
 /// An exchange of a window, with what looking at it found; `None` where it cannot be what is looked for.
 type Looked<T> = Vec<(Seq, Option<T>)>;
 
-/// A segment with what was found of what the index left over; `None` where it is none any more.
-type LookedSegment<T> = (Segment, Option<Looked<T>>);
+/// What the index left over of a segment.
+enum LeftOver<T> {
+    /// Little, and what was found of it.
+    Looked(Looked<T>),
+    /// Much, in the walk's order: who has a page full looks at the first of it only.
+    Much(Vec<Seq>),
+    /// The segment was taken away a moment ago.
+    Gone,
+}
 
 /// What each exchange is asked.
 type Look<'l, T> = dyn Fn(ExchangeSummary) -> Result<T, Error> + Sync + 'l;
@@ -147,35 +154,45 @@ impl<'q> Scan<'q> {
         beside(|| self.look_at(window, look), || self.look_at(second, look))
     }
 
-    /// Looks at what the index leaves over of some segments, the second half of them beside the first.
+    /// Asks the index about some segments, and looks at what it leaves over where that is little; the second half of them
+    /// beside the first.
     fn look_through_segments<T: Send>(
         &self,
         filter: &Filter,
         window: &[Segment],
         look: &Look<'_, T>,
-    ) -> Result<Vec<LookedSegment<T>>, Error> {
+    ) -> Result<Vec<(Segment, LeftOver<T>)>, Error> {
         let all = |segments: &[Segment]| {
-            let looked = segments.iter().map(|segment| {
-                let candidates = self.candidates(filter, segment)?;
-                let looked = candidates.map(|lights| self.look_at(lights, look)).transpose()?;
-                Ok((*segment, looked))
+            let left_over = segments.iter().map(|segment| {
+                let left_over = match self.candidates(segment)? {
+                    None => LeftOver::Gone,
+                    Some(seqs) if seqs.len() > FIRST_WINDOW => LeftOver::Much(seqs),
+                    Some(seqs) => LeftOver::Looked(self.look_at(self.lights_of(filter, &seqs)?, look)?),
+                };
+                Ok((*segment, left_over))
             });
-            looked.collect::<Result<Vec<_>, _>>()
+            left_over.collect::<Result<Vec<_>, _>>()
         };
         let (first, second) = window.split_at(window.len() / 2);
         if first.is_empty() { all(second) } else { beside(|| all(first), || all(second)) }
     }
 
     /// What the index leaves over of a segment, in the walk's order; `None` where the segment is none any more.
-    fn candidates(&self, filter: &Filter, segment: &Segment) -> Result<Option<Vec<Light>>, Error> {
+    fn candidates(&self, segment: &Segment) -> Result<Option<Vec<Seq>>, Error> {
         let Some(narrow) = self.narrow else { return Ok(None) };
-        self.store.read(|tx| {
-            let Some(mut seqs) = narrow.candidates(tx, segment)? else { return Ok(None) };
-            if self.order == Order::Descending {
-                seqs.reverse();
-            }
-            tx.lights_of(filter, &seqs, self.probe).map(Some)
-        })
+        let mut seqs = self.store.read(|tx| narrow.candidates(tx, segment))?;
+        if self.order == Order::Descending {
+            seqs.iter_mut().for_each(|seqs| seqs.reverse());
+        }
+        Ok(seqs)
+    }
+
+    /// Those of some exchanges that pass the filter.
+    fn lights_of(&self, filter: &Filter, seqs: &[Seq]) -> Result<Vec<Light>, Error> {
+        if seqs.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.store.read(|tx| tx.lights_of(filter, seqs, self.probe))
     }
 
     fn look_at<T>(&self, mut lights: Vec<Light>, look: &Look<'_, T>) -> Result<Looked<T>, Error> {
@@ -245,11 +262,11 @@ impl<T: Send, V: FnMut(Seq, Option<T>) -> Result<Next, Error>> Walk<'_, T, V> {
 
     /// Walks over segments of the index.
     fn segments(&mut self, window: &[Segment]) -> Result<(), Error> {
-        for (segment, looked) in self.scan.look_through_segments(&self.filter, window, self.look)? {
-            match looked {
-                Some(looked) => self.segment(segment, looked)?,
-                // It was taken away a moment ago.
-                None => self.rows(segment.first, segment.last)?,
+        for (segment, left_over) in self.scan.look_through_segments(&self.filter, window, self.look)? {
+            match left_over {
+                LeftOver::Looked(looked) => self.segment(segment, looked)?,
+                LeftOver::Much(seqs) => self.much(segment, &seqs)?,
+                LeftOver::Gone => self.rows(segment.first, segment.last)?,
             }
             if self.walked.next == Next::Stop {
                 break;
@@ -258,25 +275,64 @@ impl<T: Send, V: FnMut(Seq, Option<T>) -> Result<Next, Error>> Walk<'_, T, V> {
         Ok(())
     }
 
-    /// Hands on what was found in a segment, and notes how far the index answered.
+    /// Hands on what is found in a segment of which the index left much over, window by window.
+    fn much(&mut self, segment: Segment, mut seqs: &[Seq]) -> Result<(), Error> {
+        let (scan, mut size, mut seen) = (self.scan, FIRST_WINDOW, None);
+        while !seqs.is_empty() {
+            let (window, rest) = seqs.split_at(size.min(seqs.len()));
+            let lights = scan.lights_of(&self.filter, window)?;
+            for (seq, found) in scan.look_through(lights, self.look)? {
+                if self.visit(seq, found)? == Next::Stop {
+                    self.answered(segment, seen);
+                    return Ok(());
+                }
+                self.walked.left_over += 1;
+                seen = Some(seq);
+            }
+            (seqs, size) = (rest, size * 2);
+        }
+        self.answered_all(segment);
+        Ok(())
+    }
+
+    /// Hands on what was found in a segment.
     fn segment(&mut self, segment: Segment, looked: Looked<T>) -> Result<(), Error> {
-        let (first, last) = self.filter.seqs();
-        let (first, last) = (first.max(segment.first), last.min(segment.last));
-        let ascending = self.scan.order == Order::Ascending;
         let mut seen = None;
         for (seq, found) in looked {
             if self.visit(seq, found)? == Next::Stop {
-                // The walk goes on behind what was visited last; what lies before that is answered for.
-                let answered = seen.map(|Seq(seen)| if ascending { first..=seen } else { seen..=last });
-                self.walked.by_index.extend(answered);
+                self.answered(segment, seen);
                 return Ok(());
             }
             self.walked.left_over += 1;
             seen = Some(seq);
         }
-        self.walked.by_index.push(first..=last);
-        self.walked.reached = Some(Seq(if ascending { last } else { first }));
+        self.answered_all(segment);
         Ok(())
+    }
+
+    /// Notes that the index answered for a segment as far as what was visited last: there the walk goes on.
+    fn answered(&mut self, segment: Segment, seen: Option<Seq>) {
+        let (first, last) = self.bounds(segment);
+        self.walked.by_index.extend(seen.map(|Seq(seen)| match self.scan.order {
+            Order::Ascending => first..=seen,
+            Order::Descending => seen..=last,
+        }));
+    }
+
+    /// Notes that the index answered for a segment.
+    fn answered_all(&mut self, segment: Segment) {
+        let (first, last) = self.bounds(segment);
+        self.walked.by_index.push(first..=last);
+        self.walked.reached = Some(Seq(match self.scan.order {
+            Order::Ascending => last,
+            Order::Descending => first,
+        }));
+    }
+
+    /// What of a segment lies between the cursors.
+    fn bounds(&self, segment: Segment) -> (u64, u64) {
+        let (first, last) = self.filter.seqs();
+        (first.max(segment.first), last.min(segment.last))
     }
 
     fn visit(&mut self, seq: Seq, found: Option<T>) -> Result<Next, Error> {

@@ -267,8 +267,8 @@ proptest! {
 
     #[test]
     fn the_index_changes_no_answer(
-        exchanges in proptest::collection::vec(made(), 20..60),
-        later in proptest::collection::vec(made(), 1..20),
+        exchanges in proptest::collection::vec(made(), 20..40),
+        later in proptest::collection::vec(made(), 1..12),
     ) {
         let (_directory, store) = open();
         let first = record(&store, &exchanges);
@@ -439,4 +439,30 @@ fn the_index_is_built_while_little_comes() {
     let keeper = super::Keeper::start_with(store.clone(), shared, SMALL).unwrap();
     keeper.wait_until_kept();
     assert_eq!(store.index_status().unwrap().segments, 2);
+}
+
+#[test]
+fn a_text_that_many_exchanges_hold_is_told_page_by_page() {
+    let (_directory, store) = open();
+    let recorder = recorder(&store, crate::IndexPolicy::Never);
+    for number in 1..=400 {
+        with_body(&recorder, number, format!("a common text, {number}"));
+    }
+    recorder.close().unwrap();
+    let limits = Limits { exchanges: 190, ..SMALL };
+    while step(&store, limits, &mut || Next::GoOn).unwrap() == Progress::More {}
+    assert_eq!(store.index_status().unwrap().segments, 2);
+    for order in [Order::Ascending, Order::Descending] {
+        for (filter, found) in [("url:api.test", 400), ("body:\"common text\"", 400), ("url:api.test/1", 111)]
+        {
+            for limit in [37, 150] {
+                let all = paged(&store, filter, order, limit);
+                assert!(all.is_sorted() && all.len() == found, "{filter} {order:?} {limit}");
+            }
+        }
+        let (hits, scanned, _) = searched(&store, "common", order, 100, 0);
+        assert_eq!((hits.len(), scanned), (400, 400));
+        let (hits, scanned, _) = searched(&store, "common", order, 100, 90);
+        assert_eq!((hits.len(), scanned), (400, 400));
+    }
 }

@@ -52,7 +52,7 @@ fn the_views_have_the_columns_they_are_documented_with() {
             "seq id session kind state started_ms started_at duration_ms method scheme host port url path http_version \
              status request_type response_type request_bytes response_bytes messages failure failure_detail \
              client_address upstream_address tunnel tls_version tls_sni tls_alpn upstream_tls_version ja3 ja4 wait_ms \
-             listener user parent rules \
+             listener user replay_of parent rules \
              comment template",
         ),
         ("headers", "seq side position name value"),
