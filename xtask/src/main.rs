@@ -21,6 +21,7 @@ mod service;
 mod soak;
 mod steps;
 mod tidy;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -65,6 +66,12 @@ enum Command {
     /// Runs the protocol's conformance suite, inspector and TypeScript client against the built MCP server (needs Node and
     /// npm).
     Conformance(conformance::Arguments),
+    /// Writes what tools and their answers cost into docs/token-budget.md.
+    Tokens {
+        /// Writes nothing; fails when the page is not what would be written, or something costs more than it may.
+        #[arg(long)]
+        check: bool,
+    },
     /// Fuzzes the parsers with coverage guidance (needs a nightly compiler and cargo-fuzz).
     Fuzz(fuzz::Arguments),
     /// Mixes every kind of client with random faults, and balances the books at the end.
@@ -85,6 +92,7 @@ fn main() -> ExitCode {
         Command::Package => package::run(&repo),
         Command::E2e(arguments) => e2e::run(&repo, &arguments),
         Command::Conformance(arguments) => conformance::run(&repo, &arguments),
+        Command::Tokens { check } => tokens::run(&repo, check),
         Command::Fuzz(arguments) => fuzz::run(&repo, &arguments),
         Command::Soak(arguments) => soak::run(&repo, &arguments),
         Command::Crash(arguments) => crash::run(&repo, &arguments),

@@ -35,7 +35,8 @@ pub(crate) struct ServingArguments {
     /// Address of --transport http. Any other than a loopback address needs a token.
     #[arg(long, value_name = "IP", env = "WIRESCOPE_MCP_HOST")]
     host: Option<IpAddr>,
-    /// File with a token that every HTTP request has to show: "Authorization: Bearer ...".
+    /// File with a token that every HTTP request has to show: "Authorization: Bearer ...". WIRESCOPE_MCP_TOKEN may hold the
+    /// token itself.
     #[arg(long, value_name = "FILE", env = "WIRESCOPE_MCP_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// The token itself; from the environment only, because others see command lines.

@@ -1,5 +1,7 @@
 //! One call of a tool, from its arguments to its answer: the one place that every call goes through.
 
+use std::convert::Infallible;
+
 use rmcp::{
     ErrorData, Peer, RoleServer,
     handler::server::tool::ToolCallContext,
@@ -47,13 +49,16 @@ pub(crate) async fn run(
         // What only reads can be left at any point. What changes something comes to its end, told to hurry by the token
         // it was given: nothing is left half done.
         () = gone.cancelled(), if !changes => Err(ErrorData::internal_error("the call was cancelled", None)),
-        () = beside => Err(ErrorData::internal_error("unreachable", None)),
+        never = beside => match never {},
     };
     if changes {
         server.toolbox().touch();
     }
     if shown.open.toolsets() != before {
         tell_of_tools(&peer).await;
+    }
+    if let Some(vault) = server.vault() {
+        vault.learn(server.toolbox()).await;
     }
     match answer {
         Ok(CallToolResponse::Complete(result)) => Ok(finished(server, Some(entry), result).into()),
@@ -66,11 +71,11 @@ fn beside(
     server: &Server,
     context: &RequestContext<RoleServer>,
     progress: Progress,
-) -> impl Future<Output = ()> + Send + 'static {
-    let teller =
-        context.meta.get_progress_token().map(|token| Teller::new(context.peer.clone(), token, progress));
-    let level = context.meta.log_level();
+) -> impl Future<Output = Infallible> + Send + 'static {
     let (feed, vault, peer) = (server.feed().clone(), server.vault().cloned(), context.peer.clone());
+    let token = context.meta.get_progress_token();
+    let teller = token.map(|token| Teller::new(peer.clone(), token, progress, vault.clone()));
+    let level = context.meta.log_level();
     async move {
         let told = async {
             match teller {
@@ -84,7 +89,10 @@ fn beside(
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(told, logged);
+        tokio::select! {
+            never = told => never,
+            never = logged => never,
+        }
     }
 }
 
@@ -99,7 +107,7 @@ fn prepare(server: &Server, shown: &Shown, request: &mut CallToolRequestParams) 
     if let Some(vault) = server.vault() {
         vault.restore(&mut given)?;
     }
-    request.arguments = Some(arguments::check(&name, &entry.tool.input_schema, given)?);
+    request.arguments = Some(arguments::check(&name, &entry.input, given)?);
     Ok(name)
 }
 

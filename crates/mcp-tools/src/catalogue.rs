@@ -11,6 +11,7 @@
 //! - a description of one sentence that says when to use it; arguments described in a few words, without what the type,
 //!   the bounds and the default say anyway. Longer explanations go into the error's hint, or into the fields of the result
 //!   (those are for docs/tools.md only: of results, clients are sent names and types of the first level);
+//! - the same words for the same argument: a list says them once, at the first tool that has it;
 //! - strings with enumerations rather than booleans that exclude each other; no nested argument objects.
 //!
 //! Every number argument has bounds, every text one a `length(max = ...)`, every list a bound.
@@ -24,7 +25,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     budget::json_bytes,
-    schema,
+    schema::{self, Told},
     toolbox::Toolbox,
     tools::{
         bodies, capture, diff, figures, handshakes, har, history, interceptors, pauses, proxy, query, replay,
@@ -61,6 +62,7 @@ const FAMILIES: &[Family] = &[
 const CORE: &[&str] = &[
     "aggregate",
     "find_value",
+    "get_body",
     "interceptor_kill",
     "interceptor_spawn",
     "interceptor_status",
@@ -151,13 +153,15 @@ impl Reference {
 
 /// A tool with everything known about it.
 pub(crate) struct Entry {
-    /// As clients see it.
+    /// As clients see it, in a list of its own.
     pub(crate) tool: Tool,
+    /// Its arguments, described, with all bounds.
+    pub(crate) input: Map<String, Value>,
     /// Its result, described.
     pub(crate) output: Map<String, Value>,
     pub(crate) family: Family,
     pub(crate) reference: Option<Reference>,
-    /// Of its entry in the list of tools.
+    /// Of its entry in the list of all tools, where what others before it say is left out.
     pub(crate) bytes: usize,
 }
 
@@ -179,6 +183,10 @@ impl Catalogue {
             }
             catalogue.router += router;
         }
+        let listed = catalogue.tools(&Toolsets::all());
+        for (entry, tool) in catalogue.entries.iter_mut().zip(listed) {
+            entry.bytes = json_bytes(&tool) + 1;
+        }
         catalogue
     }
 
@@ -188,18 +196,24 @@ impl Catalogue {
 
     /// What a client is shown to which `open` is open.
     pub(crate) fn tools(&self, open: &Toolsets) -> Vec<Tool> {
-        self.entries.iter().filter(|entry| entry.is_shown(open)).map(|entry| entry.tool.clone()).collect()
+        let mut told = Told::new();
+        let listed = |entry: &Entry| {
+            let mut tool = entry.tool.clone();
+            tool.input_schema = std::sync::Arc::new(schema::said_once(&tool.input_schema, &mut told));
+            tool
+        };
+        self.entries.iter().filter(|entry| entry.is_shown(open)).map(listed).collect()
     }
 }
 
 impl Entry {
     fn new(mut tool: Tool, family: Family, reference: Option<Reference>) -> Self {
-        tool.input_schema = std::sync::Arc::new(schema::input(&tool.input_schema));
+        let input = schema::input(&tool.input_schema);
+        tool.input_schema = std::sync::Arc::new(schema::input_on_the_wire(&input));
         let output = tool.output_schema.as_deref().map(schema::output).unwrap_or_default();
         tool.output_schema = Some(std::sync::Arc::new(schema::output_on_the_wire(&output)));
         tool.description = tool.description.map(|text| unwrapped(&text).into());
-        let bytes = json_bytes(&tool) + 1;
-        Self { tool, output, family, reference, bytes }
+        Self { tool, input, output, family, reference, bytes: 0 }
     }
 
     /// Whether `toolset` holds it.
@@ -250,13 +264,19 @@ mod tests {
     #[test]
     fn every_number_and_text_argument_is_bounded() {
         for entry in Catalogue::new().entries {
-            for (name, schema) in entry.tool.input_schema["properties"].as_object().unwrap() {
+            for (name, schema) in entry.input["properties"].as_object().unwrap() {
                 let tool = &entry.tool.name;
                 assert!(schema["description"].is_string(), "{tool}.{name} is not described");
                 if matches!(schema["type"].as_str(), Some("integer" | "number")) {
                     assert!(schema["minimum"].is_number(), "{tool}.{name} has no minimum");
                 }
                 assert!(schema["type"].is_string(), "{tool}.{name}: {schema}");
+                if schema["type"] == "string" && !schema["enum"].is_array() {
+                    assert!(schema["maxLength"].is_number(), "{tool}.{name} has no maxLength");
+                }
+                if schema["type"] == "array" {
+                    assert!(schema["maxItems"].is_number(), "{tool}.{name} has no maxItems");
+                }
             }
         }
     }

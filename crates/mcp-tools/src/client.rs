@@ -1,6 +1,9 @@
 //! What the server keeps for one client.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    convert::Infallible,
+    sync::{Mutex, PoisonError},
+};
 
 use tokio::task::AbortHandle;
 
@@ -19,7 +22,7 @@ impl Client {
     }
 
     /// Sends the log with `forwarding` from now on, and no longer with what did before.
-    pub(crate) fn log_with(&self, forwarding: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn log_with(&self, forwarding: impl Future<Output = Infallible> + Send + 'static) {
         self.log.set(tokio::spawn(forwarding).abort_handle());
     }
 }

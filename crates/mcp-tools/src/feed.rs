@@ -1,7 +1,7 @@
 //! What the server logs, for clients that want to read it.
 #![expect(deprecated, reason = "logging is on its way out of the protocol, but clients read it still")]
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use rmcp::{
     Peer, RoleServer,
@@ -62,7 +62,12 @@ impl LogFeed {
     }
 
     /// Forwards to one client, until it is dropped or the client is gone.
-    pub(crate) async fn forward(&self, peer: Peer<RoleServer>, least: LoggingLevel, vault: Option<Vault>) {
+    pub(crate) async fn forward(
+        &self,
+        peer: Peer<RoleServer>,
+        least: LoggingLevel,
+        vault: Option<Vault>,
+    ) -> Infallible {
         let mut lines = self.0.subscribe();
         loop {
             let (level, logger, text) = match lines.recv().await {

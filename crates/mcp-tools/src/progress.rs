@@ -1,6 +1,6 @@
 //! Progress of a call, told to the client while it goes on.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use rmcp::{
     Peer, RoleServer,
@@ -10,6 +10,8 @@ use tokio::{
     sync::watch,
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
+
+use crate::secrets::Vault;
 
 /// How often a client that asked for it is told.
 const EVERY: Duration = Duration::from_secs(1);
@@ -36,25 +38,36 @@ pub(crate) struct Teller {
     peer: Peer<RoleServer>,
     token: ProgressToken,
     said: Progress,
+    /// Where redaction is on.
+    vault: Option<Vault>,
     started: Instant,
     ticks: Interval,
 }
 
 impl Teller {
-    pub(crate) fn new(peer: Peer<RoleServer>, token: ProgressToken, said: Progress) -> Self {
+    pub(crate) fn new(
+        peer: Peer<RoleServer>,
+        token: ProgressToken,
+        said: Progress,
+        vault: Option<Vault>,
+    ) -> Self {
         let started = Instant::now();
         let mut ticks = interval_at(started + EVERY, EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { peer, token, said, started, ticks }
+        Self { peer, token, said, vault, started, ticks }
     }
 
     /// Tells until it is dropped.
-    pub(crate) async fn tell(mut self) {
+    pub(crate) async fn tell(mut self) -> Infallible {
         loop {
             self.ticks.tick().await;
             let mut progress =
                 ProgressNotificationParam::new(self.token.clone(), self.started.elapsed().as_secs_f64());
-            progress.message = Some(self.said.0.borrow().clone()).filter(|said| !said.is_empty());
+            let said = Some(self.said.0.borrow().clone()).filter(|said| !said.is_empty());
+            progress.message = match &self.vault {
+                Some(vault) => said.map(|said| vault.hide_text(&said)),
+                None => said,
+            };
             if self.peer.notify_progress(progress).await.is_err() {
                 return std::future::pending().await;
             }

@@ -51,7 +51,7 @@ const ALL: &[Described] = &[
             ("proxy_get_exchange", "Read the exchange: status, headers, the decoded error body."),
             ("find_retries", "See whether the client tried again, and what became of that."),
             ("diff_exchanges", "Compare it with one to the same endpoint that succeeded, if there is one."),
-            ("replay_exchange", "When you have a suspicion, send it again with that one thing changed."),
+            ("proxy_replay_session", "When you have a suspicion, send it again with that one thing changed."),
         ],
         end: "Then say: the cause, the evidence (exchange ids), the fix, and how you proved it.",
     },

@@ -1,6 +1,8 @@
 //! Schemas as they go to clients: what schemars derives from our types, brought into one plain form and without what
 //! costs bytes and tells an agent nothing.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 /// An input schema with references resolved, optional arguments not nullable, and nothing beyond the properties
@@ -19,6 +21,63 @@ pub(crate) fn input(schema: &Map<String, Value>) -> Map<String, Value> {
     }
     schema.insert("additionalProperties".to_owned(), json!(false));
     schema
+}
+
+/// Arguments that many tools have, and whose name, type and bounds say enough.
+const PLAIN: &[&str] = &[
+    "exchange_id",
+    "from_ts",
+    "hostname_contains",
+    "hostname_filter",
+    "limit",
+    "method",
+    "method_filter",
+    "offset",
+    "sort",
+    "status_code",
+    "status_filter",
+    "to_ts",
+    "url_contains",
+    "url_filter",
+];
+
+/// An input schema for the wire: without what costs bytes and tells an agent nothing.
+pub(crate) fn input_on_the_wire(schema: &Map<String, Value>) -> Map<String, Value> {
+    let mut schema = schema.clone();
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for (name, property) in properties.into_iter().flatten() {
+        let Some(map) = property.as_object_mut() else { continue };
+        // Below this length a text is empty, which is refused in any case.
+        map.remove("minLength");
+        if PLAIN.contains(&name.as_str()) {
+            map.remove("description");
+        }
+    }
+    schema
+}
+
+/// What a client has read already, going through a list of tools: arguments with what is said of them.
+pub(crate) type Told = BTreeSet<(String, String)>;
+
+/// An input schema without descriptions of arguments that were told before, in the same words, at an argument of the same
+/// name: one list of tools says things once.
+pub(crate) fn said_once(schema: &Map<String, Value>, told: &mut Told) -> Map<String, Value> {
+    let mut schema = schema.clone();
+    forget_told(&mut schema, told);
+    schema
+}
+
+fn forget_told(schema: &mut Map<String, Value>, told: &mut Told) {
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for (name, property) in properties.into_iter().flatten() {
+        let Some(map) = property.as_object_mut() else { continue };
+        if let Some(said) = map.get("description").and_then(Value::as_str)
+            && !told.insert((name.clone(), said.to_owned()))
+        {
+            map.remove("description");
+        }
+        forget_told(map, told);
+    }
 }
 
 /// An output schema with everything described, for documents.
@@ -202,6 +261,34 @@ mod tests {
             },
         });
         assert_eq!(schema, want);
+    }
+
+    #[test]
+    fn inputs_on_the_wire_say_things_once() {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "limit": {"type": "integer", "minimum": 1, "description": "At most."},
+                "name": {"type": "string", "minLength": 1, "maxLength": 9, "description": "Whose."},
+                "matcher": {"type": "object", "description": "Which.", "properties": {
+                    "description": {"type": "string", "description": "A part that is called like a keyword."},
+                }},
+            },
+        });
+        let Value::Object(schema) = schema else { unreachable!() };
+        let wire = input_on_the_wire(&schema);
+        let mut told = Told::new();
+        let first = Value::Object(said_once(&wire, &mut told));
+        assert_eq!(first["properties"]["limit"], json!({"type": "integer", "minimum": 1}));
+        assert_eq!(
+            first["properties"]["name"],
+            json!({"type": "string", "maxLength": 9, "description": "Whose."})
+        );
+        assert_eq!(first["properties"]["matcher"], schema["properties"]["matcher"]);
+        let second = Value::Object(said_once(&wire, &mut told));
+        assert_eq!(second["properties"]["name"], json!({"type": "string", "maxLength": 9}));
+        let parts = json!({"description": {"type": "string"}});
+        assert_eq!(second["properties"]["matcher"], json!({"type": "object", "properties": parts}));
     }
 
     #[test]

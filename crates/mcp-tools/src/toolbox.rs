@@ -229,6 +229,11 @@ impl Toolbox {
         Ok(self.state().store.get_or_insert(opened).clone())
     }
 
+    /// The current store, if it was needed before.
+    pub(crate) fn opened_store(&self) -> Option<Store> {
+        self.state().store.clone()
+    }
+
     /// The store in `directory`, or the current one.
     pub(crate) async fn store_in(&self, directory: Option<PathBuf>) -> Result<Store, ToolError> {
         match directory {

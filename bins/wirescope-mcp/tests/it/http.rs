@@ -107,6 +107,20 @@ async fn a_body_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
+async fn one_session_too_many_ends_the_one_that_was_quiet_longest() {
+    let served = Served::start(&[]).await;
+    let (first, second) = (served.greet(&[]).await, served.greet(&[]).await);
+    for _ in 2..100 {
+        served.greet(&[]).await;
+    }
+    let ask = json!({"jsonrpc": "2.0", "id": 2, "method": "ping"});
+    assert_eq!(first.post(&ask).await.status, 200);
+    served.greet(&[]).await;
+    assert_eq!(second.post(&ask).await.status, 404);
+    assert_eq!(first.post(&ask).await.status, 200);
+}
+
+#[tokio::test]
 async fn the_version_without_sessions_is_spoken_too() {
     let served = Served::with(&[], &[("WIRESCOPE_TOOLSETS", "core")]).await;
     let found = served.ask_alone("server/discover", json!({})).await;
@@ -180,6 +194,9 @@ async fn credentials_stay_on_the_server_and_come_back_in_arguments() {
     assert!(url.ends_with("access_token=<secret:1>"), "{url}");
     let found = client.call("proxy_list_traffic", json!({"url_filter": "<secret:1>"})).await;
     assert_eq!(found["total"], 1, "{found}");
+    let sql = "SELECT value AS anything FROM headers WHERE name = 'x-api-key'";
+    let rows = client.call("query_sql", json!({"sql": sql})).await;
+    assert_eq!(rows["rows"], json!([["<secret:1>"]]), "{rows}");
     let unknown = client.call("proxy_list_traffic", json!({"url_filter": "<secret:9>"})).await;
     assert_eq!(unknown["code"], "invalid_argument");
     let resource = client.ask("resources/read", json!({"uri": "proxy://sessions/s1/findings"})).await;

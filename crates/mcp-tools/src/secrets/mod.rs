@@ -6,6 +6,7 @@
 //! forget it. Which texts are credentials says [`capture_store::secrets`].
 
 mod hide;
+mod learn;
 mod vault;
 
 pub(crate) use vault::Vault;

@@ -6,10 +6,10 @@ use std::{
 };
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use capture_store::secrets::Secrets;
+use capture_store::secrets::{SecretSpan, Secrets};
 use serde_json::{Map, Value};
 
-use super::hide::Hider;
+use super::{hide::Hider, learn::Learnt};
 use crate::error::ToolError;
 
 /// Credentials that are remembered. Beyond it they are hidden without a number, and cannot be put back.
@@ -30,6 +30,7 @@ const NAMELESS: &str = "<secret:?>";
 pub(crate) struct Vault {
     pub(super) secrets: Arc<Secrets>,
     state: Arc<Mutex<State>>,
+    pub(super) learnt: Arc<tokio::sync::Mutex<Learnt>>,
 }
 
 #[derive(Default)]
@@ -49,7 +50,7 @@ struct Finder {
 
 impl Vault {
     pub(crate) fn new(secrets: Secrets) -> Self {
-        Self { secrets: Arc::new(secrets), state: Arc::default() }
+        Self { secrets: Arc::new(secrets), state: Arc::default(), learnt: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -140,6 +141,14 @@ impl Vault {
             }
         };
         format!("{BEGIN}{number}{END}")
+    }
+
+    /// Remembers credentials that are telling enough to be hidden wherever they stand.
+    pub(super) fn note(&self, text: &str, spans: &[SecretSpan]) {
+        let found = spans.iter().filter_map(|span| text.get(span.range.clone()));
+        for secret in found.filter(|secret| secret.len() >= MIN_TELLING_BYTES && !is_placeholder(secret)) {
+            self.placeholder(secret);
+        }
     }
 
     fn finder(&self) -> Option<Arc<Finder>> {

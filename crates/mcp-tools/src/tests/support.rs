@@ -125,7 +125,7 @@ pub(crate) fn params<P: serde::de::DeserializeOwned>(
 ) -> rmcp::handler::server::wrapper::Parameters<P> {
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
     let catalogue = Catalogue::new();
-    let schema = &catalogue.entry(tool).unwrap().tool.input_schema;
+    let schema = &catalogue.entry(tool).unwrap().input;
     let checked = arguments::check(tool, schema, arguments).unwrap();
     rmcp::handler::server::wrapper::Parameters(serde_json::from_value(Value::Object(checked)).unwrap())
 }

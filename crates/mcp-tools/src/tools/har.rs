@@ -67,6 +67,7 @@ pub(crate) struct ExportParams {
     #[schemars(length(min = 1, max = 40))]
     session_id: String,
     /// File to write, within the allowed directories; one that is there is only replaced if it ends in .har. Default: exports/<session>.har in the state directory.
+    #[schemars(length(max = 4096))]
     output_file: Option<String>,
     /// Write bodies, too.
     #[serde(default = "yes")]
@@ -108,6 +109,7 @@ pub(crate) struct ImportParams {
     #[schemars(length(min = 1, max = 200))]
     session_name: Option<String>,
     /// Directory of the store to import into, within the allowed directories. Default: the current store.
+    #[schemars(length(max = 4096))]
     storage_dir: Option<String>,
     /// Limit of the session on disk, MiB.
     #[serde(default = "default_disk_mb")]

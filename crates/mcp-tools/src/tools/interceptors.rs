@@ -164,6 +164,7 @@ pub(crate) struct SpawnParams {
     #[schemars(length(max = 1000))]
     args: Vec<String>,
     /// Directory to run it in, within the allowed directories. Default: the server's own.
+    #[schemars(length(max = 4096))]
     cwd: Option<String>,
     /// Variables to set; they win over those that lead to the proxy.
     env: Option<BTreeMap<String, String>>,

@@ -101,6 +101,7 @@ pub(crate) struct StartParams {
     #[expect(dead_code, reason = "there is one profile")]
     capture_profile: CaptureProfile,
     /// Directory of the store to record into, within the allowed directories. Default: the server's --store.
+    #[schemars(length(max = 4096))]
     storage_dir: Option<String>,
     /// Limit of the session on disk, MiB.
     #[serde(default = "default_disk_mb")]

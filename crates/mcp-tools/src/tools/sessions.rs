@@ -81,6 +81,7 @@ pub(crate) struct StartParams {
     #[expect(dead_code, reason = "there is one profile")]
     capture_profile: CaptureProfile,
     /// Must be the store the proxy records into: give it to proxy_start.
+    #[schemars(length(max = 4096))]
     storage_dir: Option<String>,
     /// Limit on disk, MiB; when it is reached the session records no more and says so.
     #[serde(default = "default_disk_mb")]

@@ -56,6 +56,7 @@ pub(crate) struct SetParams {
     /// Hosts that go straight to their origin all the same: `example.com` (and all below it), `*.example.com`, `*`, an
     /// address, a range like 10.0.0.0/8, `localhost` (and all loopback addresses), each with or without `:port`.
     #[serde(default)]
+    #[schemars(length(max = 200))]
     no_proxy: Vec<String>,
 }
 
@@ -69,6 +70,7 @@ pub(crate) struct SetHostParams {
     proxy_url: String,
     /// As in proxy_set_upstream.
     #[serde(default)]
+    #[schemars(length(max = 200))]
     no_proxy: Vec<String>,
 }
 
