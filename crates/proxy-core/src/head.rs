@@ -300,8 +300,9 @@ pub fn split_authority(authority: &str) -> (&str, Option<u16>) {
     {
         return (host, tail.strip_prefix(':').and_then(|port| port.parse().ok()));
     }
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') => (host, port.parse().ok()),
+    let mut colons = memchr::memchr_iter(b':', authority.as_bytes());
+    match (colons.next(), colons.next()) {
+        (Some(at), None) => (&authority[..at], authority[at + 1..].parse().ok()),
         _ => (authority, None),
     }
 }

@@ -72,7 +72,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Unstalled<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        let io = Pin::new(&mut self.io);
+        let written = match bufs {
+            // TLS hands over a list even of one, which is dearer to the system than the one.
+            [only] => io.poll_write(cx, only),
+            _ => io.poll_write_vectored(cx, bufs),
+        };
         self.bound(cx, written)
     }
 

@@ -242,7 +242,7 @@ impl Upstreams {
             return Ok(leased);
         }
         if !to.may_be_http2() {
-            return self.open(engine, &wanted, personal).await;
+            return Box::pin(self.open(engine, &wanted, personal)).await;
         }
         let asked = Instant::now();
         let mut last = self.opening.lock().await;
@@ -252,7 +252,8 @@ impl Upstreams {
         if let Some(failed) = last.as_ref().filter(|failed| failed.at >= asked && failed.to == *to) {
             return Err(failed.failure.clone());
         }
-        let opened = self.open(engine, &wanted, personal).await;
+        // In a box, as are the other ways that exchanges seldom go: their state is not carried about by those that do not.
+        let opened = Box::pin(self.open(engine, &wanted, personal)).await;
         *last = opened.as_ref().err().map(|failure| FailedOpening {
             to: to.clone(),
             at: Instant::now(),

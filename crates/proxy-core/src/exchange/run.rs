@@ -117,10 +117,10 @@ pub(crate) async fn conduct(cx: &Client, ledger: &Ledger, arrived: Arrived<'_>) 
             exchange.forward().await
         }
         (Ruling::Answer(answer), Some(client)) => {
-            local::answer(ledger, &head, &mut body, client, answer).await
+            Box::pin(local::answer(ledger, &head, &mut body, client, answer)).await
         }
         (Ruling::Refuse(failure), Some(client)) => {
-            local::refuse(ledger, &head, &mut body, client, failure).await
+            Box::pin(local::refuse(ledger, &head, &mut body, client, failure)).await
         }
         (Ruling::Abort(failure, afterwards), Some(mut client)) => {
             client.reset(code::CANCEL);
@@ -187,7 +187,9 @@ impl Exchange<'_, '_> {
                 client.reset(code::CANCEL);
                 Ended::failed(failure)
             }
-            Some(client) => local::refuse(self.ledger, self.asked, &mut self.body, client, failure).await,
+            Some(client) => {
+                Box::pin(local::refuse(self.ledger, self.asked, &mut self.body, client, failure)).await
+            }
             None => Ended::failed(failure),
         }
     }
@@ -205,7 +207,8 @@ impl Exchange<'_, '_> {
             Transfer::Stale(_) if replaceable => {}
             Transfer::Stale(failure) | Transfer::Failed(failure) => return Err(failure),
         }
-        let fresh = self.unless_client_leaves(upstreams.lease_fresh(engine, &to, self.sent)).await?;
+        let fresh = Box::pin(upstreams.lease_fresh(engine, &to, self.sent));
+        let fresh = self.unless_client_leaves(fresh).await?;
         match self.transfer(fresh).await {
             Transfer::Over(ended) => Ok(ended),
             Transfer::Stale(failure) | Transfer::Failed(failure) => Err(failure),
@@ -340,7 +343,7 @@ impl Exchange<'_, '_> {
                 let mut followed = Followed::untouched(tap);
                 followed.down.pace = pace;
                 let upstream = Ends { reader: from_upstream, writer: to_upstream };
-                (Transfer::Over(self.upgraded(to_client, upstream, followed).await), false)
+                (Transfer::Over(Box::pin(self.upgraded(to_client, upstream, followed)).await), false)
             }
             Err(Broken { failure, stale, code }) => {
                 to_upstream.reset(code);

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 use http::Version;
+use memchr::{memchr, memchr_iter};
 
 use super::{
     fields::{is_field_value, is_token},
@@ -41,7 +42,7 @@ pub(super) fn request(head: &RequestHead, form: TargetForm, out: &mut BytesMut) 
             "request target is no path, or holds a space or a control character",
         ));
     }
-    check_fields(&head.headers)?;
+    let before = out.len();
     let target_bytes = parts.iter().map(|part| part.len()).sum::<usize>();
     out.reserve(head.method.as_str().len() + target_bytes + 16 + size_hint(&head.headers));
     out.put_slice(head.method.as_str().as_bytes());
@@ -50,8 +51,7 @@ pub(super) fn request(head: &RequestHead, form: TargetForm, out: &mut BytesMut) 
         out.put_slice(part.as_bytes());
     }
     out.put_slice(if head.version == Version::HTTP_10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
-    fields(&head.headers, out);
-    Ok(())
+    fields(&head.headers, before, out)
 }
 
 /// Tells whether this is the path and query of an origin-form target, or the asterisk.
@@ -68,29 +68,30 @@ pub(super) fn response(head: &ResponseHead, out: &mut BytesMut) -> Result<(), Wi
     if !is_field_value(reason) {
         return Err(WireError::malformed("reason phrase holds CR, LF or NUL"));
     }
-    check_fields(&head.headers)?;
+    let before = out.len();
     out.reserve(16 + reason.len() + size_hint(&head.headers));
     out.put_slice(b"HTTP/1.1 ");
     out.put_slice(head.status.as_str().as_bytes());
     out.put_u8(b' ');
     out.put_slice(reason);
     out.put_slice(b"\r\n");
-    fields(&head.headers, out);
-    Ok(())
+    fields(&head.headers, before, out)
 }
 
 /// Writes the last chunk and the trailer section.
 pub(super) fn last_chunk(trailers: Option<&Headers>, out: &mut BytesMut) -> Result<(), WireError> {
     if let Some(trailers) = trailers {
-        check_fields(trailers)?;
         super::decode::check_trailers(trailers)?;
     }
+    let before = out.len();
     out.put_slice(b"0\r\n");
     match trailers {
-        Some(trailers) => fields(trailers, out),
-        None => out.put_slice(b"\r\n"),
+        Some(trailers) => fields(trailers, before, out),
+        None => {
+            out.put_slice(b"\r\n");
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 /// Writes a chunk-size line.
@@ -110,27 +111,29 @@ pub(super) fn chunk_size(mut size: usize, out: &mut BytesMut) {
     out.put_slice(b"\r\n");
 }
 
-fn check_fields(headers: &Headers) -> Result<(), WireError> {
+/// Writes field lines and the empty line. Where one cannot stand on the wire, all that was written since `before` is
+/// taken back.
+fn fields(headers: &Headers, before: usize, out: &mut BytesMut) -> Result<(), WireError> {
+    let at = out.len();
     for header in headers {
         if !is_token(&header.name) {
+            out.truncate(before);
             return Err(WireError::malformed("field name is not a token"));
         }
-        if !is_field_value(&header.value) {
-            return Err(WireError::malformed("field value holds CR, LF or NUL"));
-        }
-    }
-    Ok(())
-}
-
-/// Writes checked field lines and the empty line.
-fn fields(headers: &Headers, out: &mut BytesMut) {
-    for header in headers {
         out.put_slice(&header.name);
         out.put_slice(b": ");
         out.put_slice(&header.value);
         out.put_slice(b"\r\n");
     }
+    // Names are tokens: any more than one CR and one LF to the line, and any NUL, is in a value.
+    let (written, lines) = (&out[at..], headers.len());
+    let count = |byte| memchr_iter(byte, written).count();
+    if count(b'\r') != lines || count(b'\n') != lines || memchr(0, written).is_some() {
+        out.truncate(before);
+        return Err(WireError::malformed("field value holds CR, LF or NUL"));
+    }
     out.put_slice(b"\r\n");
+    Ok(())
 }
 
 fn size_hint(headers: &Headers) -> usize {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr2_iter, memchr3};
 
 use super::{
     error::HeadError,
@@ -30,11 +30,9 @@ pub(super) fn fields(
     capacity: usize,
 ) -> Result<Headers, HeadError> {
     let mut fields: Vec<Header> = Vec::with_capacity(capacity);
+    check_section(section, at)?;
     for line in lines(section, at, ends) {
         let line = line?;
-        if memchr3(b'\r', b'\n', 0, &section[line.clone()]).is_some() {
-            return Err(HeadError::malformed("field line holds a bare CR or a NUL"));
-        }
         if matches!(section[line.start], b' ' | b'\t') {
             match (blemishes, fields.last_mut()) {
                 (Blemishes::Mend, Some(field)) => field.value = joined(&field.value, &section[line]),
@@ -48,6 +46,16 @@ pub(super) fn fields(
         }
     }
     Ok(fields.into_iter().collect())
+}
+
+/// Checks that no CR stands by itself in a section, and no NUL: once for all lines, which is what most heads come to.
+fn check_section(section: &[u8], at: usize) -> Result<(), HeadError> {
+    let section = section.get(at..).unwrap_or_default();
+    let is_line_end = |at: usize| section[at] == b'\r' && section.get(at + 1) == Some(&b'\n');
+    match memchr2_iter(b'\r', 0, section).all(is_line_end) {
+        true => Ok(()),
+        false => Err(HeadError::malformed("field line holds a bare CR or a NUL")),
+    }
 }
 
 fn field(section: &Bytes, line: Range<usize>, blemishes: Blemishes) -> Result<Header, HeadError> {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
@@ -72,12 +73,33 @@ pub(super) enum Farewell {
     Said(u32),
 }
 
+/// Hashes the numbers of streams. They only ever rise, and no more of them are open than we allow, so that nobody gains by
+/// choosing them; what keeps strangers' keys apart is not needed here, and each step of an exchange looks its stream up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StreamHasher(u64);
+
+impl Hasher for StreamHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // Fibonacci hashing: the golden ratio's bits spread neighbours, and the upper half is folded into the lower.
+        let spread = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread ^ (spread >> 32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// A connection.
 pub(super) struct Core {
     pub(super) role: Role,
     pub(super) settings: Settings,
     pub(super) peer: PeerSettings,
-    pub(super) streams: HashMap<u32, Stream>,
+    pub(super) streams: HashMap<u32, Stream, BuildHasherDefault<StreamHasher>>,
     /// Streams that count as open.
     pub(super) open: u32,
     past: VecDeque<(u32, Past)>,
@@ -142,7 +164,7 @@ impl Core {
                 max_streams: 100,
                 extended_connect: false,
             },
-            streams: HashMap::new(),
+            streams: HashMap::default(),
             open: 0,
             past: VecDeque::new(),
             last_stream: 0,

@@ -81,7 +81,7 @@ pub(super) fn check(Header { name, value, .. }: &Header) -> Result<(), WireError
     if !is_value(value) {
         return Err(WireError::malformed(format!("value of {} holds a control character", text())));
     }
-    if CONNECTION_SPECIFIC.contains(&&name[..]) {
+    if matches!(name.len(), 7 | 10 | 16 | 17) && CONNECTION_SPECIFIC.contains(&&name[..]) {
         return Err(WireError::malformed(format!("{} has no place in HTTP/2", text())));
     }
     if name == "te" && !value.eq_ignore_ascii_case(b"trailers") {
@@ -119,7 +119,7 @@ pub(super) fn content_length(headers: &Headers) -> Result<Option<u64>, WireError
 pub(super) fn to_write(headers: &Headers, host: Host) -> Result<Cow<'_, Headers>, WireError> {
     let mut fit = true;
     for Header { name, value, .. } in headers {
-        if name == PROTOCOL {
+        if name.first() == Some(&b':') && name == PROTOCOL {
             fit = false;
             continue;
         }
@@ -131,8 +131,9 @@ pub(super) fn to_write(headers: &Headers, host: Host) -> Result<Cow<'_, Headers>
             let name = String::from_utf8_lossy(name);
             return Err(WireError::malformed(format!("value of {name} holds bytes HTTP/2 does not carry")));
         }
-        let is_lower = !name.iter().any(u8::is_ascii_uppercase);
-        fit &= is_lower && name != "te" && !is_for_one_hop(name) && (host == Host::Keep || name != "host");
+        let is_kept = !matches!(name.len(), 2 | 4 | 7 | 10 | 14 | 16 | 17)
+            || (name != "te" && !is_for_one_hop(name) && (host == Host::Keep || name != "host"));
+        fit &= is_kept && !name.iter().any(u8::is_ascii_uppercase);
     }
     if fit {
         return Ok(Cow::Borrowed(headers));

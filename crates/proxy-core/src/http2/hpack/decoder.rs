@@ -137,9 +137,17 @@ impl Decoder {
         let length = input.integer(7)?;
         let text = input.take(length)?;
         if coded {
-            let arena = &mut self.arena;
-            huffman::decode(text, |byte| arena.put_u8(byte))
-                .map_err(|_| BadBlock("a string that is not in Huffman code"))?;
+            // Written in place: no code is shorter than five bits.
+            let (mut at, arena) = (self.arena.len(), &mut self.arena);
+            arena.resize(at + text.len() * 8 / 5, 0);
+            let put = |byte| {
+                if let Some(place) = arena.get_mut(at) {
+                    *place = byte;
+                    at += 1;
+                }
+            };
+            huffman::decode(text, put).map_err(|_| BadBlock("a string that is not in Huffman code"))?;
+            arena.truncate(at);
         } else {
             self.arena.put_slice(text);
         }

@@ -95,10 +95,15 @@ pub(super) fn encode(text: &[u8], out: &mut BytesMut) {
         let length = usize::from(LENGTHS[usize::from(*byte)]);
         bits = (bits << length) | u64::from(TABLES.codes[usize::from(*byte)]);
         held += length;
-        while held >= 8 {
-            held -= 8;
-            out.put_u8((bits >> held) as u8);
+        // Thirty bits at most come next, so that half a word is enough to make room.
+        if held >= 32 {
+            held -= 32;
+            out.put_u32((bits >> held) as u32);
         }
+    }
+    while held >= 8 {
+        held -= 8;
+        out.put_u8((bits >> held) as u8);
     }
     if held > 0 {
         let padding = 8 - held;
@@ -124,8 +129,20 @@ pub(super) fn decode(coded: &[u8], mut put: impl FnMut(u8)) -> Result<(), NotHuf
             bits = (bits << 8) | u64::from(*byte);
             held += 8;
         }
-        if held == 0 {
+        // Most symbols are found by their first bits, without looking further.
+        while held >= FAST_BITS {
+            let (symbol, length) = TABLES.fast[((bits >> (held - FAST_BITS)) & 0xff) as usize];
+            if length == 0 {
+                break;
+            }
+            put(symbol);
+            held -= usize::from(length);
+        }
+        if held == 0 && rest.len() == 0 {
             return Ok(());
+        }
+        if held < MAX_LENGTH && rest.len() > 0 {
+            continue;
         }
         let window = window(bits, held);
         let (symbol, length) = symbol(window)?;
