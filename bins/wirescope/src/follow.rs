@@ -163,7 +163,7 @@ impl Lines {
                 if summary.state == ExchangeState::Open && self.open.len() < MAX_OPEN {
                     self.open.insert(summary.seq);
                 } else {
-                    self.out.line(Row::new(summary).line(summary))?;
+                    self.out.line(Row::line(summary))?;
                 }
             }
             if tail.remaining == 0 {
@@ -185,7 +185,7 @@ impl Lines {
             if summary.state == ExchangeState::Open && !all {
                 self.open.insert(seq);
             } else {
-                self.out.line(Row::new(summary).line(summary))?;
+                self.out.line(Row::line(summary))?;
             }
         }
         Ok(())

@@ -47,6 +47,11 @@ enum Outcome {
 
 impl Row {
     pub(crate) fn new(summary: &ExchangeSummary) -> Self {
+        Self { time: text::time_of_day(summary.started_at), ..Self::untimed(summary) }
+    }
+
+    /// Without the time of day, which costs as much as all else.
+    fn untimed(summary: &ExchangeSummary) -> Self {
         let default_port = if summary.scheme == "https" { 443 } else { 80 };
         let host = if summary.port == default_port {
             summary.host.clone()
@@ -56,7 +61,7 @@ impl Row {
         let tunnel = summary.kind == ExchangeKind::Tunnel;
         Self {
             id: summary.seq.to_string(),
-            time: text::time_of_day(summary.started_at),
+            time: String::new(),
             method: text::harmless(&summary.method).into_owned(),
             status: status(summary),
             host: text::harmless(&host).into_owned(),
@@ -72,13 +77,11 @@ impl Row {
         }
     }
 
-    /// The row as one line for whoever reads a pipe, with the time in full.
-    pub(crate) fn line(&self, summary: &ExchangeSummary) -> String {
+    /// An exchange as one line for whoever reads a pipe, with the time in full.
+    pub(crate) fn line(summary: &ExchangeSummary) -> String {
         let at = text::timestamp(summary.started_at);
-        format!(
-            "{at}  {}  {}  {}  {}  {}  {}  {}  {}",
-            self.id, self.method, self.status, self.host, self.path, self.kind, self.size, self.taken
-        )
+        let Self { id, method, status, host, path, kind, size, taken, .. } = Self::untimed(summary);
+        format!("{at}  {id}  {method}  {status}  {host}  {path}  {kind}  {size}  {taken}")
     }
 
     fn cells(self) -> Vec<String> {
@@ -177,7 +180,7 @@ pub(crate) mod tests {
     }
 
     fn line(summary: &ExchangeSummary) -> String {
-        Row::new(summary).line(summary)
+        Row::line(summary)
     }
 
     #[test]

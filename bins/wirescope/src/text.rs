@@ -26,6 +26,10 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
+    // What nearly all captured text is.
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Cow::Borrowed(text);
+    }
     let is_bad = |letter: char| is_active(letter) && !stays(letter);
     if !text.chars().any(is_bad) {
         return Cow::Borrowed(text);

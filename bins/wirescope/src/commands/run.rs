@@ -46,12 +46,29 @@ pub(crate) struct Arguments {
     /// Relay only: record nothing and list nothing.
     #[arg(long)]
     no_capture: bool,
+    /// Record, and list nothing: for loads whose every exchange nobody reads as a line.
+    #[arg(long)]
+    quiet: bool,
     #[command(flatten)]
     keeping: KeepingArguments,
     #[command(flatten)]
     upstream: UpstreamFlags,
     #[command(flatten)]
     rules: RulesFlags,
+}
+
+/// What is told of the exchanges that pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listing {
+    /// A line for each, or its place in the table.
+    Each,
+    Nothing,
+}
+
+impl Arguments {
+    fn listing(&self) -> Listing {
+        if self.quiet { Listing::Nothing } else { Listing::Each }
+    }
 }
 
 /// Runs the command.
@@ -80,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     let served = runtime.block_on(async {
         let mut stop = Stop::listen()?;
         let proxy = bind_all(builder).await?.spawn();
-        let follower = announce(&proxy, recording.as_ref())?;
+        let follower = announce(&proxy, recording.as_ref(), arguments.listing())?;
         until_stopped(&mut stop, rules).await;
         if let Some(follower) = &follower {
             follower.say(STOPPING);
@@ -124,15 +141,19 @@ fn told(reloaded: Reloaded<'_>) -> String {
 }
 
 /// Says that clients can connect, and begins to show what passes.
-fn announce(proxy: &ProxyHandle, recording: Option<&Recording>) -> Result<Option<Follower>> {
+fn announce(
+    proxy: &ProxyHandle,
+    recording: Option<&Recording>,
+    listing: Listing,
+) -> Result<Option<Follower>> {
     let listeners = proxy.listeners();
     let mut out = Out::new();
     let header = header(listeners, recording);
-    match recording {
+    let followed = recording.filter(|_| listing == Listing::Each);
+    match followed {
         Some(recording) if out.is_terminal() => return Follower::start(recording, header).map(Some),
-        Some(_) => {}
         None if out.is_terminal() => return out.text(&(header.join("\n") + "\n")).map(|()| None),
-        None => {}
+        _ => {}
     }
     let told = out.line_now(format_args!("listening on {}", listed(listeners)));
     // Whoever wanted the address has it, and may leave: the proxy goes on.
@@ -141,7 +162,7 @@ fn announce(proxy: &ProxyHandle, recording: Option<&Recording>) -> Result<Option
     {
         return Err(error);
     }
-    recording.map(|recording| Follower::start(recording, header)).transpose()
+    followed.map(|recording| Follower::start(recording, header)).transpose()
 }
 
 /// What a person needs to know to use it.

@@ -1,6 +1,6 @@
 //! Opening the database, and transactions.
 
-use std::{path::Path, time::Duration};
+use std::{cell::RefCell, path::Path, time::Duration};
 
 use rusqlite::OpenFlags;
 
@@ -102,7 +102,7 @@ impl Connection {
 
     fn start(&self, begin: &str) -> Result<Tx<'_>, DbError> {
         self.sql.prepare_cached(begin)?.execute([])?;
-        Ok(Tx { sql: &self.sql, open: true, faults: &self.faults })
+        Ok(Tx { sql: &self.sql, open: true, faults: &self.faults, kept: Kept::default() })
     }
 
     /// Takes the log into the database and empties it, so that the database alone has all; as far as readers allow.
@@ -140,6 +140,37 @@ pub(crate) struct Tx<'c> {
     pub(super) sql: &'c rusqlite::Connection,
     open: bool,
     faults: &'c DiskFaults,
+    pub(super) kept: Kept<'c>,
+}
+
+/// Statements that a transaction runs for each exchange: each is looked up once.
+#[derive(Default)]
+pub(super) struct Kept<'c> {
+    pub(super) exchange: KeptStatement<'c>,
+    pub(super) detail: KeptStatement<'c>,
+    pub(super) body: KeptStatement<'c>,
+}
+
+/// A statement that is prepared when it is first run.
+#[derive(Default)]
+pub(super) struct KeptStatement<'c>(RefCell<Option<rusqlite::CachedStatement<'c>>>);
+
+impl<'c> KeptStatement<'c> {
+    /// Runs it.
+    pub(super) fn execute(
+        &self,
+        sql: &'c rusqlite::Connection,
+        text: &str,
+        parameters: impl rusqlite::Params,
+    ) -> Result<(), DbError> {
+        let mut kept = self.0.borrow_mut();
+        let statement = match kept.take() {
+            Some(statement) => kept.insert(statement),
+            None => kept.insert(sql.prepare_cached(text)?),
+        };
+        statement.execute(parameters)?;
+        Ok(())
+    }
 }
 
 impl Tx<'_> {

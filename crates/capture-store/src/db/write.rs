@@ -52,14 +52,13 @@ impl Tx<'_> {
         self.before(DiskOperation::Row)?;
         let summary = row.summary;
         let (state, failure, failure_detail) = state_columns(&summary.state);
-        self.sql
-            .prepare_cached(
-                "INSERT INTO exchanges (seq, session, kind, state, started_at, duration, method, scheme, host,
-                 port, url, target, http_version, status, request_content_type, response_content_type,
-                 request_body_bytes, response_body_bytes, messages, bytes, failure, failure_detail)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
+        self.kept.exchange.execute(
+            self.sql,
+            "INSERT INTO exchanges (seq, session, kind, state, started_at, duration, method, scheme, host,
+             port, url, target, http_version, status, request_content_type, response_content_type,
+             request_body_bytes, response_body_bytes, messages, bytes, failure, failure_detail)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
                 int(summary.seq.0),
                 int(summary.session.0),
                 codes::exchange_kind(summary.kind),
@@ -82,11 +81,13 @@ impl Tx<'_> {
                 int(row.bytes),
                 failure,
                 failure_detail,
-            ])?;
-        self.sql
-            .prepare_cached("INSERT INTO details (seq, detail) VALUES (?, ?)")?
-            .execute(params![int(summary.seq.0), row.detail])?;
-        Ok(())
+            ],
+        )?;
+        self.kept.detail.execute(
+            self.sql,
+            "INSERT INTO details (seq, detail) VALUES (?, ?)",
+            params![int(summary.seq.0), row.detail],
+        )
     }
 
     /// Writes an exchange again, with what came since. Returns false when it was deleted meanwhile.
@@ -139,13 +140,12 @@ impl Tx<'_> {
             BodyContent::Shared { file, length, plain } => (length, Some(int(file)), None, Some(plain), None),
             BodyContent::File { file, length } => (length, Some(int(file)), None, None, None),
         };
-        self.sql
-            .prepare_cached(
-                "INSERT OR REPLACE INTO bodies (id, length, hash, file, data, plain, coding)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![body_id(seq, side), int(length), hash, file, data, plain, coding])?;
-        Ok(())
+        self.kept.body.execute(
+            self.sql,
+            "INSERT OR REPLACE INTO bodies (id, length, hash, file, data, plain, coding)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            params![body_id(seq, side), int(length), hash, file, data, plain, coding],
+        )
     }
 
     /// Counts one more body on a small content that is shared, and returns its number; none where it is not.
