@@ -6,6 +6,7 @@
 
 mod cuts;
 mod detection;
+pub mod hot;
 mod http1;
 mod http2;
 mod peer;

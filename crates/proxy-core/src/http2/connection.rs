@@ -189,7 +189,7 @@ impl Connection {
                 core.stirred = false;
                 let wakes = std::mem::take(&mut core.wakes);
                 drop(core);
-                wakes.into_iter().for_each(std::task::Waker::wake);
+                wakes.wake();
             }
             if self.output.is_empty() {
                 break;

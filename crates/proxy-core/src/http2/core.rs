@@ -20,6 +20,7 @@ use super::{
     hpack::{Decoder, Encoder},
     settings::Settings,
     stream::{Fault, Phase, Stream},
+    wakes::Wakes,
 };
 use crate::{
     head::Scheme,
@@ -147,7 +148,7 @@ pub(super) struct Core {
     pub(super) driver: Option<Waker>,
     /// Whether there is something for it to do.
     pub(super) stirred: bool,
-    pub(super) wakes: Vec<Waker>,
+    pub(super) wakes: Wakes,
 }
 
 impl Core {
@@ -193,7 +194,7 @@ impl Core {
             settling: Vec::new(),
             driver: None,
             stirred: false,
-            wakes: Vec::new(),
+            wakes: Wakes::default(),
         }
     }
 
@@ -302,7 +303,7 @@ impl Core {
             self.fail(id, Fault { error: error.clone(), may_retry: false });
         }
         self.wakes.extend(self.queue.drain(..).map(|(_, waker)| waker));
-        self.wakes.append(&mut self.settling);
+        self.wakes.extend(self.settling.drain(..));
     }
 
     /// Wakes the first request that waits for room.
@@ -338,7 +339,8 @@ impl Shared {
         let driver = if std::mem::take(&mut core.stirred) { core.driver.take() } else { None };
         let wakes = std::mem::take(&mut core.wakes);
         drop(core);
-        wakes.into_iter().chain(driver).for_each(Waker::wake);
+        wakes.wake();
+        driver.into_iter().for_each(Waker::wake);
         result
     }
 }

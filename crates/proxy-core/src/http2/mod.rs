@@ -28,6 +28,7 @@ mod settings;
 mod stream;
 mod tunnel;
 mod upstream;
+mod wakes;
 mod writer;
 
 #[cfg(test)]

@@ -263,7 +263,7 @@ impl Core {
         }
         self.widen(self.peer.initial_window - initial_window)?;
         self.peer.known = true;
-        self.wakes.append(&mut self.settling);
+        self.wakes.extend(self.settling.drain(..));
         self.admit_next();
         self.reply(kind::SETTINGS, flag::ACK, 0, &[])
     }

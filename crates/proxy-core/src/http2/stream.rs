@@ -4,6 +4,7 @@ use std::{collections::VecDeque, task::Waker};
 
 use bytes::{Bytes, BytesMut};
 
+use super::wakes::Wakes;
 use crate::{
     head::{Headers, ResponseHead},
     wire::WireError,
@@ -150,7 +151,7 @@ impl Stream {
 
     /// Ends it before its time. What was received before is still there to be read; gives how much that was to be
     /// sent is thrown away. The first fault is the one that stays.
-    pub(super) fn fail(&mut self, fault: Fault, wakes: &mut Vec<Waker>) -> usize {
+    pub(super) fn fail(&mut self, fault: Fault, wakes: &mut Wakes) -> usize {
         if !self.received.ended && self.received.broken.is_none() {
             self.received.broken = Some(fault.error.clone());
         }

@@ -281,3 +281,20 @@ async fn tunnel_stream(
 fn go_deeper(engine: Arc<Engine>, layer: Layer, draining: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
     Box::pin(connection::run(engine, layer, draining))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of what an asynchronous function returns.
+    fn future_bytes<A, B, F: Future>(_function: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each exchange has one of its own, which is moved into its place and passes through the caches with it.
+    #[test]
+    fn the_state_of_an_exchange_is_small() {
+        let bytes = future_bytes(stream);
+        assert!(bytes <= 8 * 1024, "{bytes} bytes");
+    }
+}

@@ -11,6 +11,9 @@ use crate::head::Header;
 /// What each field costs beyond its name and value (RFC 9113 section 6.5.2).
 const FIELD_OVERHEAD_BYTES: u64 = 32;
 
+/// Fields room is made for at first.
+const USUAL_FIELDS: usize = 16;
+
 /// Octets of an integer after its prefix: 2^28, more than any length here can be.
 const MAX_INTEGER_OCTETS: u32 = 4;
 
@@ -59,7 +62,7 @@ impl Decoder {
     ///
     /// A block that is none. The connection cannot go on after it.
     pub(crate) fn decode(&mut self, block: &[u8]) -> Result<Section, BadBlock> {
-        let mut section = Section::default();
+        let mut section = Section { fields: Vec::with_capacity(USUAL_FIELDS), ..Section::default() };
         self.read(block, &mut section)?;
         Ok(section)
     }
@@ -106,14 +109,15 @@ impl Decoder {
             0x10.. => (4, false, true),
             _ => (4, false, false),
         };
-        let name = match input.integer(prefix)? {
-            0 => self.string(input)?,
-            index => self.entry(index)?.name,
+        let (name, is_known) = match input.integer(prefix)? {
+            0 => (self.string(input)?, false),
+            index => (self.entry(index)?.name, true),
         };
         let value = self.string(input)?;
         if indexed {
             // Memory of its own: an entry outlives its block, and would hold all of it.
-            let entry = Entry { name: own(&name), value: own(&value) };
+            let name = if is_known { name.clone() } else { own(&name) };
+            let entry = Entry { name, value: own(&value) };
             self.table.insert(entry);
         }
         self.add(Entry { name, value }, never_indexed, section);
@@ -160,7 +164,7 @@ impl Decoder {
     }
 }
 
-/// A copy, unless it is one of the static table's.
+/// A copy, in memory of its own.
 fn own(text: &Bytes) -> Bytes {
     Bytes::copy_from_slice(text)
 }
