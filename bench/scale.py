@@ -8,7 +8,7 @@
 
 Everything is measured against ours, without and with capture. Tables go to scale.md beside scale.json.
 """
-import argparse, json, shutil, statistics, subprocess, threading, time
+import argparse, json, resource, shutil, statistics, subprocess, threading, time
 from pathlib import Path
 
 import bench
@@ -16,7 +16,7 @@ from bench import HTTPS, LOADGEN, WIRESCOPE, WORK, cpu, mem, reset_hwm, settled,
 
 PORT, STATE, STORE = 27363, str(WORK / "wirescope"), str(WORK / "run/scale-store")
 RUN = [str(WIRESCOPE / "wirescope"), "run", "--port", str(PORT), "--state-dir", STATE, "--upstream-ca", str(WORK / "certs/ca.pem")]
-MODES = {"no capture": ["--no-capture"], "capture": ["--store", STORE, "--session", "scale"]}
+MODES = {"no capture": ["--no-capture"], "capture": ["--store", STORE, "--session", "scale", "--quiet"]}
 STEPS = {
     "connections": ([1, 8, 64, 512, 2_000, 5_000, 10_000], [1, 64, 512]),
     "bodies": (["0", "1k", "64k", "1m", "10m", "100m"], ["0", "1k", "1m"]),
@@ -80,6 +80,9 @@ def each_mode(steps, args, *more):
 
 
 def connections(steps):
+    # Each is two sockets of the proxy.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 500
+    steps = sorted({min(n, most) for n in steps})
     return each_mode(steps, lambda n: closed_loop("1k", n, 5, 2 + n / 500))
 
 

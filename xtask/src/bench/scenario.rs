@@ -259,7 +259,10 @@ fn start_proxy(
         command.arg("--upstream-ca").arg(ca);
     }
     match way {
-        Way::Direct | Way::Captured => {}
+        Way::Direct => {}
+        Way::Captured => {
+            command.arg("--quiet");
+        }
         Way::Relayed => {
             command.arg("--no-capture");
         }
