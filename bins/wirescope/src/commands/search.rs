@@ -80,7 +80,10 @@ fn print(arguments: &Arguments, page: &SearchPage) -> Result<()> {
     }
     out.flush()?;
     if page.hits.is_empty() {
-        note(format_args!("not found in {}", text::count(page.scanned, "exchange")));
+        let read = page.scanned - page.indexed;
+        let by_index =
+            if page.indexed > 0 { format!(", of which {read} had to be read") } else { String::new() };
+        note(format_args!("not found in {}{by_index}", text::count(page.scanned, "exchange")));
     }
     if page.skipped_bodies > 0 {
         let bodies = if page.skipped_bodies == 1 { "body" } else { "bodies" };

@@ -466,3 +466,33 @@ fn a_text_that_many_exchanges_hold_is_told_page_by_page() {
         assert_eq!((hits.len(), scanned), (400, 400));
     }
 }
+
+#[test]
+fn everything_is_found_while_it_is_recorded_indexed_and_evicted_at_once() {
+    let (_directory, store) = open();
+    let recorder = recorder(&store, crate::IndexPolicy::Never);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let builder = scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                step(&store, SMALL, &mut || Next::GoOn).unwrap();
+                store.write(|db| Ok(tidy(db)?)).unwrap();
+            }
+        });
+        let mut cleared = 0;
+        for number in 1..=60 {
+            with_body(&recorder, number, format!("a needle, {number}"));
+            recorder.flush().unwrap();
+            if number == 30 {
+                cleared = store.clear_session(recorder.session()).unwrap();
+            }
+            assert_eq!(hits(&store, "needle").len() as u64, number - cleared, "after {number}");
+            let last =
+                Query { condition: Some(parse("url:api.test/").unwrap()), limit: 100, ..Query::default() };
+            assert_eq!(store.query(&last).unwrap().total, Some(number - cleared), "after {number}");
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        builder.join().unwrap();
+    });
+    recorder.close().unwrap();
+}
