@@ -29,7 +29,7 @@ use crate::{
     toolbox::Toolbox,
     tools::{
         bodies, capture, diff, figures, handshakes, har, history, interceptors, pauses, proxy, query, replay,
-        rules, server, sessions, toolsets, traffic, upstream, values, window,
+        rules, server, session_bodies, session_care, sessions, toolsets, traffic, upstream, values, window,
     },
     toolsets::{Toolset, Toolsets},
 };
@@ -41,6 +41,8 @@ const FAMILIES: &[Family] = &[
     window::FAMILY,
     capture::FAMILY,
     sessions::FAMILY,
+    session_bodies::FAMILY,
+    session_care::FAMILY,
     history::FAMILY,
     handshakes::FAMILY,
     figures::FAMILY,
@@ -111,6 +113,7 @@ const HEAVY: &[(&str, usize)] = &[
     ("interceptor_spawn", 1_200),
     ("proxy_inject_headers", 1_200),
     ("proxy_rewrite_url", 1_200),
+    ("proxy_search_session_bodies", 2_100),
     ("proxy_search_traffic", 1_250),
     ("proxy_set_upstream", 1_200),
     ("read_live_capture", 1_100),

@@ -18,6 +18,7 @@ use crate::{
     catalogue::{Family, Reference},
     error::{ToolError, chain},
     live::{self, LiveSession, Sort},
+    scoped::filter,
     toolbox::{Toolbox, blocking},
     tools::{
         history::SessionFilter,
@@ -79,7 +80,10 @@ pub(crate) struct ExportParams {
     #[serde(default)]
     sort: Sort,
     #[serde(flatten)]
-    filter: SessionFilter,
+    parts: SessionFilter,
+    /// Filter: host:a.test status:>=500 since:10m.
+    #[schemars(length(max = 4000))]
+    filter: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -168,7 +172,8 @@ impl Toolbox {
         };
         let own = params.output_file.is_none();
         let store = self.fresh_store().await?;
-        let query = params.filter.query(session, params.sort);
+        let mut query = params.parts.query(session, params.sort);
+        query.condition = params.filter.as_deref().map(|text| filter("filter", text)).transpose()?;
         let mut options = ExportOptions::default();
         options.bodies = if params.include_bodies { BodyLevel::All } else { BodyLevel::None };
         options.redact = params.redact.then(Secrets::default);

@@ -14,6 +14,8 @@ pub(crate) mod query;
 pub(crate) mod replay;
 pub(crate) mod rules;
 pub(crate) mod server;
+pub(crate) mod session_bodies;
+pub(crate) mod session_care;
 pub(crate) mod sessions;
 pub(crate) mod toolsets;
 pub(crate) mod traffic;

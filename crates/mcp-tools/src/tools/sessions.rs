@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use capture_store::{Order, Query, SessionId, SessionInfo, SessionSpec, SessionState, Store};
+use capture_store::{Order, Query, SessionFilter, SessionId, SessionInfo, SessionSpec, SessionState, Store};
 use rmcp::{
     handler::server::{
         router::tool::ToolRouter,
@@ -99,6 +99,12 @@ pub(crate) struct OneSession {
     note: Option<String>,
 }
 
+impl OneSession {
+    pub(super) fn of(session: SessionView) -> Self {
+        Self { status: Success::Success, session: Some(session), note: None }
+    }
+}
+
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct RecordingStatus {
     status: Success,
@@ -115,12 +121,16 @@ pub(crate) struct ListParams {
     #[serde(default = "fifty")]
     #[schemars(range(min = 1, max = 1000))]
     limit: u32,
+    /// Filter: tag:login kind:named since:2d -state:active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000))]
+    filter: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Sessions {
     status: Success,
-    /// Sessions in all.
+    /// Sessions in all, of those the filter finds.
     count: usize,
     /// Newest first.
     sessions: Vec<ListedSession>,
@@ -261,10 +271,15 @@ impl Toolbox {
         &self,
         Parameters(params): Parameters<ListParams>,
     ) -> Result<Json<Sessions>, ToolError> {
+        let wanted = params.filter.as_deref().map(SessionFilter::parse).transpose().map_err(|error| {
+            ToolError::invalid(format!("filter: failed to {error}"))
+                .hint("terms side by side must all hold: name:login tag:slow kind:named state:stopped since:2d size:>10mb, - before one negates it")
+        })?;
         let (store, exports) = (self.store().await?, self.exports_dir());
         let budget = self.config().answer_bytes;
         blocking(move || {
-            let all = store.sessions()?;
+            let mut all = store.sessions()?;
+            all.retain(|session| wanted.as_ref().is_none_or(|wanted| wanted.admits(session)));
             let offset = usize::try_from(params.offset).unwrap_or(usize::MAX);
             let page = all.iter().skip(offset).take(params.limit as usize);
             let listed: Result<Vec<ListedSession>, ToolError> = page
@@ -276,7 +291,8 @@ impl Toolbox {
             let (sessions, truncated) = fit(listed?, budget);
             let reached = offset.saturating_add(sessions.len());
             let next = (reached < all.len() && !sessions.is_empty()).then(|| {
-                let arguments = json!({"offset": reached, "limit": params.limit});
+                let mut arguments = json!(params);
+                arguments["offset"] = reached.into();
                 NextCall::new("proxy_list_sessions", arguments)
             });
             Ok(Json(Sessions { status: Success::Success, count: all.len(), sessions, truncated, next }))
