@@ -1,5 +1,6 @@
 //! Real clients through the built binaries: curl, Chromium, and the judges of the HAR they leave.
 
+mod again;
 mod browser;
 mod curl;
 mod exec;
@@ -40,6 +41,7 @@ pub(crate) fn run(repo: &Repo, arguments: &Arguments) -> Result<()> {
 
     let stage = Stage::set(&binaries)?;
     curl::run(&stage)?;
+    again::run(&stage)?;
     exec::run(&stage)?;
     browser::browse(&stage, &needs, &judges)?;
     if arguments.large {

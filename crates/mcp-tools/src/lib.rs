@@ -16,6 +16,7 @@ mod columns;
 mod completion;
 mod config;
 mod confine;
+mod curl;
 mod detail;
 mod engine;
 mod error;

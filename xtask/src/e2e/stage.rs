@@ -74,6 +74,14 @@ impl Stage {
         wirescope
     }
 
+    /// A further wirescope command on the proxy's own recordings.
+    pub(super) fn beside(&self, command: &str) -> Command {
+        let mut wirescope = Command::new(self.binaries.join("wirescope"));
+        wirescope.arg(command).arg("--store").arg(self.directory.path().join("store"));
+        wirescope.arg("--state-dir").arg(self.directory.path().join("state"));
+        wirescope
+    }
+
     /// The proxy's process.
     pub(super) fn proxy_id(&self) -> u32 {
         self.proxy.id()

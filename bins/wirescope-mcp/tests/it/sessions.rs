@@ -168,3 +168,97 @@ async fn a_killed_server_leaves_a_session_that_the_next_one_recovers() {
     assert_eq!(session["session"]["status"], "stopped");
     next.refused("proxy_session_recover", json!({"session_id": "s99"}), "unknown_session").await;
 }
+
+#[tokio::test]
+async fn sessions_are_marked_found_copied_merged_and_verified() {
+    let (agent, origin, proxy) = Agent::with_origin().await;
+    let mut ids = Vec::new();
+    for name in ["first", "second"] {
+        let started = agent.ok("proxy_session_start", json!({"session_name": name})).await;
+        let mut client = proxy.https(&origin.authority()).await.unwrap();
+        client.get("/json").await.unwrap();
+        client.post("/echo", full(format!("a body of {name}"))).await.unwrap();
+        agent.settled(ids.len() as u64 * 2 + 2).await;
+        agent.ok("proxy_session_stop", json!({})).await;
+        ids.push(started["session"]["id"].clone());
+    }
+    let edit = json!({"session_id": ids[0], "comment": "before the fix", "tags": ["login", "slow"]});
+    agent.ok("edit_session", edit).await;
+    agent.ok("edit_session", json!({"session_id": ids[0], "name": "renamed"})).await;
+    agent.refused("edit_session", json!({"session_id": ids[0]}), "invalid_argument").await;
+    agent.refused("edit_session", json!({"session_id": "s99", "name": "x"}), "unknown_session").await;
+    for (filter, count) in [
+        ("tag:login", 1),
+        ("renamed", 1),
+        ("fix", 1),
+        ("kind:named", 2),
+        ("-tag:slow kind:named", 1),
+        ("tag:x", 0),
+    ] {
+        let listed = agent.ok("proxy_list_sessions", json!({"filter": filter})).await;
+        assert_eq!(listed["count"], count, "{filter}");
+    }
+    let refused =
+        agent.refused("proxy_list_sessions", json!({"filter": "color:red"}), "invalid_argument").await;
+    assert!(refused["error"].as_str().unwrap().contains("column 1"), "{refused}");
+
+    let copied = json!({"session_ids": [ids[0]], "name": "posts", "filter": "method:POST"});
+    let copied = agent.ok("copy_sessions", copied).await;
+    assert_eq!(copied["session"]["exchangeCount"], 1);
+    let merged = agent.ok("copy_sessions", json!({"session_ids": ids, "name": "both"})).await;
+    assert_eq!(merged["session"]["exchangeCount"], 4);
+    let unknown = json!({"session_ids": ["s99"], "name": "none"});
+    agent.refused("copy_sessions", unknown, "unknown_session").await;
+    let whole = agent.ok("verify_sessions", json!({})).await;
+    assert_eq!((&whole["whole"], &whole["problems"]), (&json!(true), &json!([])));
+
+    let search = |more: Value| {
+        let mut arguments = json!({"session_id": merged["session"]["id"], "text": "A BODY"});
+        arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        agent.ok("proxy_search_session_bodies", arguments)
+    };
+    let found = search(json!({})).await;
+    // Each echo has it in both of its bodies.
+    assert_eq!((&found["scanned"], &found["totalMatches"]), (&json!(4), &json!(4)));
+    assert_eq!(found["matches"][0]["snippets"][0]["context"], "[a body] of second");
+    assert_eq!(search(json!({"search_in": "request"})).await["totalMatches"], 2);
+    assert_eq!(search(json!({"case_sensitive": true})).await["totalMatches"], 0);
+    assert_eq!(search(json!({"filter": "body:first"})).await["totalMatches"], 2);
+    let id = &found["matches"][0]["exchangeId"];
+    let shown = agent.ok("proxy_get_exchange", json!({"exchange_id": id, "as_curl": true})).await;
+    let curl = shown["curl"].as_str().unwrap();
+    assert!(
+        curl.starts_with("curl -g --path-as-is") && curl.contains("--data-raw 'a body of second'"),
+        "{curl}"
+    );
+    let first = search(json!({"limit": 1})).await;
+    assert_eq!(first["totalMatches"], 2);
+    let rest = agent.ok("proxy_search_session_bodies", first["next"]["arguments"].clone()).await;
+    assert_eq!(rest["matches"][0]["snippets"][0]["context"], "[a body] of first");
+    let unknown = json!({"session_id": "s99", "text": "x"});
+    agent.refused("proxy_search_session_bodies", unknown, "unknown_session").await;
+}
+
+#[tokio::test]
+async fn a_match_beyond_what_one_search_looks_through_is_found_by_going_on() {
+    let (agent, origin, proxy) = Agent::with_origin().await;
+    let started = agent.ok("proxy_session_start", json!({})).await;
+    let mut client = proxy.https(&origin.authority()).await.unwrap();
+    client.post("/echo", full("the needle")).await.unwrap();
+    for _ in 0..30 {
+        client.get("/json").await.unwrap();
+    }
+    agent.settled(31).await;
+    let mut arguments = json!({"session_id": started["session"]["id"], "text": "needle", "max_scan": 10});
+    let mut looks = 0;
+    let found = loop {
+        looks += 1;
+        let found = agent.ok("proxy_search_session_bodies", arguments.clone()).await;
+        if found["totalMatches"] != 0 || found["next"].is_null() {
+            break found;
+        }
+        arguments = found["next"]["arguments"].clone();
+    };
+    assert_eq!(found["totalMatches"], 2);
+    assert!(looks > 1);
+}

@@ -197,8 +197,9 @@ async fn drain(proxy: ProxyHandle, stop: &mut Stop) -> Option<Drained> {
 }
 
 fn end(drained: Option<Drained>, follower: Option<Follower>, recording: &Recording) -> Result<()> {
+    let closed = recording.close();
+    // What a disk that refuses made the wire wait for is given up at the end, and counted.
     let dropped = recording.dropped();
-    let session = recording.close()?;
     if let Some(follower) = follower {
         follower.finish();
     }
@@ -209,6 +210,7 @@ fn end(drained: Option<Drained>, follower: Option<Follower>, recording: &Recordi
             text::count(dropped, "exchange")
         ));
     }
+    let session = closed?;
     note(format_args!(
         "wirescope: {} recorded in session {} in {}; see `wirescope show {}`",
         text::count(session.exchanges, "exchange"),

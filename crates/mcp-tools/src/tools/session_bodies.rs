@@ -79,28 +79,36 @@ impl SearchIn {
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct SearchParams {
+    /// The session, like s3.
     #[schemars(length(min = 1, max = 40))]
     session_id: String,
+    /// The text.
     #[schemars(length(min = 1, max = 1000))]
     text: String,
+    /// Text the host contains.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     hostname_contains: Option<String>,
+    /// Text the URL contains.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2000))]
     url_contains: Option<String>,
+    /// Method.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     method: Option<String>,
+    /// Status code.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 999))]
     status_code: Option<u16>,
-    /// Of the response.
+    /// Text the response's content type contains.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     content_type_contains: Option<String>,
+    /// Which bodies.
     #[serde(default)]
     search_in: SearchIn,
+    /// Whether case matters.
     #[serde(default)]
     case_sensitive: bool,
     /// Exchanges that match, at most.
@@ -111,6 +119,7 @@ pub(crate) struct SearchParams {
     #[serde(default = "scan")]
     #[schemars(range(min = 1, max = 1_000_000))]
     max_scan: u32,
+    /// Characters around a match.
     #[serde(default = "context")]
     #[schemars(range(min = 1, max = 1000))]
     context_chars: u32,

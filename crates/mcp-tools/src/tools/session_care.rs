@@ -38,25 +38,26 @@ fn router() -> ToolRouter<Toolbox> {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct EditParams {
+    /// The session, like s3.
     #[schemars(length(min = 1, max = 40))]
     session_id: String,
-    /// Empty takes it away.
+    /// Its name; empty takes it away.
     #[schemars(length(max = 200))]
     name: Option<String>,
-    /// Empty takes it away.
+    /// Its comment; empty takes it away.
     #[schemars(length(max = 4000))]
     comment: Option<String>,
-    /// In place of those it has.
+    /// Its tags, in place of those it has.
     #[schemars(length(max = 50), inner(length(min = 1, max = 100)))]
     tags: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct CopyParams {
-    /// One, or several to be merged in the order of their exchanges.
+    /// Like s3; several are merged in the order of their exchanges.
     #[schemars(length(max = 100), inner(length(min = 1, max = 40)))]
     session_ids: Vec<String>,
-    /// Of the new session.
+    /// The new session's name.
     #[schemars(length(min = 1, max = 200))]
     name: String,
     /// Only these: host:a.test status:>=500 since:10m.
@@ -66,7 +67,7 @@ pub(crate) struct CopyParams {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct VerifyParams {
-    /// Default: all.
+    /// Like s3; default: all.
     #[schemars(length(min = 1, max = 40))]
     session_id: Option<String>,
 }

@@ -17,6 +17,7 @@ use crate::{
     budget::{NextCall, fit},
     catalogue::{Family, Reference},
     columns::{Columns, Table},
+    curl,
     detail::{Depth, ExchangeView},
     error::ToolError,
     hits::{Hit, search},
@@ -183,12 +184,18 @@ pub(crate) struct GetParams {
     #[serde(default = "twenty")]
     #[schemars(range(max = 200))]
     message_limit: u32,
+    /// Give the request as a curl command, too.
+    #[serde(default)]
+    as_curl: bool,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Got {
     status: Success,
     exchange: ExchangeView,
+    /// The command for a POSIX shell that sends the request again, byte for byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    curl: Option<String>,
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -311,7 +318,8 @@ impl Toolbox {
                 messages: (params.message_offset, params.message_limit as usize),
             };
             let view = ExchangeView::read(&store, &exchange, depth)?;
-            Ok(Json(Got { status: Success::Success, exchange: view }))
+            let curl = params.as_curl.then(|| curl::command(&store, &exchange)).transpose()?;
+            Ok(Json(Got { status: Success::Success, exchange: view, curl }))
         })
         .await
     }

@@ -8,7 +8,7 @@ use http::{Method, Version};
 use proxy_core::{RequestHead, Scheme};
 
 use super::{
-    Note, RenderError, open, read_full,
+    form::{Note, RenderError, open, read_full},
     shell::{is_readable, quoted, word},
 };
 

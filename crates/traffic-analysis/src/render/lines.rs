@@ -12,7 +12,7 @@ use capture_store::{
 use proxy_core::{Headers, MessageKind};
 use serde_json::{Value, json};
 
-use super::{Note, RenderError, open, read_full, unreadable};
+use super::form::{Note, RenderError, open, read_full, unreadable};
 
 /// Bodies up to this size are decoded and given as text, where they are text.
 const TEXT_BYTES: u64 = 1024 * 1024;

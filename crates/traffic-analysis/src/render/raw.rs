@@ -6,7 +6,7 @@ use capture_store::{BodySide, Exchange, ExchangeKind, Store};
 use http::Version;
 use proxy_core::{Headers, ResponseHead};
 
-use super::{Note, RenderError, open, read_full};
+use super::form::{Note, RenderError, open, read_full};
 
 /// Bytes of a body written at once, and in one chunk.
 const PIECE_BYTES: usize = 64 * 1024;
