@@ -1,10 +1,11 @@
-//! Measures a store: `cargo run --release -p capture-store --example bench -- [--exchanges N] [--keep DIR] [--no-large]`.
+//! Measures a store: `cargo run --release -p capture-store --example bench -- [--exchanges N] [--keep DIR] [--no-large]`, or `--packing`.
 //! `cargo xtask bench store` runs it. What is wanted stands beside each figure, and whether it was met; the exit code
 //! says nothing about that, for figures of a busy machine say little.
 #![expect(clippy::print_stdout, reason = "its result is a table")]
 
 mod ingest;
 mod large;
+mod packing;
 mod questions;
 mod table;
 mod traffic;
@@ -23,10 +24,15 @@ struct Arguments {
     /// Where the store is made, and used again when it is there.
     keep: Option<PathBuf>,
     large: bool,
+    /// Packing alone.
+    packing: bool,
 }
 
 fn main() -> Outcomes {
     let arguments = Arguments::read()?;
+    if arguments.packing {
+        return packing::run(&mut Table::default());
+    }
     let temporary = tempfile::tempdir()?;
     let directory = arguments.keep.clone().unwrap_or_else(|| temporary.path().join("store"));
     let exchanges = arguments.exchanges;
@@ -61,7 +67,7 @@ fn is_there(directory: &std::path::Path, exchanges: u64) -> bool {
 
 impl Arguments {
     fn read() -> Result<Self, Box<dyn Error>> {
-        let mut read = Self { exchanges: 1_000_000, keep: None, large: true };
+        let mut read = Self { exchanges: 1_000_000, keep: None, large: true, packing: false };
         let mut given = std::env::args().skip(1);
         while let Some(argument) = given.next() {
             let mut value = || given.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -69,6 +75,7 @@ impl Arguments {
                 "--exchanges" => read.exchanges = value()?.parse()?,
                 "--keep" => read.keep = Some(value()?.into()),
                 "--no-large" => read.large = false,
+                "--packing" => read.packing = true,
                 other => return Err(format!("unknown argument {other}").into()),
             }
         }

@@ -122,6 +122,17 @@ fn body(number: u64, noise: &mut Noise) -> Bytes {
     text.into()
 }
 
+/// So many bytes of such bodies.
+pub(crate) fn text(bytes: usize) -> Vec<u8> {
+    let mut noise = Noise(11);
+    let mut text = Vec::new();
+    while text.len() < bytes {
+        text.extend_from_slice(&body(noise.next(1_000_000), &mut noise));
+    }
+    text.truncate(bytes);
+    text
+}
+
 pub(crate) fn request(number: u64, noise: &mut Noise) -> RequestHead {
     let host = format!("api{}.example.com", noise.next(200));
     let mut headers = Headers::new();
