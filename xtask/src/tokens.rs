@@ -141,9 +141,9 @@ fn session() -> Value {
         json!({
             "startedDateTime": format!("2026-03-01T10:{:02}:{:02}.000Z", n / 60 % 60, n % 60),
             "time": 20 + n % 300,
-            "request": {"method": if n % 4 == 0 { "POST" } else { "GET" }, "url": url, "httpVersion": "HTTP/2",
+            "request": {"method": if n.is_multiple_of(4) { "POST" } else { "GET" }, "url": url, "httpVersion": "HTTP/2",
                 "headers": [], "queryString": [], "cookies": [], "headersSize": -1, "bodySize": 0},
-            "response": {"status": if n % 17 == 0 { 503 } else { 200 }, "statusText": "", "httpVersion": "HTTP/2",
+            "response": {"status": if n.is_multiple_of(17) { 503 } else { 200 }, "statusText": "", "httpVersion": "HTTP/2",
                 "headers": [{"name": "content-type", "value": "application/json"}], "cookies": [], "redirectURL": "",
                 "headersSize": -1, "bodySize": 20, "content": {"size": 20, "mimeType": "application/json",
                 "text": format!("{{\"order\":{:08}}}", n)}},
