@@ -4,7 +4,7 @@ use capture_store::BodySide;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use traffic_analysis::Glance;
+use traffic_analysis::{Credential, Glance};
 
 use crate::{
     aggregate::percentile,
@@ -118,18 +118,8 @@ impl Overview {
     }
 
     fn whole(session: String, mut glance: Glance) -> Self {
-        let short = |text: &str| json!(cut(text, MAX_CHARS));
         let (p50, p95) = (percentile(&mut glance.total, 50), percentile(&mut glance.total, 95));
         glance.kinds.remove("http");
-        let mut told: Vec<(String, Vec<&traffic_analysis::Credential>)> = Vec::new();
-        for credential in &glance.credentials {
-            let side = if credential.side == BodySide::Request { "req" } else { "resp" };
-            let what = format!("{side}.{}.{}", credential.kind.as_str(), credential.name);
-            match told.iter_mut().find(|(known, _)| *known == what) {
-                Some((_, seen)) => seen.push(credential),
-                None => told.push((what, vec![credential])),
-            }
-        }
         Self {
             status: Success::Success,
             session,
@@ -173,16 +163,36 @@ impl Overview {
                     vec![route, json!(figures.count), percentile(figures, 50), percentile(figures, 95)]
                 }),
             ),
-            credentials: Table::new(
-                &["what", "host", "hosts", "first"],
-                told.iter().map(|(what, seen)| {
-                    let first = seen.first();
-                    let host = first.map(|credential| short(&credential.host)).unwrap_or_default();
-                    let id = first.map(|credential| credential.first.to_string());
-                    vec![short(what), host, json!(seen.len()), json!(id)]
-                }),
-            ),
+            credentials: credentials(&glance.credentials),
             incomplete: glance.walked.next.is_some(),
         }
     }
+}
+
+fn short(text: &str) -> Value {
+    cut(text, MAX_CHARS).into()
+}
+
+/// A row for each kind and name, with the first host it was seen with.
+fn credentials(seen: &[Credential]) -> Table {
+    let mut told: Vec<(String, Vec<&Credential>)> = Vec::new();
+    for credential in seen {
+        let side = if credential.side == BodySide::Request { "req" } else { "resp" };
+        let what = format!("{side}.{}.{}", credential.kind.as_str(), credential.name);
+        match told.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, seen)) => seen.push(credential),
+            None => told.push((what, vec![credential])),
+        }
+    }
+    let rows = told.iter().map(|(what, seen)| {
+        let first = seen.first();
+        let host = first.map(|credential| short(&credential.host)).unwrap_or_default();
+        vec![
+            short(what),
+            host,
+            json!(seen.len()),
+            json!(first.map(|credential| credential.first.to_string())),
+        ]
+    });
+    Table::new(&["what", "host", "hosts", "first"], rows)
 }

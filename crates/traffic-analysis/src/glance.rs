@@ -115,10 +115,14 @@ impl Tally {
         let (from, to) = self.glance.span.unwrap_or((summary.started_at, ended));
         self.glance.span = Some((from.min(summary.started_at), to.max(ended)));
         *self.glance.kinds.entry(kind(summary.kind)).or_default() += 1;
-        bounded(&mut self.hosts, summary.host.clone()).map(|figures| figures.add(&summary));
+        if let Some(figures) = bounded(&mut self.hosts, summary.host.clone()) {
+            figures.add(&summary);
+        }
         let template = path_template(path(&summary)).into_owned();
         let route = (summary.method.clone(), summary.host.clone(), template);
-        bounded(&mut self.routes, route.clone()).map(|figures| figures.add(&summary));
+        if let Some(figures) = bounded(&mut self.routes, route.clone()) {
+            figures.add(&summary);
+        }
         if is_error(&summary) {
             let outcome = match (failure(&summary), summary.status) {
                 (None, Some(status)) => status.to_string(),

@@ -168,8 +168,7 @@ impl Scope {
     pub fn search<E: From<Error>>(
         &self,
         store: &Store,
-        wanted: &Condition,
-        (order, cursor): (Order, Option<Seq>),
+        (wanted, order, cursor): (&Condition, Order, Option<Seq>),
         bounds: Bounds,
         mut visit: impl FnMut(ExchangeSummary) -> Result<ControlFlow<()>, E>,
     ) -> Result<Walked, E> {
@@ -304,8 +303,7 @@ mod tests {
             scope
                 .search::<Error>(
                     &fixture.store,
-                    &wanted,
-                    (Order::Ascending, cursor),
+                    (&wanted, Order::Ascending, cursor),
                     Bounds::default(),
                     |item| {
                         hits.push(item.target);

@@ -145,14 +145,13 @@ impl Toolbox {
         let budget = self.config().answer_bytes;
         blocking(move || {
             let (mut found, mut seqs) = (Vec::new(), Vec::new());
-            let order = (Order::Descending, before);
-            let walked =
-                scope.search::<ToolError>(&store, &wanted.condition, order, bounds(), |summary| {
-                    seqs.push(summary.seq);
-                    found.push(wanted.hits(&store, summary)?);
-                    let enough = seqs.len() >= params.limit as usize;
-                    Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-                })?;
+            let looked_for = (&wanted.condition, Order::Descending, before);
+            let walked = scope.search::<ToolError>(&store, looked_for, bounds(), |summary| {
+                seqs.push(summary.seq);
+                found.push(wanted.hits(&store, summary)?);
+                let enough = seqs.len() >= params.limit as usize;
+                Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
             // The hits of one exchange stay together, so that the next call begins after whole ones.
             let (kept, dropped) = fit(found, budget);
             let next = if dropped { Some(seqs[kept.len() - 1]) } else { walked.next };

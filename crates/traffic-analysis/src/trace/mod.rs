@@ -114,8 +114,9 @@ pub fn find(
 ) -> Result<Sightings, TraceError> {
     let mut table = Table::default();
     let mut exchanges = 0;
-    let order = (Order::Ascending, cursor);
-    let walked = scope.search::<TraceError>(store, &needle.condition()?, order, bounds, |summary| {
+    let wanted = needle.condition()?;
+    let wanted = (&wanted, Order::Ascending, cursor);
+    let walked = scope.search::<TraceError>(store, wanted, bounds, |summary| {
         let subject = Subject::new(store, summary);
         let found = places(&subject, needle);
         subject.check()?;
@@ -140,8 +141,9 @@ pub fn trace(store: &Store, scope: &Scope, needle: &Needle, bounds: Bounds) -> R
     let (mut sent, mut received) = (Table::default(), Table::default());
     let mut first_received: Option<Appearance> = None;
     let mut traced = 0;
-    let order = (Order::Ascending, None);
-    let walked = scope.search::<TraceError>(store, &needle.condition()?, order, bounds, |summary| {
+    let wanted = needle.condition()?;
+    let wanted = (&wanted, Order::Ascending, None);
+    let walked = scope.search::<TraceError>(store, wanted, bounds, |summary| {
         let subject = Subject::new(store, summary);
         let found = places(&subject, needle);
         subject.check()?;
