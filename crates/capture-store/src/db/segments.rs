@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     id::Seq,
-    index::{Class, Docs, Segment, Written},
+    index::{Class, Docs, Limits, Segment, Written},
     query::Order,
     record::ExchangeSummary,
 };
@@ -94,34 +94,37 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The next run of seqs that has no segment, and at least so many exchanges.
-    pub(crate) fn index_gap(&self, least: usize) -> Result<Option<IndexGap>, DbError> {
+    /// The next run of seqs that has no segment, and enough for one: `least` exchanges between two segments, and behind
+    /// the last, where more may come, as many or as large ones as make it whole.
+    pub(crate) fn index_gap(&self, least: usize, limits: &Limits) -> Result<Option<IndexGap>, DbError> {
         let mut first = 0;
         for segment in self.segments(0, i64::MAX as u64, Order::Ascending)? {
             if let Some(last) = segment.first.checked_sub(1)
                 && first <= last
-                && let Some(first) = self.begin_of(first, last, least)?
+                && let Some((first, held, _)) = self.held_from(first, last, least)?
+                && held >= least as u64
             {
                 return Ok(Some(IndexGap { first, last, is_open: false }));
             }
             first = segment.last + 1;
         }
         let last = i64::MAX as u64;
-        let begin = self.begin_of(first, last, least)?;
-        Ok(begin.map(|first| IndexGap { first, last, is_open: true }))
+        let held = self.held_from(first, last, limits.exchanges)?;
+        let enough =
+            held.filter(|(_, held, bytes)| *held >= limits.exchanges as u64 || *bytes >= limits.text_bytes);
+        Ok(enough.map(|(first, ..)| IndexGap { first, last, is_open: true }))
     }
 
-    /// The first exchange of a run of seqs that has at least so many.
-    fn begin_of(&self, first: u64, last: u64, least: usize) -> Result<Option<u64>, DbError> {
+    /// The first exchange of a run of seqs, how many of at most `most` there are from there on, and their bytes.
+    fn held_from(&self, first: u64, last: u64, most: usize) -> Result<Option<(u64, u64, u64)>, DbError> {
         let mut statement = self.sql.prepare_cached(
-            "SELECT min(seq), count(*) FROM
-             (SELECT seq FROM exchanges WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)",
+            "SELECT min(seq), count(*), coalesce(sum(bytes), 0) FROM
+             (SELECT seq, bytes FROM exchanges WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?)",
         )?;
-        let (begin, count): (Option<i64>, i64) = statement
-            .query_row(params![int(first), int(last), int(least as u64)], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-        Ok(begin.map(uint).filter(|_| count >= int(least as u64)))
+        let bounds = params![int(first), int(last), int(most as u64)];
+        let (begin, held, bytes): (Option<i64>, i64, i64) =
+            statement.query_row(bounds, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok(begin.map(|begin| (uint(begin), uint(held), uint(bytes))))
     }
 
     /// Exchanges of a run of seqs with what an index is made of, hidden ones too.

@@ -69,6 +69,19 @@ impl Tx<'_> {
             Ok(format!("session {} says it holds {said} exchanges, and holds {held}", SessionId(uint(id))))
         })?;
         found.extend(counts.collect::<Result<Vec<_>, _>>()?);
+        let mut statement = self.sql.prepare_cached(
+            "SELECT s.id, (SELECT coalesce(sum(t.exchanges), 0) FROM tallies t WHERE t.session = s.id) AS tallied,
+             (SELECT count(*) FROM exchanges e WHERE e.session = s.id) AS held
+             FROM sessions s WHERE s.hidden = 0 AND tallied <> held LIMIT ?",
+        )?;
+        let tallies = statement.query_map([int(most as u64)], |row| {
+            let (id, tallied, held): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(format!(
+                "session {} has tallies of {tallied} exchanges, and holds {held}",
+                SessionId(uint(id))
+            ))
+        })?;
+        found.extend(tallies.collect::<Result<Vec<_>, _>>()?);
         Ok(found)
     }
 

@@ -57,6 +57,8 @@ pub(crate) enum Progress {
     More,
     /// What is left is too little for one.
     Done,
+    /// What is left looked like enough, and was not.
+    TooLittle,
     /// It was told to stop.
     Stopped,
 }
@@ -93,7 +95,9 @@ pub(crate) fn step(
     limits: Limits,
     pause: &mut dyn FnMut() -> Next,
 ) -> Result<Progress, Error> {
-    let Some(gap) = store.read(|tx| tx.index_gap(gap_floor(limits)))? else { return Ok(Progress::Done) };
+    let Some(gap) = store.read(|tx| tx.index_gap(gap_floor(limits), &limits))? else {
+        return Ok(Progress::Done);
+    };
     let mut draft = Draft::default();
     let mut grams = Grams::new();
     let mut next = gap.first;
@@ -123,12 +127,12 @@ pub(crate) fn step(
     }
     // What lies before another segment gets no more; what lies behind all of them is still to come.
     if !whole && gap.is_open {
-        return Ok(Progress::Done);
+        return Ok(Progress::TooLittle);
     }
     write(store, draft)
 }
 
-/// Exchanges that a gap has at least, to be filled.
+/// Exchanges that a gap between two segments has at least, to be filled.
 fn gap_floor(limits: Limits) -> usize {
     WORTH_A_SEGMENT.min(limits.exchanges)
 }
@@ -166,7 +170,11 @@ fn add(
     let line = line(summary);
     match read.filter(|_| !grams.is_full()) {
         Some(bytes) => draft.add(summary.seq, &line, Some(grams.bits()), bytes),
-        None => draft.add(summary.seq, &line, None, 0),
+        // What is not looked through is not looked through again and again either.
+        None => {
+            let bytes = summary.request_body_bytes + summary.response_body_bytes;
+            draft.add(summary.seq, &line, None, bytes);
+        }
     }
     Ok(())
 }

@@ -11,8 +11,8 @@ use crate::{error::Error, id::Seq, recorder::Shared, scan::Next, store::Store};
 
 /// How often it looks whether there is something to do.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long it leaves a store alone that could not be written.
-const AFTER_FAILURE: Duration = Duration::from_secs(60);
+/// How long it leaves a store alone that could not be written, or whose rest it looked at for nothing.
+const AFTER_NOTHING: Duration = Duration::from_secs(60);
 /// Exchanges that come within [`LOOK`] and are still little.
 const LITTLE: u64 = 1_000;
 /// Bytes that wait for the recorder and are still little.
@@ -119,17 +119,18 @@ impl Keeping {
                 continue;
             }
             match self.keep() {
-                Ok(()) => self.end.note_kept(),
+                Ok(Progress::TooLittle) => wait = AFTER_NOTHING,
+                Ok(_) => self.end.note_kept(),
                 Err(error) => {
                     tracing::debug!(%error, "building the index failed");
-                    wait = AFTER_FAILURE;
+                    wait = AFTER_NOTHING;
                 }
             }
         }
     }
 
-    /// Builds what can be built.
-    fn keep(&mut self) -> Result<(), Error> {
+    /// Builds what can be built, and says how that ended.
+    fn keep(&mut self) -> Result<Progress, Error> {
         let (store, limits) = (self.store.clone(), self.limits);
         store.write(|db| Ok(tidy(db)?))?;
         loop {
@@ -143,8 +144,9 @@ impl Keeping {
                 worked = Instant::now();
                 next
             };
-            if step(&store, limits, &mut pause)? != Progress::More {
-                return Ok(());
+            let progress = step(&store, limits, &mut pause)?;
+            if progress != Progress::More {
+                return Ok(progress);
             }
         }
     }

@@ -289,6 +289,7 @@ proptest! {
         store.delete_session(first).unwrap();
         store.write(|db| Ok(tidy(db)?)).unwrap();
         check(&store, held - exchanges.len() as u64, "after tidying up");
+        prop_assert_eq!(store.verify(None).unwrap().problems, Vec::new());
     }
 }
 
