@@ -258,22 +258,7 @@ impl Toolbox {
             })
             .await?
         };
-        let mut answer = Replayed {
-            status: Success::Success,
-            mode: params.mode,
-            session_id: session.to_string(),
-            selected_count: seqs.len() as u64,
-            executed_count: 0,
-            success_count: 0,
-            error_count: 0,
-            skipped_count: 0,
-            same_count: None,
-            unfinished: None,
-            target_base_url: params.target_base_url.clone(),
-            items: Vec::new(),
-            truncated: false,
-            next: None,
-        };
+        let mut answer = Replayed::new(session, &params, seqs.len() as u64);
         if params.mode == Mode::DryRun {
             return blocking(move || {
                 answer.plan(&store, &seqs, &changes, (&params, budget))?;
@@ -282,12 +267,6 @@ impl Toolbox {
             .await;
         }
         let running = self.must_run()?;
-        let mut settings = Settings::default();
-        settings.concurrency = params.concurrency as usize;
-        settings.per_second = params.rate;
-        settings.retries = params.retries;
-        settings.patience = Duration::from_millis(params.timeout_ms);
-        settings.compare.max_differences = MAX_PLACES;
         let recording = running.recorder.session();
         let replay = Replay {
             sender: running.sender,
@@ -295,7 +274,7 @@ impl Toolbox {
             recorder: running.recorder,
             recorded: store,
             changes,
-            settings,
+            settings: settings(&params),
         };
         let stop = async {
             tokio::select! {
@@ -314,7 +293,36 @@ impl Toolbox {
     }
 }
 
+fn settings(params: &ReplayParams) -> Settings {
+    let mut settings = Settings::default();
+    settings.concurrency = params.concurrency as usize;
+    settings.per_second = params.rate;
+    settings.retries = params.retries;
+    settings.patience = Duration::from_millis(params.timeout_ms);
+    settings.compare.max_differences = MAX_PLACES;
+    settings
+}
+
 impl Replayed {
+    fn new(session: SessionId, params: &ReplayParams, selected_count: u64) -> Self {
+        Self {
+            status: Success::Success,
+            mode: params.mode,
+            session_id: session.to_string(),
+            selected_count,
+            executed_count: 0,
+            success_count: 0,
+            error_count: 0,
+            skipped_count: 0,
+            same_count: None,
+            unfinished: None,
+            target_base_url: params.target_base_url.clone(),
+            items: Vec::new(),
+            truncated: false,
+            next: None,
+        }
+    }
+
     fn plan(
         &mut self,
         store: &Store,

@@ -4,7 +4,7 @@ use std::{pin::pin, sync::Arc};
 
 use capture_store::{Error, Recorder, Seq, Store};
 use proxy_core::Sender;
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
 
 use super::{
     changes::Changes,
@@ -54,75 +54,115 @@ impl Replay {
         stop: impl Future<Output = ()>,
         mut report: impl FnMut(Outcome),
     ) -> Result<Summary, Error> {
-        let mut summary = Summary { selected: seqs.len() as u64, ..Summary::default() };
-        let room = self.settings.concurrency.clamp(1, MAX_CONCURRENCY);
-        let mut compared = Options { ..self.settings.compare.clone() };
-        compared.ignore.extend(REQUEST.map(str::to_owned));
-        let index = blocking({
-            let recorded = self.recorded.clone();
-            move || SentIndex::new(&recorded)
-        })
-        .await?;
-        let mut desk = Some(Desk {
-            origins: self.origins.clone(),
-            recorder: self.recorder,
-            recorded: self.recorded,
-            options: compared,
-            index,
-        });
-        let post = Post {
-            sender: self.sender,
-            store: self.origins,
-            changes: Arc::new(self.changes),
-            pace: Arc::new(Pace::new(self.settings.per_second)),
-            settings: Arc::new(self.settings),
-        };
-        let mut waiting = seqs.into_iter();
-        let mut under_way: JoinSet<Result<Posted, Error>> = JoinSet::new();
-        let mut ended: Vec<Posted> = Vec::new();
-        let mut comparing: Option<Comparing> = None;
+        let mut going = self.begin(seqs).await?;
         let mut stop = pin!(stop);
-        let mut stopped = false;
         loop {
-            while !stopped && under_way.len() < room && ended.len() < MAX_BATCH {
-                let Some(seq) = waiting.next() else { break };
-                under_way.spawn(post.clone().post(seq));
-            }
-            if comparing.is_none()
-                && !ended.is_empty()
-                && let Some(desk) = desk.take()
-            {
-                let batch = std::mem::take(&mut ended);
-                comparing = Some(spawn_blocking(move || desk.compare(batch)));
-            }
-            if under_way.is_empty() && comparing.is_none() {
-                return Ok(summary);
+            going.go_on();
+            if going.is_over() {
+                return Ok(going.summary);
             }
             tokio::select! {
-                () = &mut stop, if !stopped => {
-                    stopped = true;
-                    summary.broken_off = under_way.len() as u64;
-                    summary.not_sent = waiting.len() as u64;
-                    under_way.abort_all();
-                }
-                Some(joined) = under_way.join_next() => match joined {
-                    Ok(posted) => {
-                        summary.broken_off -= u64::from(stopped);
-                        ended.push(posted?);
-                    }
-                    Err(error) if error.is_cancelled() => {}
-                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-                },
-                outcomes = told(&mut comparing), if comparing.is_some() => {
-                    let (back, outcomes) = outcomes?;
-                    (desk, comparing) = (Some(back), None);
-                    for outcome in outcomes {
-                        summary.count(&outcome);
+                () = &mut stop, if !going.is_stopped => going.stop(),
+                Some(joined) = going.under_way.join_next() => going.joined(joined)?,
+                outcomes = told(&mut going.comparing), if going.comparing.is_some() => {
+                    for outcome in going.compared(outcomes?) {
                         report(outcome);
                     }
                 }
             }
         }
+    }
+
+    async fn begin(self, seqs: Vec<Seq>) -> Result<Going, Error> {
+        let mut options = self.settings.compare.clone();
+        options.ignore.extend(REQUEST.map(str::to_owned));
+        let recorded = self.recorded.clone();
+        let index = blocking(move || SentIndex::new(&recorded)).await?;
+        let desk = Desk {
+            origins: self.origins.clone(),
+            recorder: self.recorder,
+            recorded: self.recorded,
+            options,
+            index,
+        };
+        Ok(Going {
+            summary: Summary { selected: seqs.len() as u64, ..Summary::default() },
+            room: self.settings.concurrency.clamp(1, MAX_CONCURRENCY),
+            waiting: seqs.into_iter(),
+            under_way: JoinSet::new(),
+            ended: Vec::new(),
+            desk: Some(desk),
+            comparing: None,
+            is_stopped: false,
+            post: Post {
+                sender: self.sender,
+                store: self.origins,
+                changes: Arc::new(self.changes),
+                pace: Arc::new(Pace::new(self.settings.per_second)),
+                settings: Arc::new(self.settings),
+            },
+        })
+    }
+}
+
+/// A replay that goes on. Dropping it breaks off what is under way.
+struct Going {
+    summary: Summary,
+    room: usize,
+    waiting: std::vec::IntoIter<Seq>,
+    under_way: JoinSet<Result<Posted, Error>>,
+    /// Not compared yet; while these are many, nothing more is sent.
+    ended: Vec<Posted>,
+    /// Away while it compares.
+    desk: Option<Desk>,
+    comparing: Option<Comparing>,
+    is_stopped: bool,
+    post: Post,
+}
+
+impl Going {
+    /// Sends as many as there is room for, and has those compared that have ended.
+    fn go_on(&mut self) {
+        while !self.is_stopped && self.under_way.len() < self.room && self.ended.len() < MAX_BATCH {
+            let Some(seq) = self.waiting.next() else { break };
+            self.under_way.spawn(self.post.clone().post(seq));
+        }
+        if !self.ended.is_empty()
+            && let Some(desk) = self.desk.take()
+        {
+            let batch = std::mem::take(&mut self.ended);
+            self.comparing = Some(spawn_blocking(move || desk.compare(batch)));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.under_way.is_empty() && self.comparing.is_none()
+    }
+
+    fn stop(&mut self) {
+        self.is_stopped = true;
+        self.summary.broken_off = self.under_way.len() as u64;
+        self.summary.not_sent = self.waiting.len() as u64;
+        self.under_way.abort_all();
+    }
+
+    fn joined(&mut self, joined: Result<Result<Posted, Error>, JoinError>) -> Result<(), Error> {
+        match joined {
+            Ok(posted) => {
+                // It ended before it could be broken off.
+                self.summary.broken_off -= u64::from(self.is_stopped);
+                self.ended.push(posted?);
+                Ok(())
+            }
+            Err(error) if error.is_cancelled() => Ok(()),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+
+    fn compared(&mut self, (desk, outcomes): (Desk, Vec<Outcome>)) -> Vec<Outcome> {
+        (self.desk, self.comparing) = (Some(desk), None);
+        outcomes.iter().for_each(|outcome| self.summary.count(outcome));
+        outcomes
     }
 }
 
