@@ -69,7 +69,7 @@ pub(crate) enum Command {
     Show(show::Arguments),
     Search(search::Arguments),
     Sql(sql::Arguments),
-    Replay(replay::Arguments),
+    Replay(Box<replay::Arguments>),
     Diff(diff::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),

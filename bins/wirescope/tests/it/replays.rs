@@ -70,7 +70,7 @@ async fn sessions_are_replayed_and_compared() {
     assert_eq!(differing.code, Some(1), "{differing:?}");
     assert!(differing.stdout.lines().next().unwrap().contains(r#""differs":"outcome""#), "{differing:?}");
     let detail = home.json(["diff", "s1", "s3", "--endpoint", "GET localhost/gzip", "--json"]).await;
-    assert_eq!((&detail[0]["pairs"], &detail[0]["places"][0]["place"]), (&1.into(), &"resp.body".into()));
+    assert_eq!((&detail[0]["pairs"], &detail[0]["places"][0]["place"]), (&1.into(), &"resp.body.line.1".into()));
 }
 
 #[tokio::test]

@@ -16,8 +16,6 @@ use crate::{
 
 /// Endpoints that are told apart; exchanges of further ones are counted together.
 const MAX_ENDPOINTS: usize = 20_000;
-/// Hosts that are remembered to see whether both sides have one in common.
-const MAX_HOSTS: usize = 10_000;
 /// Statuses of an endpoint that are told apart on each side.
 const MAX_STATUSES: usize = 20;
 /// Exchanges of an endpoint that are remembered on each side, as examples.
@@ -175,13 +173,16 @@ pub struct SideFigures {
 /// # Errors
 /// When a store cannot be read.
 pub fn sessions(left: &Side<'_>, right: &Side<'_>, options: SessionsOptions) -> Result<SessionsDiff, Error> {
-    let hosts = match options.hosts {
-        Hosts::Compared => true,
-        Hosts::Ignored => false,
-        Hosts::Auto => has_common_host(left, right, options.bounds)?,
+    let both_sides = |hosts| -> Result<_, Error> {
+        Ok((gather(left, hosts, options.bounds)?, gather(right, hosts, options.bounds)?))
     };
-    let (of_left, left_walked) = gather(left, hosts, options.bounds)?;
-    let (of_right, right_walked) = gather(right, hosts, options.bounds)?;
+    let mut hosts = options.hosts != Hosts::Ignored;
+    let mut gathered = both_sides(hosts)?;
+    if options.hosts == Hosts::Auto && !have_a_host_in_common(&gathered.0.0, &gathered.1.0) {
+        hosts = false;
+        gathered = both_sides(hosts)?;
+    }
+    let ((of_left, left_walked), (of_right, right_walked)) = gathered;
     let beyond = (of_left.beyond, of_right.beyond);
     let mut both: BTreeMap<Endpoint, (Option<Gathered>, Option<Gathered>)> = BTreeMap::new();
     for (endpoint, gathered) in of_left.endpoints {
@@ -206,21 +207,12 @@ pub fn sessions(left: &Side<'_>, right: &Side<'_>, options: SessionsOptions) -> 
 }
 
 /// Whether a host is on both sides, or one side has none at all.
-pub(super) fn has_common_host(left: &Side<'_>, right: &Side<'_>, bounds: Bounds) -> Result<bool, Error> {
-    let known = hosts(left, bounds)?;
-    let other = hosts(right, bounds)?;
-    Ok(known.is_empty() || other.is_empty() || known.intersection(&other).next().is_some())
-}
-
-fn hosts(side: &Side<'_>, bounds: Bounds) -> Result<BTreeSet<String>, Error> {
-    let mut hosts = BTreeSet::new();
-    side.scope.walk::<Error>(side.store, (Order::Ascending, None), bounds, |summary| {
-        if summary.kind != ExchangeKind::Tunnel && !hosts.contains(&summary.host) {
-            hosts.insert(summary.host);
-        }
-        Ok(if hosts.len() >= MAX_HOSTS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    Ok(hosts)
+fn have_a_host_in_common(left: &Gathering, right: &Gathering) -> bool {
+    let hosts = |side: &Gathering| -> BTreeSet<String> {
+        side.endpoints.keys().filter_map(|endpoint| endpoint.host.clone()).collect()
+    };
+    let (left, right) = (hosts(left), hosts(right));
+    left.is_empty() || right.is_empty() || left.intersection(&right).next().is_some()
 }
 
 #[derive(Default)]
