@@ -114,8 +114,16 @@ impl Server {
         Shown { catalogue: Arc::clone(&self.shared.catalogue), open: open.clone() }
     }
 
+    /// A resource's text without credentials. The names in it are ours.
     fn hidden(&self, text: String) -> String {
-        self.vault().map_or(text.clone(), |vault| vault.hide_text(&text))
+        let Some(vault) = self.vault() else { return text };
+        match serde_json::from_str::<Value>(&text) {
+            Ok(mut value) => {
+                vault.hide(&mut value, None);
+                value.to_string()
+            }
+            Err(_) => vault.hide_text(&text),
+        }
     }
 }
 

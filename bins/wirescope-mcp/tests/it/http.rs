@@ -201,6 +201,9 @@ async fn credentials_stay_on_the_server_and_come_back_in_arguments() {
     assert_eq!(unknown["code"], "invalid_argument");
     let resource = client.ask("resources/read", json!({"uri": "proxy://sessions/s1/findings"})).await;
     assert!(!resource.to_string().contains(SECRET), "{resource}");
+    let sessions = client.ask("resources/read", json!({"uri": "proxy://sessions"})).await;
+    let text = sessions["contents"][0]["text"].as_str().unwrap();
+    assert!(text.contains("\"s1\"") && !text.contains("<secret"), "{text}");
 }
 
 #[cfg(unix)]

@@ -224,7 +224,7 @@ impl<'a> Hider<'a> {
         for span in spans {
             let (start, end) = (span.range.start, span.range.end);
             let Some(secret) = text.get(start..end).filter(|_| start >= at) else { continue };
-            if is_placeholder(secret) || secret.is_empty() {
+            if is_placeholder(secret) || is_id(secret) || secret.is_empty() {
                 continue;
             }
             out.push_str(&text[at..start]);
@@ -305,6 +305,14 @@ fn last(name: &str) -> &str {
         return part;
     }
     part.rsplit('.').next().unwrap_or(part)
+}
+
+/// Whether a text is one of our ids, such as `s3`: `session_id` is the name of a credential elsewhere.
+fn is_id(text: &str) -> bool {
+    let digits = text.strip_prefix(['c', 'e', 'p', 'r', 's']);
+    digits.is_some_and(|digits| {
+        (1..=12).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 fn is_field_name(name: &str) -> bool {

@@ -70,6 +70,7 @@ fn what_is_no_credential_stays() {
         json!({"body": "{\"total_tokens\":12,\"name\":\"Ann\"}"}),
         json!({"body": "at 12:30: nothing happened"}),
         json!({"fields": [{"name": "accept", "value": "*/*"}]}),
+        json!({"json": {"session_id": "s3", "offset": 50}}),
     ] {
         let mut hidden = value.clone();
         vault().hide(&mut hidden, Some(&schema()));
