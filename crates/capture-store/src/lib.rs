@@ -68,6 +68,7 @@ mod filter;
 mod id;
 mod import;
 mod import_body;
+mod import_row;
 mod index;
 mod lock;
 mod matching;

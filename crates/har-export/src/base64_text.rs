@@ -109,7 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::log::tests::Memory;
+    use crate::log::Memory;
 
     fn decoded(text: &str) -> Option<Vec<u8>> {
         match decode(text.as_bytes().to_vec().into(), &mut Memory::default()).unwrap() {

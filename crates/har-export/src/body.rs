@@ -8,17 +8,16 @@ use std::{
     io::{self, Read},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use capture_store::{BodySide, StoredMessage};
 use serde::{Serialize, Serializer};
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    copying::{CHUNK_BYTES, Stop, copy_base64, copy_text, read_some},
+    error::{Error, ErrorKind},
+};
 
 /// Bodies up to this size are held in memory between the two steps, and their parameters are listed.
 pub(crate) const HELD_BYTES: usize = 1024 * 1024;
-
-/// Bytes read at a time; a multiple of 3, so that base64 needs no padding in between.
-const CHUNK_BYTES: usize = 48 * 1024;
 
 /// What an exchange has besides its record: read in pieces, from a store or from memory.
 pub(crate) trait Parts {
@@ -129,15 +128,6 @@ impl Scan {
 }
 
 /// Reads once, again when a signal came in between.
-fn read_some(reader: &mut impl Read, chunk: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match reader.read(chunk) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
 /// Checks for UTF-8 piece by piece.
 #[derive(Default)]
 struct Utf8Check {
@@ -246,72 +236,9 @@ impl BodyText<'_> {
     }
 }
 
-/// Which side of a copy failed.
-enum Stop {
-    Read(io::Error),
-    Write,
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Read(error)
-    }
-}
-
-impl From<fmt::Error> for Stop {
-    fn from(_: fmt::Error) -> Self {
-        Self::Write
-    }
-}
-
-/// Copies UTF-8, splitting only between characters.
-fn copy_text(mut reader: impl Read, to: &mut impl fmt::Write) -> Result<u64, Stop> {
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let (mut open, mut copied) = (0, 0);
-    loop {
-        let read = read_some(&mut reader, &mut chunk[open..])?;
-        if read == 0 {
-            return Ok(copied);
-        }
-        let filled = open + read;
-        let valid = match str::from_utf8(&chunk[..filled]) {
-            Ok(_) => filled,
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            Err(error) => return Err(Stop::Read(io::Error::new(io::ErrorKind::InvalidData, error))),
-        };
-        to.write_str(&String::from_utf8_lossy(&chunk[..valid]))?;
-        copied += valid as u64;
-        chunk.copy_within(valid..filled, 0);
-        open = filled - valid;
-    }
-}
-
-/// Copies bytes as base64 with padding (RFC 4648 section 4).
-fn copy_base64(mut reader: impl Read, to: &mut impl fmt::Write) -> Result<u64, Stop> {
-    let mut chunk = vec![0; CHUNK_BYTES];
-    let mut text = String::with_capacity(CHUNK_BYTES / 3 * 4);
-    let mut copied = 0;
-    loop {
-        let mut filled = 0;
-        while filled < chunk.len() {
-            let read = read_some(&mut reader, &mut chunk[filled..])?;
-            if read == 0 {
-                break;
-            }
-            filled += read;
-        }
-        text.clear();
-        STANDARD.encode_string(&chunk[..filled], &mut text);
-        to.write_str(&text)?;
-        copied += filled as u64;
-        if filled < chunk.len() {
-            return Ok(copied);
-        }
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
     use bytes::Bytes;
     use proptest::prelude::*;
 

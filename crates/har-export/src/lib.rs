@@ -41,6 +41,7 @@ mod clock;
 mod compared;
 mod compose;
 mod cookie;
+mod copying;
 mod entry;
 mod error;
 mod export;

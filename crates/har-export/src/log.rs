@@ -109,7 +109,11 @@ enum Side {
     Response,
 }
 
-impl Walk<'_, '_> {
+/// Reads one member of an object that a walk has come to.
+type ReadMember<'a, 'g, 'r> =
+    dyn FnMut(&mut Walk<'g, 'r>, &str, &mut Room) -> Result<Option<Value>, Error> + 'a;
+
+impl<'g, 'r> Walk<'g, 'r> {
     fn file(&mut self) -> Result<(), Error> {
         self.expect(Kind::Object, "an object with a `log`")?;
         let mut first = true;
@@ -230,7 +234,7 @@ impl Walk<'_, '_> {
     fn object(
         &mut self,
         room: &mut Room,
-        read: &mut dyn FnMut(&mut Self, &str, &mut Room) -> Result<Option<Value>, Error>,
+        read: &mut ReadMember<'_, 'g, 'r>,
     ) -> Result<Map<String, Value>, Error> {
         let mut values = Map::new();
         let mut first = true;
@@ -272,4 +276,6 @@ impl Walk<'_, '_> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
+#[cfg(test)]
+pub(crate) use tests::{Memory, raw};

@@ -23,10 +23,7 @@ use crate::{
     compose::Composer,
     export::ExportOptions,
     input::Gauge,
-    log::{
-        self,
-        tests::{Memory, raw},
-    },
+    log::{self, Memory, raw},
     parse::{Parsed, parse},
     schema,
 };

@@ -2,6 +2,7 @@
 //!
 //! Beyond its own outcome each file holds all of these: a refused one leaves nothing; `strict` takes exactly those without a
 //! warning; what was imported exports as valid HAR, whose own import takes all of it without a warning.
+#![expect(clippy::too_many_lines, clippy::panic, reason = "cases are data, and a wrong one fails the test")]
 
 use std::{
     io::Write,
