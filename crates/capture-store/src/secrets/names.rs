@@ -103,6 +103,7 @@ pub const MEMBER_NAMES: &[&str] = &[
     "phpsessid",
     "pincode",
     "proxyauthorization",
+    "pw",
     "pwd",
     "recoverycode",
     "requestverificationtoken",
