@@ -182,6 +182,7 @@ const CASES: &[(&str, &[u64])] = &[
     ("rule:block-*", &[6]),
     ("-rule:* is:mock", &[]),
     ("user:ann", &[]),
+    ("replay-of:e412", &[]),
     ("listener:explicit is:mock", &[6]),
     ("(status:404 or status:503) -path:/login", &[7]),
     ("status:404 or status:503 path:/login", &[2, 7]),
