@@ -42,11 +42,8 @@ pub(crate) fn run(repo: &Repo, arguments: &Arguments) -> Result<()> {
     let judges =
         Judges::install(&repo.root().join("xtask/conformance"), &repo.target()?.join("conformance"))?;
     let mut build = repo.cargo();
-    build.args(["build", "--locked", "-p", "wirescope-mcp"]);
-    process::run(&mut build)?;
-    let mut build = repo.cargo();
-    build.args(["build", "--locked", "-p", "mcp-tools", "--example", "conformance"]);
-    process::run(&mut build)?;
+    build.args(["build", "--locked", "-p", "wirescope-mcp", "--bin", "wirescope-mcp"]);
+    process::run(build.args(["-p", "mcp-tools", "--example", "conformance"]))?;
     let binaries = repo.target()?.join("debug");
     let fixture = Service::start(&mut Command::new(binaries.join("examples/conformance")))?;
     if let Some(scenario) = &arguments.scenario {
