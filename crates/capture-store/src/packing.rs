@@ -7,7 +7,7 @@ use std::{
     mem,
 };
 
-/// zstd's level: its second fastest. JSON of 16 KiB takes 40 us at 1 and 400 us at 9, for a tenth fewer bytes.
+/// zstd's level. JSON of 16 KiB takes 36 us at level 1, 43 at 3 and 308 at 9, and leaves 34, 34 and 32 % of its bytes.
 const LEVEL: i32 = 1;
 /// Bodies below this size are not worth the frame, nor the time to open it.
 const LEAST_BYTES: usize = 1024;

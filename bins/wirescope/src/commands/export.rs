@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use capture_store::Seq;
+use capture_store::{Query, Seq, Store};
 use clap::Args;
 use har_export::ExportSummary;
 
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ID")]
     target: Target,
     /// The file to write; `-` for stdout [default: - for other formats than har].
-    #[arg(long, short, value_name = "FILE", required_if_eq("format", "har"))]
+    #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
     /// What to write (docs/export.md).
     #[arg(long, value_name = "FORMAT", default_value = "har")]
@@ -46,7 +46,13 @@ pub(crate) struct Arguments {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     let store = place.store_to_read()?;
-    let out = arguments.out.as_deref().unwrap_or(Path::new("-"));
+    let out = match &arguments.out {
+        Some(out) => out.as_path(),
+        None if arguments.format == Format::Har => {
+            return Err(Usage::error("write the HAR file: name it with --out, or give --out - for stdout"));
+        }
+        None => Path::new("-"),
+    };
     let session = match arguments.target {
         Target::Session(name) => name.resolve(&store)?,
         Target::Exchange(_) if arguments.format == Format::Har => {
@@ -68,10 +74,14 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     if arguments.format != Format::Har {
         return formats::export(&store, &query, (arguments.format, arguments.har.plain()?), out);
     }
+    har(arguments, &store, &query, out)
+}
+
+fn har(arguments: &Arguments, store: &Store, query: &Query, out: &Path) -> Result<()> {
     let options = arguments.har.options(out)?;
     if out == Path::new("-") {
         let mut out = Out::new();
-        let written = har_export::write(&store, &query, &mut out, &options);
+        let written = har_export::write(store, query, &mut out, &options);
         let summary = written.map_err(|error| match is_broken_pipe(&error) {
             true => anyhow::Error::new(ReaderLeft),
             false => error.into(),
@@ -85,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
         return Err(Usage::error("write --out: name a file, or - for stdout"));
     }
     let bar = Bar::counting("exporting");
-    let summary = har_export::export(&store, &query, out, &options, |progress| {
+    let summary = har_export::export(store, query, out, &options, |progress| {
         bar.at(progress.entries, progress.total_entries);
     })
     .context("write --out")?;

@@ -95,8 +95,8 @@ fn write(
     let limit = query.limit;
     let mut query = query.clone();
     loop {
-        let left = if limit == 0 { u64::MAX } else { limit as u64 - written.exchanges };
-        query.limit = usize::try_from(left).unwrap_or(usize::MAX).min(PAGE);
+        let left = (limit as u64).saturating_sub(written.exchanges);
+        query.limit = if limit == 0 { PAGE } else { usize::try_from(left).unwrap_or(PAGE).min(PAGE) };
         let page = store.query(&query)?;
         for item in &page.items {
             let exchange = match store.exchange(item.seq) {
@@ -119,9 +119,8 @@ fn write(
                 Err(error) => return Err(error.into()),
             }
         }
-        let Some(last) = page.items.last().filter(|_| page.more && written.exchanges < left) else {
-            return Ok(());
-        };
+        let enough = limit > 0 && written.exchanges >= limit as u64;
+        let Some(last) = page.items.last().filter(|_| page.more && !enough) else { return Ok(()) };
         query.after = Some(last.seq);
     }
 }

@@ -191,3 +191,59 @@ async fn reader_that_leaves_early_is_no_failure() {
     }
     running.kill().await;
 }
+
+#[tokio::test]
+async fn exchanges_go_out_as_commands_messages_and_lines_of_json() {
+    let home = Home::new();
+    let running = recorded(&home).await;
+    let curl = home.ok(["export", "e4", "--format", "curl"]).await;
+    assert!(
+        curl.starts_with("curl -g --path-as-is --http1.1 \\\n") && curl.ends_with("/echo?a=1&b=2'\n"),
+        "{curl}"
+    );
+    assert!(curl.contains("  --data-raw 'name=tea&cups=2' \\\n"), "{curl}");
+    let raw = home.ok(["export", "e4", "--format", "raw"]).await;
+    assert!(raw.starts_with("POST /echo?a=1&b=2 HTTP/1.1\r\n"), "{raw}");
+    assert!(raw.contains("\r\n\r\nname=tea&cups=2HTTP/1.1 200 OK\r\n"), "{raw}");
+    let lines = home.json(["export", "s1", "--format", "jsonl"]).await;
+    assert_eq!(lines.len(), 5);
+    assert_eq!(lines[0]["response"]["body"]["text"], r#"{"greeting":"hello","from":"the origin"}"#);
+    assert_eq!(lines[4]["messages"][0]["text"], "over the socket");
+    let written =
+        home.run(["export", "last", "--format", "jsonl", "--status", "503", "--out", "one.jsonl"]).await;
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    assert_eq!(fs::read_to_string(home.file("one.jsonl")).unwrap().lines().count(), 1);
+    for refused in [
+        vec!["export", "s1", "--format", "curl", "--redact"],
+        vec!["export", "e4", "--out", "x.har"],
+        vec!["export", "s1"],
+    ] {
+        let refused = home.run(refused).await;
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""), "{}", refused.stderr);
+    }
+    running.kill().await;
+}
+
+#[tokio::test]
+async fn sessions_are_marked_and_found_by_what_they_are() {
+    let home = Home::new();
+    let running = recorded(&home).await;
+    home.ok(["sessions", "copy", "s1", "--name", "posts", "--method", "post"]).await;
+    home.ok(["sessions", "edit", "s2", "--tag", "tea", "--comment", "before the fix"]).await;
+    home.ok(["sessions", "edit", "s2", "--add-tag", "slow", "--remove-tag", "tea"]).await;
+    for (filter, ids) in [
+        ("tag:slow", vec!["s2"]),
+        ("tag:tea", vec![]),
+        ("state:active", vec!["s1"]),
+        ("posts exchanges:1 since:1h", vec!["s2"]),
+        ("-tag:slow", vec!["s1"]),
+    ] {
+        let found = home.json(["sessions", "--json", "--filter", filter]).await;
+        let found: Vec<_> = found.iter().map(|session| session["id"].as_str().unwrap()).collect();
+        assert_eq!(found, ids, "{filter}");
+    }
+    let refused = home.run(["sessions", "--filter", "state:odd"]).await;
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("column 1: state wants active"), "{}", refused.stderr);
+    running.kill().await;
+}
