@@ -10,7 +10,7 @@ use clap::Args;
 #[command(next_help_heading = "Filters")]
 pub(crate) struct FilterArguments {
     /// Only those a filter finds, like 'host:*.example.com status:>=400 -path:/health since:10m' (docs/filter.md).
-    #[arg(long, short = 'f', value_name = "FILTER", value_parser = condition)]
+    #[arg(long, short = 'f', value_name = "FILTER", value_parser = condition, allow_hyphen_values = true)]
     filter: Option<Condition>,
     /// Only this method; may be repeated.
     #[arg(long, value_name = "METHOD")]

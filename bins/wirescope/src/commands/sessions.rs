@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     what: Option<What>,
     /// Only those a filter finds, like 'tag:login kind:named since:2d -state:active' (docs/filter.md).
-    #[arg(long, short = 'f', value_name = "FILTER", value_parser = filter)]
+    #[arg(long, short = 'f', value_name = "FILTER", value_parser = filter, allow_hyphen_values = true)]
     filter: Option<SessionFilter>,
     /// Print one JSON object to the line.
     #[arg(long)]
