@@ -277,7 +277,10 @@ mod tests {
     use super::*;
     use crate::fixture::{Fed, Fixture};
 
-    fn found(fed: Vec<Fed>) -> Vec<(usize, bool, Backoff, Vec<u128>, Vec<String>)> {
+    /// Attempts, whether the last succeeded, how waits grow, the waits, the outcomes.
+    type Told = (usize, bool, Backoff, Vec<u128>, Vec<String>);
+
+    fn found(fed: Vec<Fed>) -> Vec<Told> {
         let fixture = Fixture::of(fed);
         let scope = Scope::of_session(fixture.session);
         let (chains, _) =
