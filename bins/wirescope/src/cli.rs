@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     commands::{
-        ca, completions, delete, demo, diff, exec, export, import, replay, rules, run, search, sessions,
-        show, sql,
+        ca, completions, delete, demo, diff, exec, explain, export, import, infer, replay, rules, run,
+        search, sessions, show, sql,
     },
     place::Place,
 };
@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Sessions(sessions::Arguments),
     Show(show::Arguments),
     Search(search::Arguments),
+    Explain(explain::Arguments),
+    Infer(infer::Arguments),
     Sql(sql::Arguments),
     Replay(Box<replay::Arguments>),
     Diff(diff::Arguments),

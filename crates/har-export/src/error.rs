@@ -43,6 +43,12 @@ pub enum ErrorKind {
         /// What is there instead.
         reason: String,
     },
+    /// The input is no session of the Charles proxy, though it looks like one.
+    #[error("read the file as a session of Charles: {reason}")]
+    NotCharles {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An entry cannot be imported as it is, and the import was asked to be strict.
     #[error("import entry {index}: {reason}; leave out strict to go on with a warning")]
     BadEntry {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use capture_store::{ImportBody, ImportSession, SessionInfo, Store};
 
 use crate::{
+    charles::{self, Format},
     compared,
     error::{Error, ErrorKind},
     facts,
@@ -88,7 +89,8 @@ pub struct ImportSummary {
     pub last_timestamp: Option<SystemTime>,
 }
 
-/// Reads a HAR file of whatever tool into a new session of the store, which is stopped then.
+/// Reads a HAR file of whatever tool, or a session that Charles exported as JSON or XML (told by the content), into a new
+/// session of the store, which is stopped then.
 ///
 /// Takes what tools write beside the letter of HAR 1.2: a byte order mark, numbers as text and text as numbers,
 /// sizes of -1, missing fields, lone surrogates, base64 that does not say so; also a file packed with gzip. Memory stays
@@ -147,7 +149,13 @@ fn run(
     let facts = {
         let mut telling =
             Telling { import: &mut import, gauge: &gauge, total_bytes, progress: &mut progress };
-        log::read(input, &gauge, &mut telling)?
+        let unreadable = |error| Error::with_source(ErrorKind::Input, error);
+        let (format, input) = charles::detect(input).map_err(unreadable)?;
+        match format {
+            Format::Har => log::read(input, &gauge, &mut telling)?,
+            Format::CharlesJson => charles::read_json(input, &gauge, &mut telling)?,
+            Format::CharlesXml => charles::read_xml(input, &gauge, &mut telling)?,
+        }
     };
     progress(import.progress(&gauge, total_bytes));
     import.finish(facts)

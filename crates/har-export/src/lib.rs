@@ -37,6 +37,7 @@ mod arrived;
 mod base64_text;
 mod blame;
 mod body;
+mod charles;
 mod clock;
 mod compared;
 mod compose;

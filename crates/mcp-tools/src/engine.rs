@@ -2,8 +2,9 @@
 
 use std::{error::Error as _, io, net::SocketAddr, time::Duration};
 
-use capture_store::Recorder;
-use proxy_core::{CertificateAuthority, Error, ErrorKind, Proxy, ProxyHandle, Sender};
+use proxy_core::{
+    CertificateAuthority, Error, ErrorKind, HostPattern, Observer, Proxy, ProxyBuilder, ProxyHandle, Sender,
+};
 
 use crate::{
     config::Config,
@@ -22,34 +23,13 @@ impl Engine {
         config: &Config,
         port: u16,
         ca: CertificateAuthority,
-        recorder: Recorder,
+        observer: impl Observer,
         changes: &Changes,
     ) -> Result<Self, ToolError> {
-        let mut builder = Proxy::builder(ca)
-            .observer(recorder)
-            .tls(config.tls.clone())
-            .upstream_routes(config.upstream_routes.clone())
-            .address_policy(config.address_policy.clone())
-            .timeouts(config.timeouts.clone())
-            .upstream_sharing(config.upstream_sharing)
-            .rules(changes.rules.clone())
-            .breakpoints(changes.breakpoints.clone());
-        for host in config.resolve.iter().cloned() {
-            builder = builder.resolve(host);
-        }
-        for path in &config.upstream_ca {
-            builder = builder.upstream_ca_file(path).map_err(|error| failed(&error))?;
-        }
-        for hosts in config.insecure_upstream.iter().cloned() {
-            builder = builder.insecure_upstream(hosts);
-        }
-        for hosts in config.passthrough.iter().cloned() {
-            builder = builder.passthrough(hosts);
-        }
-        for range in &config.allow_clients {
-            builder = builder.allow_clients(*range);
-        }
-        let proxy = builder.bind((config.listen, port)).await.map_err(|error| failed(&error))?;
+        let proxy = builder(config, ca, observer, changes)?
+            .bind((config.listen, port))
+            .await
+            .map_err(|error| failed(&error))?;
         Ok(Self { handle: proxy.spawn() })
     }
 
@@ -69,6 +49,56 @@ impl Engine {
             tracing::info!(cut = drained.cut_connections, "connections were still busy and were cut");
         }
     }
+}
+
+/// An engine of this configuration, not bound yet.
+fn builder(
+    config: &Config,
+    ca: CertificateAuthority,
+    observer: impl Observer,
+    changes: &Changes,
+) -> Result<ProxyBuilder, ToolError> {
+    let mut builder = Proxy::builder(ca)
+        .observer(observer)
+        .tls(config.tls.clone())
+        .upstream_routes(config.upstream_routes.clone())
+        .address_policy(config.address_policy.clone())
+        .timeouts(config.timeouts.clone())
+        .upstream_sharing(config.upstream_sharing)
+        .rules(changes.rules.clone())
+        .breakpoints(changes.breakpoints.clone());
+    for host in config.resolve.iter().cloned() {
+        builder = builder.resolve(host);
+    }
+    for path in &config.upstream_ca {
+        builder = builder.upstream_ca_file(path).map_err(|error| failed(&error))?;
+    }
+    for hosts in config.insecure_upstream.iter().cloned() {
+        builder = builder.insecure_upstream(hosts);
+    }
+    for hosts in config.passthrough.iter().cloned() {
+        builder = builder.passthrough(hosts);
+    }
+    for range in &config.allow_clients {
+        builder = builder.allow_clients(*range);
+    }
+    Ok(builder)
+}
+
+/// Sends requests past the same rules and routes as the engine of this configuration does, but without verifying the
+/// certificates of some hosts.
+pub(crate) fn trusting_sender(
+    config: &Config,
+    ca: CertificateAuthority,
+    observer: impl Observer,
+    changes: &Changes,
+    hosts: Vec<HostPattern>,
+) -> Result<Sender, ToolError> {
+    let mut builder = builder(config, ca, observer, changes)?;
+    for host in hosts {
+        builder = builder.insecure_upstream(host);
+    }
+    builder.sender().map_err(|error| failed(&error))
 }
 
 fn failed(error: &Error) -> ToolError {

@@ -7,6 +7,7 @@
 mod aggregate;
 mod arguments;
 mod body;
+mod brief;
 mod budget;
 mod call;
 mod captures;

@@ -107,6 +107,20 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Makes the process group end at once, where the process has not ended.
+    pub(crate) fn kill(&self) {
+        if self.exit().is_none() {
+            signal(self.pid, Force::Make);
+        }
+    }
+
+    /// Waits for the process's end.
+    pub(crate) async fn ended(&self) -> Option<Exit> {
+        self.exit.clone().wait_for(Option::is_some).await.ok().and_then(|exit| *exit)
+    }
+}
+
 impl Processes {
     fn map(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Process>>> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)

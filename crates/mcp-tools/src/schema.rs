@@ -44,11 +44,20 @@ const PLAIN: &[&str] = &[
 /// An input schema for the wire: without what costs bytes and tells an agent nothing.
 pub(crate) fn input_on_the_wire(schema: &Map<String, Value>) -> Map<String, Value> {
     let mut schema = schema.clone();
+    // An argument that does not exist is refused with the nearest name.
+    schema.remove("additionalProperties");
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
     for (name, property) in properties.into_iter().flatten() {
         let Some(map) = property.as_object_mut() else { continue };
-        // Below this length a text is empty, which is refused in any case.
+        // Lengths of texts, and what is empty, are refused by name when it comes to it.
         map.remove("minLength");
+        map.remove("maxLength");
+        if map.get("minimum").and_then(Value::as_f64) == Some(0.0) {
+            map.remove("minimum");
+        }
+        if map.get("default").is_some_and(|given| *given == json!(false) || *given == json!([])) {
+            map.remove("default");
+        }
         if PLAIN.contains(&name.as_str()) {
             map.remove("description");
         }
@@ -92,8 +101,8 @@ pub(crate) fn output(schema: &Map<String, Value>) -> Map<String, Value> {
 pub(crate) fn output_on_the_wire(schema: &Map<String, Value>) -> Map<String, Value> {
     let mut properties = Map::new();
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        // "success", "active" and the like become "error" when the call failed.
-        let slim = if name == "status" { json!({"type": "string"}) } else { outline(property) };
+        // "success", "active" and the like become "error" when the call failed; every tool has it.
+        let slim = if name == "status" { json!({}) } else { outline(property) };
         properties.insert(name.clone(), slim);
     }
     let mut slim = Map::new();
@@ -195,9 +204,8 @@ fn not_null(property: &mut Value) {
     }
     if let Some(kinds) = map.get("type").and_then(Value::as_array) {
         let kinds: Vec<Value> = kinds.iter().filter(|kind| *kind != "null").cloned().collect();
-        if let [kind] = kinds.as_slice() {
-            map.insert("type".to_owned(), kind.clone());
-        }
+        let kinds = if let [kind] = kinds.as_slice() { kind.clone() } else { Value::Array(kinds) };
+        map.insert("type".to_owned(), kinds);
     }
     if let Some(Value::Array(choices)) = map.get("anyOf").cloned() {
         let choices: Vec<Value> =
@@ -282,11 +290,11 @@ mod tests {
         assert_eq!(first["properties"]["limit"], json!({"type": "integer", "minimum": 1}));
         assert_eq!(
             first["properties"]["name"],
-            json!({"type": "string", "maxLength": 9, "description": "Whose."})
+            json!({"type": "string", "description": "Whose."})
         );
         assert_eq!(first["properties"]["matcher"], schema["properties"]["matcher"]);
         let second = Value::Object(said_once(&wire, &mut told));
-        assert_eq!(second["properties"]["name"], json!({"type": "string", "maxLength": 9}));
+        assert_eq!(second["properties"]["name"], json!({"type": "string"}));
         let parts = json!({"description": {"type": "string"}});
         assert_eq!(second["properties"]["matcher"], json!({"type": "object", "properties": parts}));
     }
@@ -308,7 +316,7 @@ mod tests {
         let want = json!({
             "type": "object",
             "properties": {
-                "status": {"type": "string"},
+                "status": {},
                 "rows": {"type": "array"},
                 "names": {"type": "array"},
                 "port": {},

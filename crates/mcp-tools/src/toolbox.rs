@@ -2,6 +2,7 @@
 //!
 //! [`Server`]: crate::Server
 
+mod apart;
 mod lifecycle;
 
 use std::{
@@ -26,6 +27,7 @@ use crate::{
     processes::Processes,
 };
 
+pub(crate) use apart::Apart;
 pub(crate) use lifecycle::{Named, Start};
 
 /// Sessions that are read as live traffic; beyond it the oldest is read as a session only.
@@ -50,6 +52,8 @@ struct Shared {
     processes: Processes,
     /// They outlive the proxy that runs them.
     changes: Changes,
+    /// Numbers the engines beside the running one.
+    apart: apart::Numbers,
     /// Counts commits of whatever recorder runs.
     commits: watch::Sender<u64>,
     /// The client is gone: nobody waits for answers any more.
@@ -113,6 +117,7 @@ impl Toolbox {
             captures: Mutex::default(),
             reads: tokio::sync::Mutex::default(),
             processes: Processes::default(),
+            apart: apart::Numbers::default(),
             commits: watch::Sender::new(0),
             closing: CancellationToken::new(),
             ending: CancellationToken::new(),

@@ -41,7 +41,11 @@ impl Agent {
     }
 
     pub(crate) async fn with(args: &[&str]) -> Self {
-        let (state, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Self::within(tempfile::tempdir().unwrap(), args).await
+    }
+
+    async fn within(state: tempfile::TempDir, args: &[&str]) -> Self {
+        let work = tempfile::tempdir().unwrap();
         let process = TokioChildProcess::new(command(state.path(), work.path(), args)).unwrap();
         let pid = process.id().unwrap();
         let client = within("greeting", ().serve(process)).await.unwrap();
@@ -53,9 +57,11 @@ impl Agent {
     pub(crate) async fn with_origin() -> (Self, Origin, ProxyClient) {
         let ca = TestCa::new().unwrap();
         let origin = Origin::https(&ca).await.unwrap();
-        let pem = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(pem.path(), ca.pem()).unwrap();
-        let agent = Self::with(&["--upstream-ca", pem.path().to_str().unwrap()]).await;
+        let state = tempfile::tempdir().unwrap();
+        // As long as the server runs it may read it again.
+        let pem = state.path().join("origins.pem");
+        std::fs::write(&pem, ca.pem()).unwrap();
+        let agent = Self::within(state, &["--upstream-ca", pem.to_str().unwrap()]).await;
         let proxy = agent.start_proxy(json!({})).await;
         (agent, origin, proxy)
     }

@@ -3,16 +3,22 @@
 
 mod agent;
 mod captures;
+mod charles;
 mod commands;
+mod explaining;
 mod http;
+mod inferring;
 mod lifecycle;
 mod protocol;
 mod questions;
 mod refusals;
 mod replays;
 mod rules;
+mod running;
+mod sending;
 mod served;
 mod sessions;
 mod shop;
 mod toolsets;
 mod traffic;
+mod waiting;

@@ -6,8 +6,8 @@ use anyhow::Result;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    ca, completions, delete, demo, diff, exec, export, import, reference, replay, rules, run as relay,
-    search, sessions, show, sql,
+    ca, completions, delete, demo, diff, exec, explain, export, import, infer, reference, replay, rules,
+    run as relay, search, sessions, show, sql,
 };
 use crate::{
     cli::{Cli, Command},
@@ -28,6 +28,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Sessions(arguments) => sessions::run(&arguments, &global.place()?),
         Command::Show(arguments) => show::run(&arguments, &global.place()?),
         Command::Sql(arguments) => sql::run(&arguments, &global.place()?),
+        Command::Explain(arguments) => explain::run(&arguments, &global.place()?),
+        Command::Infer(arguments) => return infer::run(&arguments, &global.place()?),
         Command::Search(arguments) => search::run(&arguments, &global.place()?),
         Command::Replay(arguments) => return replay::run(&arguments, &global.place()?),
         Command::Diff(arguments) => return diff::run(&arguments, &global.place()?),

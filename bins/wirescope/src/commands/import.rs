@@ -1,4 +1,4 @@
-//! `import`: a HAR file as a session.
+//! `import`: a HAR file, or a session of Charles, as a session.
 
 use std::{
     io,
@@ -19,7 +19,8 @@ use crate::{
 /// Warnings told one by one.
 const MAX_TOLD: usize = 10;
 
-/// Reads a HAR file of whatever tool into a new session; prints the session's id.
+/// Reads a HAR file of whatever tool, or a session that Charles exported (.chlsj, XML), into a new session; prints the
+/// session's id.
 ///
 /// Entries that are not in order are imported as far as they are understood, or skipped, with a warning. Nothing is
 /// left behind when it fails.

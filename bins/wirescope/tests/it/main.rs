@@ -1,6 +1,7 @@
 //! The built `wirescope` binary from outside: real processes, real sockets, real files.
 #![cfg(test)]
 
+mod analysis;
 mod arguments;
 mod crash;
 mod demo;

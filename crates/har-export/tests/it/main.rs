@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a helper of the tests fails the test")]
 
 mod cases;
+mod charles;
 mod export;
 mod files;
 mod import;

@@ -45,12 +45,17 @@ pub(crate) const FAMILY: Family = Family {
              and the CA; the command runs in a process group of its own, ends with the proxy or the server, and its directory is \
              confined to the allowed ones",
         ),
+        Reference::new(
+            "interceptor_deactivate_all",
+            "proxy-mcp",
+            "ends every command, its process group included",
+        ),
         Reference::new("interceptor_kill", "proxy-mcp", "ends the command's whole process group"),
     ],
 };
 
 fn router() -> ToolRouter<Toolbox> {
-    Toolbox::interceptors_router()
+    Toolbox::interceptors_router() + Toolbox::deactivate_router()
 }
 
 fn status_tail() -> u32 {
@@ -207,6 +212,12 @@ pub(crate) struct Killed {
     output: Output,
 }
 
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Deactivated {
+    status: Success,
+    message: String,
+}
+
 /// What a command wrote last.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -338,6 +349,29 @@ impl Toolbox {
                 stderr: process.stderr_tail(KILL_TAIL),
                 exit_code: exit.and_then(|exit| exit.code),
             },
+        }))
+    }
+}
+
+#[tool_router(router = deactivate_router, vis = "pub(crate)")]
+impl Toolbox {
+    /// End every command that was started, with its children.
+    #[tool(
+        name = "interceptor_deactivate_all",
+        title = "End all commands",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = true,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    pub(crate) async fn interceptor_deactivate_all(&self) -> Result<Json<Deactivated>, ToolError> {
+        let running = self.processes().list().iter().filter(|process| process.exit().is_none()).count();
+        self.processes().kill_all(GRACE).await;
+        Ok(Json(Deactivated {
+            status: Success::Success,
+            message: format!("{running} running commands were ended"),
         }))
     }
 }

@@ -1,18 +1,26 @@
 //! The tool families. Each is one router; [`crate::catalogue`] adds them together.
 
+pub(crate) mod analysis_charles;
 pub(crate) mod bodies;
 pub(crate) mod capture;
 pub(crate) mod diff;
+pub(crate) mod exchange_wait;
+pub(crate) mod explain;
 pub(crate) mod figures;
+pub(crate) mod fingerprints;
 pub(crate) mod handshakes;
 pub(crate) mod har;
 pub(crate) mod history;
+pub(crate) mod infer;
 pub(crate) mod interceptors;
 pub(crate) mod pauses;
 pub(crate) mod proxy;
 pub(crate) mod query;
+pub(crate) mod recordings;
 pub(crate) mod replay;
 pub(crate) mod rules;
+pub(crate) mod run;
+pub(crate) mod send;
 pub(crate) mod server;
 pub(crate) mod session_bodies;
 pub(crate) mod session_care;

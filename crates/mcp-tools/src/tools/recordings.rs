@@ -1,0 +1,386 @@
+//! The history plane of Charles MCP: recordings, which are our sessions, as they are.
+
+mod raw;
+
+use capture_store::{
+    Condition, ErrorKind, Pattern, Query, Seq, SessionId, SessionInfo, SessionState, Store, TextField,
+};
+use rmcp::{
+    handler::server::{
+        router::tool::ToolRouter,
+        wrapper::{Json, Parameters},
+    },
+    tool, tool_router,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    budget::{NextCall, cut, fit},
+    catalogue::{Family, Reference},
+    error::{ToolError, chain},
+    toolbox::{Toolbox, blocking},
+    toolsets::Toolset,
+    view::{Success, is_false},
+};
+
+/// The family.
+pub(crate) const FAMILY: Family = Family {
+    name: "recordings",
+    toolset: Toolset::CharlesMcp,
+    summary: "Recordings (sessions) as Charles MCP's history plane has them.",
+    router,
+    references: &[
+        Reference::new(
+            "list_recordings",
+            "charles-mcp",
+            "recordings are sessions: `path` is the session's id; what is being recorded is listed, too",
+        ),
+        Reference::new(
+            "get_recording_snapshot",
+            "charles-mcp",
+            "by pages within the byte budget (`after`), bodies cut; an unknown recording is an error",
+        ),
+        Reference::new(
+            "query_recorded_traffic",
+            "charles-mcp",
+            "by pages within the byte budget (`after`); the expression is asked of URL, header fields and decoded bodies, and \
+             takes linear time",
+        ),
+    ],
+};
+
+fn router() -> ToolRouter<Toolbox> {
+    Toolbox::recordings_router()
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Exchanges that one page looks at.
+const PAGE: usize = 200;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Recordings {
+    status: Success,
+    /// The newest last.
+    items: Vec<Recording>,
+    total_items: u64,
+    /// Whether older ones were left out to keep the answer small; proxy_list_sessions pages through all.
+    #[serde(skip_serializing_if = "is_false")]
+    truncated: bool,
+    warnings: Vec<String>,
+}
+
+/// A recording.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Recording {
+    filename: String,
+    size: String,
+    size_bytes: u64,
+    /// What tools take as recording_path.
+    path: String,
+    exchanges: u64,
+    /// Whether it is being recorded.
+    #[serde(skip_serializing_if = "is_false")]
+    active: bool,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct SnapshotParams {
+    /// The recording; the latest without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 400))]
+    path: Option<String>,
+    /// Only entries after this one, like e412.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    after: Option<String>,
+}
+
+/// A method that is asked for.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum MethodName {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Head,
+    Options,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct QueryParams {
+    /// Text in the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    host_contains: Option<String>,
+    /// The method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_method: Option<MethodName>,
+    /// Regular expression, in whatever case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    keyword_regex: Option<String>,
+    /// Give requests.
+    #[serde(default = "yes")]
+    keep_request: bool,
+    /// Give responses.
+    #[serde(default = "yes")]
+    keep_response: bool,
+    /// Only entries after this one, like e412.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    after: Option<String>,
+}
+
+/// Entries of a recording.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Entries {
+    status: Success,
+    /// Always `history`.
+    source: &'static str,
+    /// The recording; null where there is none.
+    path: Option<String>,
+    /// Entries as Charles has them, bodies cut.
+    items: Vec<Value>,
+    /// Entries that match in all.
+    total_items: u64,
+    /// Whether there are more than `items` holds.
+    truncated: bool,
+    /// The call that continues; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<NextCall>,
+    warnings: Vec<String>,
+}
+
+#[tool_router(router = recordings_router, vis = "pub(crate)")]
+impl Toolbox {
+    /// History-plane tool: list saved recordings when the user explicitly references one (a session, or an imported
+    /// .chlsj); their path is what others take as recording_path.
+    #[tool(
+        name = "list_recordings",
+        title = "List recordings",
+        annotations(read_only_hint = true, open_world_hint = false)
+    )]
+    pub(crate) async fn list_recordings(&self) -> Result<Json<Recordings>, ToolError> {
+        let store = self.fresh_store().await?;
+        let budget = self.config().answer_bytes;
+        blocking(move || {
+            let mut all: Vec<Recording> = recordings(&store)?.iter().map(Recording::new).collect();
+            let total_items = all.len() as u64;
+            // The newest ones are kept.
+            all.reverse();
+            let (mut items, truncated) = fit(all, budget);
+            items.reverse();
+            let warnings = if items.is_empty() { vec!["no_saved_recordings".to_owned()] } else { Vec::new() };
+            Ok(Json(Recordings { status: Success::Success, items, total_items, truncated, warnings }))
+        })
+        .await
+    }
+
+    /// History-plane tool: the raw entries of a recording the user explicitly references (its recording_path; .chlsj
+    /// once imported), by pages. analyze_recorded_traffic is smaller.
+    #[tool(
+        name = "get_recording_snapshot",
+        title = "Raw entries of a recording",
+        annotations(read_only_hint = true, open_world_hint = false)
+    )]
+    pub(crate) async fn get_recording_snapshot(
+        &self,
+        Parameters(params): Parameters<SnapshotParams>,
+    ) -> Result<Json<Entries>, ToolError> {
+        let store = self.fresh_store().await?;
+        let budget = self.config().answer_bytes;
+        blocking(move || {
+            let session = find(&store, params.path.as_deref())?;
+            let after = params.after.as_deref().map(str::parse::<Seq>).transpose()?;
+            let kept = raw::Kept { request: true, response: true, pattern: None };
+            let mut page = entries(&store, session, Query::default(), (after, &kept), budget)?;
+            page.next = page.next.map(|_| {
+                let mut arguments = json!(params);
+                // The recording is named, so that a later one is not taken for it.
+                arguments["path"] = json!(page.path);
+                arguments["after"] = json!(last(&page.items));
+                NextCall::new("get_recording_snapshot", arguments)
+            });
+            Ok(Json(page))
+        })
+        .await
+    }
+
+    /// History-plane tool: entries of the latest recording by host, method or regular expression, when the user
+    /// explicitly references it (.chlsj, recording_path); raw, by pages.
+    #[tool(
+        name = "query_recorded_traffic",
+        title = "Query the latest recording",
+        annotations(read_only_hint = true, open_world_hint = false)
+    )]
+    pub(crate) async fn query_recorded_traffic(
+        &self,
+        Parameters(params): Parameters<QueryParams>,
+    ) -> Result<Json<Entries>, ToolError> {
+        let store = self.fresh_store().await?;
+        let budget = self.config().answer_bytes;
+        blocking(move || {
+            let session = find(&store, None)?;
+            let after = params.after.as_deref().map(str::parse::<Seq>).transpose()?;
+            let (query, pattern) = params.query()?;
+            let kept = raw::Kept { request: params.keep_request, response: params.keep_response, pattern };
+            let mut page = entries(&store, session, query, (after, &kept), budget)?;
+            page.next = page.next.map(|_| {
+                let mut arguments = json!(params);
+                arguments["after"] = json!(last(&page.items));
+                NextCall::new("query_recorded_traffic", arguments)
+            });
+            Ok(Json(page))
+        })
+        .await
+    }
+}
+
+impl QueryParams {
+    fn query(&self) -> Result<(Query, Option<regex::Regex>), ToolError> {
+        let mut query = Query::default();
+        query.host_contains = self.host_contains.clone();
+        query.methods = self.http_method.iter().map(|method| format!("{method:?}").to_uppercase()).collect();
+        let Some(text) = self.keyword_regex.as_deref().filter(|text| !text.is_empty()) else {
+            return Ok((query, None));
+        };
+        let bad = |error: &dyn std::error::Error| {
+            ToolError::invalid(format!("failed to read keyword_regex: {}", chain(error)))
+                .hint("write a regular expression such as token|session, in the syntax of Rust's regex crate")
+        };
+        let pattern = Pattern::regex(text).map_err(|error| bad(&error))?;
+        let texts = [TextField::Method, TextField::Failure, TextField::Comment];
+        let mut any = vec![Condition::Anywhere(pattern.clone())];
+        any.extend(texts.into_iter().map(|field| Condition::Text(field, pattern.clone())));
+        query.condition = Some(Condition::Any(any));
+        let shown = regex::RegexBuilder::new(text).case_insensitive(true).size_limit(1 << 20).build();
+        Ok((query, Some(shown.map_err(|error| bad(&error))?)))
+    }
+}
+
+impl Recording {
+    fn new(session: &SessionInfo) -> Self {
+        Self {
+            filename: session.name.as_deref().map_or_else(|| session.id.to_string(), |name| cut(name, 200)),
+            size: size(session.bytes),
+            size_bytes: session.bytes,
+            path: session.id.to_string(),
+            exchanges: session.exchanges,
+            active: matches!(session.state, SessionState::Active | SessionState::Full),
+        }
+    }
+}
+
+/// Bytes as people read them: `11.07 KB`.
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KB", "MB", "GB"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.2} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.2} TB")
+}
+
+/// The sessions that hold anything, oldest first.
+fn recordings(store: &Store) -> Result<Vec<SessionInfo>, ToolError> {
+    let mut all = store.sessions()?;
+    all.retain(|session| session.exchanges > 0);
+    all.sort_by_key(|session| session.id);
+    Ok(all)
+}
+
+/// The recording of this name, or the latest; `None` where none was named and there is none.
+pub(crate) fn find(store: &Store, path: Option<&str>) -> Result<Option<SessionInfo>, ToolError> {
+    let Some(path) = path else { return Ok(recordings(store)?.pop()) };
+    if let Ok(id) = path.parse::<SessionId>() {
+        return match store.session(id) {
+            Ok(session) => Ok(Some(session)),
+            Err(error) if matches!(error.kind(), ErrorKind::UnknownSession(_)) => Err(unknown(path)),
+            Err(error) => Err(error.into()),
+        };
+    }
+    let all = store.sessions()?;
+    let named: Vec<&SessionInfo> =
+        all.iter().filter(|session| session.name.as_deref() == Some(path)).collect();
+    match named.as_slice() {
+        [only] => Ok(Some((*only).clone())),
+        [] => Err(unknown(path)),
+        several => {
+            let ids: Vec<String> = several.iter().map(|session| session.id.to_string()).collect();
+            let error = format!("{} recordings are named {:?}", several.len(), cut(path, 80));
+            Err(ToolError::new("ambiguous_recording", error).hint(format!("give one of {}", ids.join(", "))))
+        }
+    }
+}
+
+fn unknown(path: &str) -> ToolError {
+    let file = path.contains(['/', '\\']) || path.ends_with(".chlsj") || path.ends_with(".har");
+    ToolError::new("unknown_recording", format!("there is no recording {:?}", cut(path, 80))).hint(if file {
+        "proxy_import_har reads a .chlsj, .chlsx or HAR file into a session; give that session's id"
+    } else {
+        "list_recordings names the recordings there are"
+    })
+}
+
+/// The id of the last entry.
+fn last(items: &[Value]) -> Option<&str> {
+    items.last()?.get("id")?.as_str()
+}
+
+/// A page of entries; its `next` names no tool yet.
+fn entries(
+    store: &Store,
+    session: Option<SessionInfo>,
+    mut query: Query,
+    (after, kept): (Option<Seq>, &raw::Kept),
+    budget: usize,
+) -> Result<Entries, ToolError> {
+    let mut page = Entries {
+        status: Success::Success,
+        source: "history",
+        path: session.as_ref().map(|session| session.id.to_string()),
+        items: Vec::new(),
+        total_items: 0,
+        truncated: false,
+        next: None,
+        warnings: Vec::new(),
+    };
+    let Some(session) = session else {
+        page.warnings.push("no_saved_recordings".to_owned());
+        return Ok(page);
+    };
+    (query.session, query.after, query.limit) = (Some(session.id), after, PAGE);
+    let found = store.query(&query)?;
+    if found.skipped_bodies > 0 {
+        page.warnings.push(format!("bodies_skipped: {} could not be looked through", found.skipped_bodies));
+    }
+    let mut room = budget.saturating_sub(1024);
+    let mut read = 0;
+    for summary in &found.items {
+        let Some(item) = raw::entry(store, summary.seq, kept)? else {
+            read += 1;
+            continue;
+        };
+        let bytes = crate::budget::json_bytes(&item) + 1;
+        if bytes > room && !page.items.is_empty() {
+            break;
+        }
+        room = room.saturating_sub(bytes);
+        page.items.push(item);
+        read += 1;
+    }
+    page.truncated = found.more || read < found.items.len();
+    page.total_items = found.total.unwrap_or(page.items.len() as u64);
+    page.next = page.truncated.then(|| NextCall::new("", json!({})));
+    Ok(page)
+}
