@@ -57,7 +57,8 @@ async fn a_session_of_charles_is_explained_and_its_api_inferred() {
     home.ok(["infer", "s1", "--out", "api.json"]).await;
     home.ok(["infer", "s1", "--against", "api.json"]).await;
     let mut narrowed = document.clone();
-    let properties = &mut narrowed["paths"]["/v1/orders/{order_id}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+    let properties = &mut narrowed["paths"]["/v1/orders/{order_id}"]["get"]["responses"]["200"]["content"]["application/json"]
+        ["schema"];
     properties["properties"] = json!({"id": {"type": "string"}});
     properties["required"] = json!(["id", "total"]);
     fs::write(home.file("narrow.json"), narrowed.to_string()).unwrap();
