@@ -288,10 +288,7 @@ mod tests {
         let mut told = Told::new();
         let first = Value::Object(said_once(&wire, &mut told));
         assert_eq!(first["properties"]["limit"], json!({"type": "integer", "minimum": 1}));
-        assert_eq!(
-            first["properties"]["name"],
-            json!({"type": "string", "description": "Whose."})
-        );
+        assert_eq!(first["properties"]["name"], json!({"type": "string", "description": "Whose."}));
         assert_eq!(first["properties"]["matcher"], schema["properties"]["matcher"]);
         let second = Value::Object(said_once(&wire, &mut told));
         assert_eq!(second["properties"]["name"], json!({"type": "string"}));
