@@ -96,9 +96,11 @@ fn wait_for_room(directory: &Path, ballast: &Path) -> Seq {
     let told = committed.clone();
     recorder.on_commit(move |seq| told.store(seq.0, Ordering::Relaxed));
     let passed = fill(&recorder, RecorderState::Holding);
+    // A try may still find room for a few.
+    let before = committed.load(Ordering::Relaxed);
     let found = store.verify(None).unwrap();
     assert!(found.is_whole(), "{:?}", found.problems);
-    assert_eq!(found.exchanges, committed.load(Ordering::Relaxed));
+    assert!(before <= found.exchanges && found.exchanges <= passed, "{before} of {passed}: {found:?}");
     assert_eq!(*recorder.flush().unwrap_err().kind(), ErrorKind::Disk);
     println!("{} of {passed} exchanges are on the full disk; the rest waits", found.exchanges);
 
