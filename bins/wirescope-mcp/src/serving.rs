@@ -45,7 +45,7 @@ pub(crate) struct ServingArguments {
     /// Name under which HTTP clients reach the server, in their Host header; repeatable. Loopback names always count.
     #[arg(long, value_name = "HOST[:PORT]")]
     allow_host: Vec<String>,
-    /// Origin of a page that may call the server, like https://app.example.com:443; repeatable. Those of loopback always count.
+    /// Origin of a page that may call the server, like `https://app.example.com:443`; repeatable. Those of loopback always count.
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
     /// Toolsets open to clients at first, with commas between, or `all`: core, capture, sessions, analysis, replay, rules,

@@ -9,7 +9,7 @@ async fn a_client_that_does_not_trust_the_ca_is_told_apart_from_one_that_pins() 
     let port = agent.ok("proxy_status", json!({})).await["port"].as_u64().unwrap();
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
     let stranger = TestCa::new().unwrap();
-    let distrusting = ProxyClient::new(address, &stranger.pem(), &["http/1.1"]).unwrap();
+    let distrusting = ProxyClient::new(address, stranger.pem(), &["http/1.1"]).unwrap();
     let _ = distrusting.https(&origin.authority()).await;
     agent.settled(1).await;
     let told = agent.ok("explain_failure", json!({"exchange_id": "e1"})).await;

@@ -169,6 +169,7 @@ async fn a_killed_server_leaves_a_session_that_the_next_one_recovers() {
     next.refused("proxy_session_recover", json!({"session_id": "s99"}), "unknown_session").await;
 }
 
+#[expect(clippy::too_many_lines, reason = "one story of one store")]
 #[tokio::test]
 async fn sessions_are_marked_found_copied_merged_and_verified() {
     let (agent, origin, proxy) = Agent::with_origin().await;

@@ -94,7 +94,7 @@ fn planted_at(index: u64, planted: &mut Planted) -> Option<Made> {
                 .json(&json!({"cart": {"items": items, "currency": "EUR"}}))
         }
         // An outage of a minute, in which orders fail.
-        3_000..=3_059 if index % 2 == 0 => {
+        3_000..=3_059 if index.is_multiple_of(2) => {
             planted.failed_submits += 1;
             planted.burst = (at / 60_000 * 60_000, planted.burst.1 + 1);
             Made::post(&order, at, "application/json", "{}").status(500)
@@ -153,7 +153,7 @@ fn browsing(index: u64, dice: &mut Dice, start: u64, search_ms: u64) -> Made {
             .json(&json!({"hits": (0..some % 9).map(|n| json!({"sku": format!("sku-{}", id + n)})).collect::<Vec<_>>()})),
         5 => {
             let mut made = Made::get("https://api.shop.test/v2/config", at).took(8 + some % 5);
-            made.enabled = index % 9 == 0;
+            made.enabled = index.is_multiple_of(9);
             let flags = json!({"checkout": if made.enabled { "new" } else { "old" }, "banner": some});
             made.json(&json!({"flags": flags}))
         }

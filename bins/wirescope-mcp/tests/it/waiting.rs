@@ -54,7 +54,8 @@ async fn a_phase_is_waited_for() {
     let arguments = json!({"filter": "path:/slow-headers", "since": "e0", "timeout_ms": 30});
     assert_eq!(agent.ok("wait_for_exchange", arguments).await["met"], false);
     // What is under way when the wait begins counts when it ends.
-    let wait = agent.ok("wait_for_exchange", json!({"filter": "path:/slow-headers status:200"}));
+    let arguments = json!({"filter": "path:/slow-headers status:200", "timeout_ms": 2_000});
+    let wait = agent.ok("wait_for_exchange", arguments);
     let act = async {
         origin.release();
         waiting.await.unwrap();

@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     /// Describe the parts of pages, too: documents, scripts, images.
     #[arg(long)]
     everything: bool,
-    /// The origin, like https://api.example.com, or its host.
+    /// The origin, like `https://api.example.com`, or its host.
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
     #[command(flatten)]

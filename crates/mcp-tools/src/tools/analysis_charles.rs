@@ -303,7 +303,7 @@ impl Toolbox {
         Parameters(params): Parameters<LiveParams>,
     ) -> Result<Json<Queried>, ToolError> {
         let plane = self.live_plane(&params.capture_id).await?;
-        let plane = plane.since(params.since_seconds).from_cursor(params.cursor.map(Seq));
+        let plane = plane.since(params.since_seconds).after_cursor(params.cursor.map(Seq));
         let budget = self.config().answer_bytes;
         blocking(move || query(&plane, &params.filter, params.shown, budget)).await.map(Json)
     }

@@ -89,7 +89,7 @@ pub(super) fn status_meaning(status: u16) -> (&'static str, &'static str) {
         503 => ("the server is unavailable", "wait as retry-after says, then try again"),
         504 => ("a gateway got no answer in time from behind it", "look behind that gateway"),
         511 => ("the network wants a login", "log in to the network (captive portal)"),
-        400..=499 => ("the server refuses the request", "compare the request with one that worked"),
+        _ if status < 500 => ("the server refuses the request", "compare the request with one that worked"),
         _ => ("the server failed", "look at the server's log; the body may say more"),
     }
 }

@@ -152,6 +152,7 @@ pub fn drift(store: &Store, query: &Query, document: &Value, options: &Options) 
     };
     let mut used = vec![false; spec.operations.len()];
     let counts = &mut result.counts;
+    let bodies = (store, options.max_body_bytes);
     let more = collect::each(store, query, options.max_exchanges, |summary| {
         counts.read += 1;
         if !collect::is_answered(summary) || !METHODS.contains(&summary.method.as_str()) {
@@ -180,7 +181,7 @@ pub fn drift(store: &Store, query: &Query, document: &Value, options: &Options) 
             Some(at) => {
                 used[at] = true;
                 let operation = &spec.operations[at];
-                counts.unread_bodies += hold(store, &spec, operation, &exchange, options, &mut found);
+                counts.unread_bodies += hold(bodies, &spec, operation, &exchange, &mut found);
             }
         }
         Ok(())
@@ -203,8 +204,8 @@ struct Found {
 }
 
 impl Found {
-    fn note(&mut self, kind: ChangeKind, endpoint: String, at: String, detail: String, seq: Seq) {
-        let key = (kind, endpoint, at);
+    /// Notes a change of a kind, at an endpoint, at a place in it.
+    fn note(&mut self, key: (ChangeKind, String, String), detail: String, seq: Seq) {
         if let Some(change) = self.changes.get_mut(&key) {
             change.count += 1;
         } else if self.changes.len() >= MAX_CHANGES {
@@ -224,28 +225,28 @@ impl Found {
             false => "the path is not documented",
         };
         let status = summary.status.map(|status| format!("; it answered {status}")).unwrap_or_default();
-        self.note(ChangeKind::NewEndpoint, endpoint, String::new(), format!("{detail}{status}"), summary.seq);
+        let key = (ChangeKind::NewEndpoint, endpoint, String::new());
+        self.note(key, format!("{detail}{status}"), summary.seq);
     }
 }
 
 /// Holds one exchange against its operation; gives back how many bodies were not looked into.
 fn hold(
-    store: &Store,
+    (store, max_body_bytes): (&Store, u64),
     spec: &Spec<'_>,
     operation: &Operation<'_>,
     exchange: &Exchange,
-    options: &Options,
     found: &mut Found,
 ) -> u64 {
     let (summary, endpoint) = (&exchange.summary, operation.name());
     let mut note = |kind, at: String, detail: String| {
-        found.note(kind, endpoint.clone(), at, detail, summary.seq);
+        found.note((kind, endpoint.clone(), at), detail, summary.seq);
     };
     parameters(spec, operation, exchange, &mut note);
     let status = summary.status.unwrap_or_default();
     let mut unread = 0;
     let mut side = |described: Option<&Value>, side: BodySide, place: String| {
-        let Some((media_type, content)) = sample::body(store, exchange, side, options.max_body_bytes) else {
+        let Some((media_type, content)) = sample::body(store, exchange, side, max_body_bytes) else {
             return;
         };
         let Some(described) = described.map(|described| spec.resolve(described)) else { return };

@@ -4,7 +4,10 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Formats(u8);
 
-const NAMES: [(&str, fn(&str) -> bool); 7] = [
+/// A format's name, and whether a text has it.
+type Named = (&'static str, fn(&str) -> bool);
+
+const NAMES: [Named; 7] = [
     ("date-time", is_date_time),
     ("date", is_date),
     ("uuid", is_uuid),

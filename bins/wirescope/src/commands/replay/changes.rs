@@ -13,7 +13,7 @@ use crate::failure::Usage;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Changes")]
 pub(crate) struct ChangeArguments {
-    /// Send everything to this scheme, host and port, with this path in front: https://staging.example.com.
+    /// Send everything to this scheme, host and port, with this path in front: `https://staging.example.com`.
     #[arg(long, value_name = "URL")]
     target: Option<Target>,
     /// Put VALUE in the place of `{{NAME}}` in URLs, field values and bodies; may be repeated.

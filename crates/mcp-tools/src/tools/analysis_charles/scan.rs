@@ -82,7 +82,7 @@ impl Plane {
         }
     }
 
-    pub(super) fn from_cursor(mut self, cursor: Option<Seq>) -> Self {
+    pub(super) fn after_cursor(mut self, cursor: Option<Seq>) -> Self {
         self.cursor = cursor;
         self
     }
