@@ -173,10 +173,11 @@ fn rule(part: Part, name: &str) -> Rule {
         (Part::Request | Part::Response, "cookies")
         | (Part::Request, "queryString")
         | (Part::PostData, "params") => Rule::If(is_list_of_pairs),
-        (Part::Request | Part::Response, "headersSize" | "bodySize")
-        | (Part::Content, "size" | "compression") => {
+        (Part::Request | Part::Response, "headersSize" | "bodySize") | (Part::Content, "size") => {
             Rule::If(|value, _| value.as_i64().is_some_and(|size| size >= -1))
         }
+        // Below zero where coding made a small body larger.
+        (Part::Content, "compression") => Rule::If(|value, _| value.is_i64()),
         (Part::PostData | Part::Content, "mimeType") => Rule::If(|value, _| value.is_string()),
         // The file of an attached body does not come with ours.
         (Part::PostData | Part::Content, "text" | "encoding" | "_encoding" | "_file") => Rule::Ours,
