@@ -5,9 +5,9 @@ use std::{net::IpAddr, path::PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use mcp_tools::{AddressRange, Config, StateDir};
-use proxy_flags::{FlagError, RulesFlags, UpstreamFlags};
+use proxy_flags::{FlagError, KeepingFlags, RulesFlags, UpstreamFlags};
 
-use crate::{keeping::KeepingArguments, serving::ServingArguments};
+use crate::serving::ServingArguments;
 
 /// The MCP server of wirescope: an intercepting HTTP(S) proxy for agents, over standard input and output, or over HTTP for
 /// many clients at once.
@@ -40,7 +40,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     upstream: UpstreamFlags,
     #[command(flatten)]
-    keeping: KeepingArguments,
+    keeping: KeepingFlags,
     #[command(flatten)]
     pub(crate) serving: ServingArguments,
     #[command(flatten)]

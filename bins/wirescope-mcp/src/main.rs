@@ -6,7 +6,6 @@
 
 mod at_end;
 mod cli;
-mod keeping;
 mod logging;
 mod serving;
 

@@ -12,7 +12,6 @@ mod follow;
 mod har_arguments;
 mod ids;
 mod json;
-mod keeping;
 mod listen;
 mod output;
 mod place;

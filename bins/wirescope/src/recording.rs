@@ -4,8 +4,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use capture_store::{ErrorKind, Recorder, RecorderConfig, Seq, SessionId, SessionInfo, SessionSpec, Store};
+use proxy_flags::KeepingFlags;
 
-use crate::{keeping::KeepingArguments, place::Place};
+use crate::place::Place;
 
 /// What to record into.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +18,7 @@ pub(crate) struct Wanted {
     /// Bytes of each body that are kept.
     pub(crate) max_body_bytes: Option<u64>,
     /// How long it is kept and how safely.
-    pub(crate) keeping: KeepingArguments,
+    pub(crate) keeping: KeepingFlags,
 }
 
 /// A session being recorded. Dropping it closes the session.

@@ -50,7 +50,7 @@ mod tools;
 mod toolsets;
 mod view;
 
-pub use capture_store::{OnDiskFailure, RecorderConfig, SyncPolicy, secrets::Secrets};
+pub use capture_store::{RecorderConfig, secrets::Secrets};
 pub use client_setup::StateDir;
 pub use config::Config;
 pub use feed::{LogFeed, LogLevel};

@@ -2,7 +2,7 @@
 //! watched, and a configuration file with flags by name.
 //!
 //! What enters: arguments, and the files they name. What leaves: a `ProxyBuilder` that was told. What it does not know:
-//! what a program does with its proxy, storage, HAR, MCP.
+//! what a program does with its proxy, HAR, MCP. The feature `recording` adds the flags of a capture-store's recorder.
 //!
 //! ```
 //! use clap::Parser;
@@ -29,6 +29,8 @@
 
 mod config_file;
 mod error;
+#[cfg(feature = "recording")]
+mod keeping;
 mod roads;
 mod rules_file;
 mod seconds;
@@ -37,6 +39,8 @@ mod upstream;
 
 pub use config_file::{Refused, parse};
 pub use error::FlagError;
+#[cfg(feature = "recording")]
+pub use keeping::KeepingFlags;
 pub use roads::{RoadFlags, TimeoutFlags};
 pub use rules_file::{Reloaded, RulesFile, RulesFlags};
 pub use tls::TlsFlags;

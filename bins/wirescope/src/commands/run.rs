@@ -5,13 +5,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use proxy_core::{Drained, Listener, Proxy, ProxyHandle};
-use proxy_flags::{Reloaded, RulesFile, RulesFlags, UpstreamFlags};
+use proxy_flags::{KeepingFlags, Reloaded, RulesFile, RulesFlags, UpstreamFlags};
 
 use crate::{
     engine::bind_all,
     failure::one_line,
     follow::Follower,
-    keeping::KeepingArguments,
     listen::{ListenArguments, usage},
     output::{Out, note},
     place::Place,
@@ -50,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]
-    keeping: KeepingArguments,
+    keeping: KeepingFlags,
     #[command(flatten)]
     upstream: UpstreamFlags,
     #[command(flatten)]

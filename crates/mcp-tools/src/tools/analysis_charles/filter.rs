@@ -1,8 +1,10 @@
 //! What traffic is looked for, as Charles MCP's parameters say it.
 
+use std::borrow::Cow;
+
 use capture_store::ExchangeSummary;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use traffic_analysis::priority::{Priority, ResourceClass, is_error};
 
 use super::five_hundred;
@@ -51,33 +53,27 @@ impl Preset {
 }
 
 /// A resource class by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ClassName {
-    ApiCandidate,
-    ConnectTunnel,
-    Control,
-    Document,
-    Font,
-    Media,
-    Script,
-    StaticAsset,
-    Unknown,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClassName(ResourceClass);
+
+impl<'de> Deserialize<'de> for ClassName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = <Cow<'de, str>>::deserialize(deserializer)?;
+        let class = ResourceClass::ALL.iter().find(|class| class.as_str() == name);
+        class
+            .map(|class| Self(*class))
+            .ok_or_else(|| D::Error::custom(format!("{name:?} is no resource class")))
+    }
 }
 
-impl ClassName {
-    fn class(self) -> ResourceClass {
-        match self {
-            Self::ApiCandidate => ResourceClass::ApiCandidate,
-            Self::ConnectTunnel => ResourceClass::ConnectTunnel,
-            Self::Control => ResourceClass::Control,
-            Self::Document => ResourceClass::Document,
-            Self::Font => ResourceClass::Font,
-            Self::Media => ResourceClass::Media,
-            Self::Script => ResourceClass::Script,
-            Self::StaticAsset => ResourceClass::StaticAsset,
-            Self::Unknown => ResourceClass::Unknown,
-        }
+impl JsonSchema for ClassName {
+    fn schema_name() -> Cow<'static, str> {
+        "ClassName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = ResourceClass::ALL.iter().map(|class| class.as_str()).collect();
+        json_schema!({"type": "string", "enum": names})
     }
 }
 
@@ -183,7 +179,7 @@ impl TrafficFilter {
             ("response_status", format!("status is {}", summary.status.unwrap_or_default()), holds)
         });
         let class = self.resource_class_in.as_ref().filter(|list| !list.is_empty()).map(|list| {
-            let holds = list.iter().any(|name| name.class() == priority.class);
+            let holds = list.iter().any(|name| name.0 == priority.class);
             ("resource_class", format!("resource class is {}", priority.class.as_str()), holds)
         });
         let score = self.min_priority_score.map(|least| {

@@ -7,18 +7,19 @@ use clap::{Args, ValueEnum};
 
 /// Flags that say what is kept.
 #[derive(Args, Clone, Debug, Default)]
-pub(crate) struct KeepingArguments {
+#[non_exhaustive]
+pub struct KeepingFlags {
     /// Keep at most this many exchanges of a session without name; the oldest go first.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", env = "WIRESCOPE_MAX_EXCHANGES", hide_env_values = true)]
     max_exchanges: Option<u64>,
     /// Keep exchanges of a session without name for at most so many minutes.
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "MINUTES", env = "WIRESCOPE_MAX_AGE_MINUTES", hide_env_values = true)]
     max_age_minutes: Option<u64>,
     /// What a power cut may cost [default: normal].
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", env = "WIRESCOPE_SYNC", hide_env_values = true)]
     sync: Option<Sync>,
     /// What to do with traffic while the disk is full or fails [default: hold].
-    #[arg(long, value_name = "WHAT")]
+    #[arg(long, value_name = "WHAT", env = "WIRESCOPE_ON_DISK_FAILURE", hide_env_values = true)]
     on_disk_failure: Option<Failure>,
 }
 
@@ -42,9 +43,9 @@ enum Sync {
     Off,
 }
 
-impl KeepingArguments {
+impl KeepingFlags {
     /// Puts them into a recorder's configuration.
-    pub(crate) fn apply(&self, config: &mut RecorderConfig) {
+    pub fn apply(&self, config: &mut RecorderConfig) {
         config.max_exchanges = self.max_exchanges;
         config.max_age = self.max_age_minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
         config.sync = match self.sync {
