@@ -55,15 +55,20 @@ impl Agent {
 
     /// An agent whose proxy runs and trusts a TLS origin.
     pub(crate) async fn with_origin() -> (Self, Origin, ProxyClient) {
+        let (agent, origin) = Self::beside_origin().await;
+        let proxy = agent.start_proxy(json!({})).await;
+        (agent, origin, proxy)
+    }
+
+    /// An agent whose proxy will trust a TLS origin, once it is started.
+    pub(crate) async fn beside_origin() -> (Self, Origin) {
         let ca = TestCa::new().unwrap();
         let origin = Origin::https(&ca).await.unwrap();
         let state = tempfile::tempdir().unwrap();
         // As long as the server runs it may read it again.
         let pem = state.path().join("origins.pem");
         std::fs::write(&pem, ca.pem()).unwrap();
-        let agent = Self::within(state, &["--upstream-ca", pem.to_str().unwrap()]).await;
-        let proxy = agent.start_proxy(json!({})).await;
-        (agent, origin, proxy)
+        (Self::within(state, &["--upstream-ca", pem.to_str().unwrap()]).await, origin)
     }
 
     /// Starts the proxy and gives a client of it that trusts its CA.
