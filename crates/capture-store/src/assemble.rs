@@ -88,7 +88,8 @@ pub(crate) struct BodyBuffer {
     pub(crate) limit: u64,
     pub(crate) inline: Vec<u8>,
     pub(crate) file: Option<u64>,
-    hash: Option<digest::Context>,
+    /// Over what is in the file; what stays in memory is hashed at once when it is whole.
+    hash: Option<Box<digest::Context>>,
 }
 
 impl Assembly {
@@ -357,9 +358,19 @@ impl BodyBuffer {
         self.file.is_none() && self.inline.len() + piece.len() <= INLINE_BYTES
     }
 
-    /// Notes a piece that is kept, wherever.
-    pub(crate) fn stored(&mut self, piece: &[u8]) {
-        self.hash.get_or_insert_with(|| digest::Context::new(&digest::SHA256)).update(piece);
+    /// Keeps a piece in memory.
+    pub(crate) fn keep(&mut self, piece: &[u8]) {
+        self.inline.extend_from_slice(piece);
+        self.stored_bytes += piece.len() as u64;
+    }
+
+    /// Notes a piece that is in a file, as is what was kept in memory before it.
+    pub(crate) fn in_file(&mut self, file: u64, piece: &[u8]) {
+        let hash = self.hash.get_or_insert_with(|| Box::new(digest::Context::new(&digest::SHA256)));
+        hash.update(&self.inline);
+        hash.update(piece);
+        self.inline = Vec::new();
+        self.file = Some(file);
         self.stored_bytes += piece.len() as u64;
     }
 
@@ -369,7 +380,10 @@ impl BodyBuffer {
     }
 
     /// The content's hash, of what is kept.
-    pub(crate) fn hash(&self) -> Option<[u8; 32]> {
-        Some(to_array(&self.hash.clone()?.finish()))
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        match &self.hash {
+            Some(hash) => to_array(&digest::Context::clone(hash).finish()),
+            None => content_hash(&self.inline),
+        }
     }
 }

@@ -270,6 +270,7 @@ impl Parts {
         let mut delta = SessionDelta { exchanges: signed(waiting.len() as u64), ..SessionDelta::default() };
         let (mut unused, mut claimed) = (Vec::new(), Vec::new());
         let mut spans = Spans::default();
+        self.contents.begin();
         for (seq, imported) in &mut waiting {
             let mut sink = Sink {
                 files: &mut self.files,
@@ -283,6 +284,7 @@ impl Parts {
             self.bytes += bytes;
             spans.note(*seq, self.session, imported.exchange.summary.started_at);
         }
+        self.contents.count(&tx)?;
         spans.write(&tx)?;
         tx.add_to_session(self.session, &delta)?;
         tx.commit()?;

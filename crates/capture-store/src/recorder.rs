@@ -56,6 +56,7 @@ impl Recorder {
         let parts = store.recording_parts()?;
         parts.db.set_sync(config.sync)?;
         parts.packing_db.set_sync(config.sync)?;
+        parts.checkpoint_db.set_sync(config.sync)?;
         let shared = Arc::new(Shared::new(&config));
         let indexes = config.index == IndexPolicy::WhenIdle;
         let mut writer = Writer::new(shared.clone(), parts, config);

@@ -63,6 +63,7 @@ pub(crate) struct RecordingParts {
     pub(crate) db: Connection,
     /// Of the thread that packs body files.
     pub(crate) packing_db: Connection,
+    pub(crate) checkpoint_db: Connection,
     pub(crate) files: BodyFiles,
     pub(crate) locks: (Lock, Lock),
 }
@@ -370,8 +371,10 @@ impl Store {
         recovery::recover(directory, &db, &self.inner.files)?;
         let bodies = lock::bodies(directory)?;
         reserve::keep(directory);
-        let packing_db = Connection::open(&directory.join(DATABASE), Mode::Write)?;
-        Ok(RecordingParts { db, packing_db, files: self.inner.files.clone(), locks: (recorder, bodies) })
+        let another = || Connection::open(&directory.join(DATABASE), Mode::Write);
+        let (packing_db, checkpoint_db) = (another()?, another()?);
+        let files = self.inner.files.clone();
+        Ok(RecordingParts { db, packing_db, checkpoint_db, files, locks: (recorder, bodies) })
     }
 
     /// The body files.

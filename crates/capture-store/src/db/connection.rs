@@ -105,6 +105,21 @@ impl Connection {
         Ok(Tx { sql: &self.sql, open: true, faults: &self.faults, kept: Kept::default() })
     }
 
+    /// Leaves it to another connection to take the log into the database, until that is behind by this many bytes.
+    pub(crate) fn checkpoint_beyond(&self, bytes: u64) -> Result<(), DbError> {
+        let pages = bytes / u64::from(PAGE_BYTES);
+        Ok(self.sql.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))?)
+    }
+
+    /// Takes as much of the log into the database as there is and readers allow, while others write on. Says whether that
+    /// was all of it: who writes next begins the log anew then.
+    pub(crate) fn checkpoint_beside(&self) -> Result<bool, DbError> {
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let (busy, all, done): (i64, i64, i64) =
+            self.sql.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], read)?;
+        Ok(busy == 0 && all == done)
+    }
+
     /// Takes the log into the database and empties it, so that the database alone has all; as far as readers allow.
     pub(crate) fn checkpoint(&self) -> Result<(), DbError> {
         Ok(self.sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)

@@ -159,6 +159,13 @@ impl Tx<'_> {
         Ok(found.map(uint))
     }
 
+    /// Counts more bodies on a content that this transaction shared already.
+    pub(crate) fn count_content(&self, file: u64, more: u64) -> Result<(), DbError> {
+        let mut statement = self.sql.prepare_cached("UPDATE files SET refs = refs + ? WHERE id = ?")?;
+        statement.execute(params![int(more), int(file)])?;
+        Ok(())
+    }
+
     /// Puts down a small content to be shared, with one body on it, and returns its number.
     pub(crate) fn put_content(
         &self,

@@ -17,7 +17,7 @@ use super::{
     thread::{Include, MAX_UNWRITTEN, MUCH_PENDING, REWRITE, Writer},
 };
 use crate::{
-    assemble::{Assembly, BodyBuffer, Row, content_hash},
+    assemble::{Assembly, Bodies, BodyBuffer, Row, content_hash},
     contents::{Contents, Packing, SmallBody},
     db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Spans, Tx},
     id::{Seq, SessionId},
@@ -135,7 +135,11 @@ impl Writer {
     }
 
     fn after_commit(&mut self, outcome: Outcome, deleted_files: Vec<u64>, now: Instant) {
-        self.ended.clear();
+        for assembly in self.ended.drain(..) {
+            let Bodies { request, response } = assembly.bodies;
+            self.disk.reuse(request.inline);
+            self.disk.reuse(response.inline);
+        }
         // An open exchange whose row was deleted is recorded no more.
         self.open.retain(|_, assembly| assembly.row.is_none_or(|row| row.seq != Seq(0)));
         self.pending_bytes = self.open.values().map(|assembly| assembly.pending_bytes).sum();
@@ -162,6 +166,7 @@ impl Writer {
         self.open_due = next_due(self.open.values(), self.config.open_after, now);
         self.newest = outcome.newest;
         self.shared.count_written(outcome.added_bytes);
+        self.checkpoints.note(outcome.added_bytes);
         self.shared.committed(self.newest, SystemTime::now());
     }
 
@@ -258,6 +263,7 @@ fn write(
         added_bytes: 0,
         oldest_due: None,
     };
+    known.contents.begin();
     let mut detail = Vec::with_capacity(DETAIL_BYTES);
     let mut spans = Spans::default();
     let packing = if batch.len() <= PACKED_AT_ONCE { Packing::Yes } else { Packing::No };
@@ -284,6 +290,7 @@ fn write(
         newest = newest.max(seq);
         outcome.written.push(written);
     }
+    known.contents.count(&tx)?;
     spans.write(&tx)?;
     tx.set_newest_seq(newest)?;
     if let Some((session, error)) = error {
@@ -342,7 +349,7 @@ fn write_body(
     if body.stored_bytes == 0 {
         return Ok(());
     }
-    let hash = if assembly.has_ended() { body.hash() } else { None };
+    let hash = assembly.has_ended().then(|| body.hash());
     let Some(own) = body.file else {
         let (data, plain) = (&body.inline[..], assembly.is_plain(side));
         return match &hash {

@@ -16,6 +16,10 @@ use crate::{
 /// Numbers of body files reserved at once.
 const FILE_NUMBERS: u64 = 1024;
 
+/// Buffers of written bodies that are kept for the next ones, and how long each may be: 8 MiB in all.
+const BUFFERS: usize = 2048;
+const BUFFER_BYTES: usize = 4096;
+
 /// The writer's hold on the disk. Database and files fail, and recover, each by itself: a disk without room for new
 /// files may have pages free in the database.
 pub(super) struct Disk {
@@ -25,6 +29,8 @@ pub(super) struct Disk {
     file_patience: Patience,
     shared: Arc<Shared>,
     numbers: std::ops::Range<u64>,
+    /// Empty, to be used again: memory that is given back and asked for with each commit is zeroed each time.
+    buffers: Vec<Vec<u8>>,
 }
 
 impl Disk {
@@ -44,6 +50,7 @@ impl Disk {
             file_patience: patience(DiskPart::Files),
             shared,
             numbers: 0..0,
+            buffers: Vec::new(),
         }
     }
 
@@ -62,15 +69,13 @@ impl Disk {
         } else if !session.take(kept.len()) {
             body.cut();
         } else if body.fits_inline(kept) {
-            body.inline.extend_from_slice(kept);
-            body.stored(kept);
+            if body.inline.capacity() == 0 {
+                body.inline = self.buffers.pop().unwrap_or_default();
+            }
+            body.keep(kept);
         } else {
             match self.write(body.file, body.stored_bytes, &body.inline, kept) {
-                Ok(file) => {
-                    body.file = Some(file);
-                    body.inline = Vec::new();
-                    body.stored(kept);
-                }
+                Ok(file) => body.in_file(file, kept),
                 Err(refused) => {
                     session.give_back(kept.len());
                     if let Some(again) = refused.again {
@@ -83,6 +88,14 @@ impl Disk {
         }
         body.wire_bytes += piece.len() as u64;
         Ok(())
+    }
+
+    /// Takes back what a body that is written was kept in.
+    pub(super) fn reuse(&mut self, mut buffer: Vec<u8>) {
+        if (1..=BUFFER_BYTES).contains(&buffer.capacity()) && self.buffers.len() < BUFFERS {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
     }
 
     /// Forces files to the disk, where that is wanted.

@@ -1,8 +1,9 @@
 //! The writer's thread: takes events from the queue, assembles exchanges, and commits them in groups.
 //!
 //! Start at [`thread`]; a commit is in [`commit`] and [`settle`], what the disk does to us in [`disk`], [`patience`] and
-//! [`stall`], and what is done when there is time in [`press`].
+//! [`stall`], and what is done beside it in [`checkpoint`] and [`press`].
 
+mod checkpoint;
 mod commit;
 mod disk;
 mod patience;

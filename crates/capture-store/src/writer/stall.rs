@@ -127,6 +127,7 @@ impl Writer {
         let id = self.current;
         let Disk { db, db_patience, .. } = &mut self.disk;
         let info = db_patience.attempt(&self.shared, || end_session(db, id))?;
+        self.checkpoints.stop();
         // The store can be moved as it is then. Where a reader is in the way the log stays, and is read as well.
         if let Err(error) = db.checkpoint() {
             tracing::debug!(%error, "the log stays");

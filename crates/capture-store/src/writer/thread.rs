@@ -15,6 +15,7 @@ use std::{
 use proxy_core::{Ending, Event, EventKind, ExchangeId, Failure, FailureKind, Outcome, Sizes, Timings};
 
 use super::{
+    checkpoint::Checkpoints,
     commit::Known,
     disk::Disk,
     patience::Stage,
@@ -71,6 +72,7 @@ pub(crate) struct Writer {
     pub(super) current: SessionId,
     pub(super) known: Known,
     pub(super) press: Press,
+    pub(super) checkpoints: Checkpoints,
     /// Since when something ended waits.
     pub(super) waiting_since: Option<Instant>,
     pub(super) last_commit: Option<Instant>,
@@ -111,8 +113,9 @@ pub(super) enum Include {
 impl Writer {
     /// Makes a session and a writer that records into it.
     pub(crate) fn new(shared: Arc<Shared>, parts: RecordingParts, config: RecorderConfig) -> Self {
-        let RecordingParts { db, packing_db, files, locks } = parts;
+        let RecordingParts { db, packing_db, checkpoint_db, files, locks } = parts;
         let press = Press::start(packing_db, files.clone(), shared.clone(), config.sync);
+        let checkpoints = Checkpoints::start(&db, checkpoint_db);
         Self {
             disk: Disk::new(db, files, shared.clone(), &config),
             shared,
@@ -124,6 +127,7 @@ impl Writer {
             current: SessionId(0),
             known: Known::new(),
             press,
+            checkpoints,
             waiting_since: None,
             last_commit: None,
             open_due: None,

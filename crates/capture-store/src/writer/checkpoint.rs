@@ -1,0 +1,89 @@
+//! Takes the database's log into the database, on a thread of its own, while the writer goes on.
+//!
+//! A checkpoint forces the log to the disk, reads it back and writes each page to its place: a fifth of what the writer
+//! would otherwise do, and it would wait for the disk meanwhile. SQLite lets one connection do so beside one that writes; the
+//! log begins anew once nothing is left in it, so what came meanwhile is taken in by another pass. Where the thread cannot
+//! keep up, the writer takes the rest in itself: the log is bounded.
+
+use std::{
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::{self, JoinHandle},
+};
+
+use crate::db::Connection;
+
+/// What the log holds by estimate when it is taken in.
+const LOG_BYTES: u64 = 16 * 1024 * 1024;
+/// What it holds when the writer does so itself.
+const MOST_LOG_BYTES: u64 = 2 * LOG_BYTES;
+/// What a commit adds to the log beside the exchanges: the last page of each table and index.
+const COMMIT_BYTES: u64 = 256 * 1024;
+/// Passes over the log, each taking in what came during the one before.
+const PASSES: usize = 4;
+
+/// The thread. Dropping this stops it, after the pass it is at.
+pub(super) struct Checkpoints {
+    /// What came to the log since it was last taken in, by estimate.
+    log_bytes: u64,
+    ask: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpoints {
+    /// Starts the thread with a connection of its own; where that cannot be, the writer's does as it always did.
+    pub(super) fn start(writer: &Connection, own: Connection) -> Self {
+        let (ask, asked) = sync_channel(1);
+        let thread = thread::Builder::new().name("capture-log".to_owned()).spawn(move || run(&own, &asked));
+        let left = match &thread {
+            Ok(_) => writer.checkpoint_beyond(MOST_LOG_BYTES).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = left {
+            tracing::warn!(%error, "the writer takes the log into the database itself");
+        }
+        Self { log_bytes: 0, ask: Some(ask), thread: thread.ok() }
+    }
+
+    /// Notes what a commit wrote, and has the log taken in when it is long.
+    pub(super) fn note(&mut self, bytes: u64) {
+        self.log_bytes += bytes + COMMIT_BYTES;
+        if self.log_bytes >= LOG_BYTES
+            && let Some(ask) = &self.ask
+            && ask.try_send(()).is_ok()
+        {
+            self.log_bytes = 0;
+        }
+    }
+
+    /// Stops the thread, after the pass it is at.
+    pub(super) fn stop(&mut self) {
+        self.ask = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that takes the log into the database panicked");
+        }
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run(db: &Connection, asked: &Receiver<()>) {
+    for () in asked {
+        for _ in 0..PASSES {
+            match db.checkpoint_beside() {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => {
+                    // The log has it all; the next pass, or the writer, tries again.
+                    tracing::debug!(%error, "the log stays");
+                    break;
+                }
+            }
+        }
+    }
+}
