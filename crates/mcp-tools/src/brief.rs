@@ -4,10 +4,14 @@ use capture_store::{ExchangeState, ExchangeSummary};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{budget::cut, view::duration_millis};
+use crate::{
+    budget::{cut_json, cut_url_json, json_bytes},
+    rows::ROW_BYTES,
+    view::duration_millis,
+};
 
-/// Characters of a URL.
-const MAX_URL: usize = 160;
+/// Bytes that a URL may have, whatever else there is.
+const LEAST_URL_BYTES: usize = 40;
 
 /// An exchange, in short; proxy_get_exchange shows it in full by its id.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -26,17 +30,24 @@ pub(crate) struct Brief {
 }
 
 impl Brief {
+    /// At most [`ROW_BYTES`] of JSON: the URL is cut.
     pub(crate) fn new(summary: &ExchangeSummary) -> Self {
-        Self {
+        let mut brief = Self {
             id: summary.seq.to_string(),
-            method: summary.method.clone(),
-            url: cut(&summary.url, MAX_URL),
+            method: cut_json(&summary.method, 24),
+            url: summary.url.clone(),
             status: summary.status,
             ms: summary.duration.map(duration_millis),
             error: match &summary.state {
                 ExchangeState::Failed(failure) => Some(failure.kind.code()),
                 _ => None,
             },
+        };
+        let excess = json_bytes(&brief).saturating_sub(ROW_BYTES);
+        if excess > 0 {
+            let most = json_bytes(&brief.url).saturating_sub(excess).max(LEAST_URL_BYTES);
+            brief.url = cut_url_json(&brief.url, most);
         }
+        brief
     }
 }

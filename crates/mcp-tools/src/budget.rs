@@ -67,6 +67,34 @@ pub(crate) fn cut(text: &str, max_chars: usize) -> String {
     }
 }
 
+/// Cuts a text so that its JSON, quotes included, has at most `max_bytes`, with an ellipsis in the place of the rest.
+pub(crate) fn cut_json(text: &str, max_bytes: usize) -> String {
+    const QUOTES_AND_ELLIPSIS: usize = 2 + '…'.len_utf8();
+    if json_bytes(&text) <= max_bytes {
+        return text.to_owned();
+    }
+    let mut room = max_bytes.saturating_sub(QUOTES_AND_ELLIPSIS);
+    let fits = |(_, character): &(usize, char)| {
+        let escaped = json_bytes(character) - 2;
+        let fits = escaped <= room;
+        room = room.saturating_sub(escaped);
+        fits
+    };
+    let end = text.char_indices().take_while(fits).last().map_or(0, |(at, last)| at + last.len_utf8());
+    format!("{}…", &text[..end])
+}
+
+/// As [`cut_json`], but a URL ends at the end of a part: half a credential would not be known as one.
+pub(crate) fn cut_url_json(url: &str, max_bytes: usize) -> String {
+    let cut = cut_json(url, max_bytes);
+    let Some(kept) = cut.strip_suffix('…').filter(|_| cut != url) else { return cut };
+    let host = kept.find("://").map_or(0, |at| at + 3);
+    match kept[host..].rfind(['/', '?', '&', '=']) {
+        Some(end) => format!("{}…", &kept[..=host + end]),
+        None => cut,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +108,31 @@ mod tests {
         assert_eq!((kept.len(), dropped), (100, false));
         let (kept, dropped) = fit(items, 0);
         assert_eq!((kept.len(), dropped), (1, true));
+    }
+
+    #[test]
+    fn cutting_for_json_counts_what_is_written() {
+        assert_eq!(cut_json("abcdef", 8), "abcdef");
+        assert_eq!(cut_json("abcdefg", 8), "abc…");
+        assert_eq!(cut_json("\"\"\"\"\"", 10), "\"\"…");
+        assert_eq!(cut_json("äöüäöü", 9), "äö…");
+        assert_eq!(cut_json("abcdef", 0), "…");
+    }
+
+    #[test]
+    fn a_url_is_cut_between_its_parts() {
+        let url = "https://a.test/one/two?token=secret&page=1";
+        assert_eq!(cut_url_json(url, 100), url);
+        for (bytes, want) in [
+            (44, url),
+            (43, "https://a.test/one/two?token=secret&…"),
+            (41, "https://a.test/one/two?token=secret&…"),
+            (38, "https://a.test/one/two?token=…"),
+            (24, "https://a.test/one/…"),
+            (15, "https://a.…"),
+        ] {
+            assert_eq!(cut_url_json(url, bytes), want, "{bytes}");
+        }
     }
 
     #[test]

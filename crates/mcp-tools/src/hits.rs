@@ -3,11 +3,40 @@
 use capture_store::{Condition, Search, SearchHit, Seq, Store};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::{budget::cut, error::ToolError, live::LiveSession, view::Row};
+use crate::{budget::cut, error::ToolError, live::LiveSession, rows::Short, view::Row};
 
 /// Exchanges one call looks through at most; a cursor leads on.
 const MAX_SCAN: u64 = 20_000;
+
+/// The short row of a match: the place of the first hit, how many more there are, and what is around it.
+pub(crate) const FOUND: Short =
+    Short { columns: &["id", "method", "status", "url", "in", "text"], added: &["in", "text"] };
+/// Characters before what was found.
+const BEFORE: usize = 12;
+/// Characters of what is around it, itself included.
+const AROUND: usize = 60;
+
+/// What the columns of [`FOUND`] hold beyond an exchange's fields.
+pub(crate) fn cell(hit: &SearchHit, name: &str, query: &str) -> Value {
+    let Some(first) = hit.places.first() else { return Value::Null };
+    if name == "text" {
+        return around(&first.snippet, query).into();
+    }
+    match hit.places.len() {
+        1 => cut(&first.field, 80).into(),
+        several => format!("{} +{}", cut(&first.field, 80), several - 1).into(),
+    }
+}
+
+/// What is around the text that was looked for, beginning near it.
+fn around(snippet: &str, query: &str) -> String {
+    let (lower, query) = (snippet.to_lowercase(), query.to_lowercase());
+    let at = lower.find(&query).map_or(0, |at| lower[..at].chars().count());
+    let piece: String = snippet.chars().skip(at.saturating_sub(BEFORE)).collect();
+    cut(&piece, AROUND)
+}
 
 /// An exchange that matched.
 #[derive(Debug, Serialize, JsonSchema)]

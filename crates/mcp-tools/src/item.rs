@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    budget::{cut, json_bytes},
+    budget::cut,
     captures::Capture,
     view::{failure, millis},
 };
@@ -66,30 +66,43 @@ impl Item {
     }
 }
 
-/// What was delivered in progress and has ended since, as far as the budget goes, and which need no waiting for
-/// any more.
-pub(crate) fn updates(capture: &Capture, budget: usize) -> (Vec<Item>, Vec<Seq>) {
-    let (mut items, mut done, mut room) = (Vec::new(), Vec::new(), budget);
-    for seq in &capture.open {
-        match capture.store.exchange(*seq) {
-            Ok(exchange) if exchange.summary.state == ExchangeState::Open => continue,
-            Ok(exchange) => {
-                let item = Item::new(&exchange.summary);
-                let size = json_bytes(&item) + 1;
-                if size > room && !items.is_empty() {
-                    break;
+/// What became of exchanges delivered in progress.
+pub(crate) struct Updates {
+    /// Those that have ended, oldest first.
+    pub(crate) ended: Vec<ExchangeSummary>,
+    /// Those evicted or cleared: there is no end to tell of.
+    gone: Vec<Seq>,
+}
+
+impl Updates {
+    /// Those of one read; further ones come with the next.
+    const MOST: usize = 100;
+
+    /// Looks what became of them. Blocks.
+    pub(crate) fn read(capture: &Capture) -> Self {
+        let mut updates = Self { ended: Vec::new(), gone: Vec::new() };
+        for seq in &capture.open {
+            match capture.store.exchange(*seq) {
+                Ok(exchange) if exchange.summary.state == ExchangeState::Open => {}
+                Ok(exchange) => updates.ended.push(exchange.summary),
+                Err(error) if matches!(error.kind(), ErrorKind::UnknownExchange(_)) => {
+                    updates.gone.push(*seq);
                 }
-                room = room.saturating_sub(size);
-                items.push(item);
+                // The store may answer the next time.
+                Err(_) => {}
             }
-            // Evicted or cleared: there is no end to tell of.
-            Err(error) if matches!(error.kind(), ErrorKind::UnknownExchange(_)) => {}
-            // The store may answer the next time.
-            Err(_) => continue,
+            if updates.ended.len() >= Self::MOST {
+                break;
+            }
         }
-        done.push(*seq);
+        updates
     }
-    (items, done)
+
+    /// Which need no waiting for any more, once `ended` was delivered.
+    pub(crate) fn done(self) -> Vec<Seq> {
+        let ended = self.ended.into_iter().map(|summary| summary.seq);
+        ended.chain(self.gone).collect()
+    }
 }
 
 /// How a capture stands, and what its reader should know.

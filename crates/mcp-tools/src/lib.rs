@@ -36,6 +36,7 @@ mod prompts;
 mod recovery;
 mod report;
 mod resources;
+mod rows;
 mod schema;
 mod scoped;
 mod secrets;

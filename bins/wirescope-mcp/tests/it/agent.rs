@@ -124,7 +124,7 @@ impl Agent {
     pub(crate) async fn settled(&self, count: u64) -> Value {
         within("the end of the exchanges", async {
             loop {
-                let all = self.ok("proxy_list_traffic", json!({"limit": 1000})).await;
+                let all = self.ok("proxy_list_traffic", json!({"limit": 1000, "fields": ["*"]})).await;
                 if all["total"] == count && !all.to_string().contains("inProgress") {
                     return all;
                 }
@@ -207,7 +207,18 @@ fn fits(schema: &Value, value: &Value) -> bool {
 
 /// The ids of a list of objects.
 pub(crate) fn ids(items: &Value) -> Vec<String> {
-    items.as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+    let id = |item: &Value| item.get("id").unwrap_or(&item[0]).as_str().unwrap().to_owned();
+    items.as_array().unwrap().iter().map(id).collect()
+}
+
+/// The rows of a table as objects, under the names of its columns.
+pub(crate) fn rows(table: &Value) -> Vec<Value> {
+    let columns = table["columns"].as_array().unwrap();
+    let object = |row: &Value| {
+        let cells = row.as_array().unwrap().iter().cloned();
+        Value::Object(columns.iter().map(|name| name.as_str().unwrap().to_owned()).zip(cells).collect())
+    };
+    table["rows"].as_array().unwrap().iter().map(object).collect()
 }
 
 /// An object's entries.

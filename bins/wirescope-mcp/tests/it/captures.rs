@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 use testkit::full;
 
-use crate::agent::{Agent, ids};
+use crate::agent::{Agent, ids, rows};
 
 #[tokio::test]
 async fn reading_consumes_and_peeking_does_not() {
@@ -17,22 +17,24 @@ async fn reading_consumes_and_peeking_does_not() {
     }
     agent.settled(4).await;
     let peeked = agent.ok("peek_live_capture", json!({"capture_id": id})).await;
-    assert_eq!(ids(&peeked["items"]), ["e2", "e3", "e4"]);
-    let item = &peeked["items"][0];
+    assert_eq!(ids(&peeked["rows"]), ["e2", "e3", "e4"]);
+    assert_eq!((&rows(&peeked)[0]["status"], &rows(&peeked)[0]["method"]), (&json!(200), &json!("GET")));
+    let whole = json!({"capture_id": id, "fields": ["*"]});
+    let item = &agent.ok("peek_live_capture", whole).await["items"][0];
     assert_eq!((&item["path"], &item["query"]), (&json!("/json"), &json!("same=1")));
     assert_eq!((&item["status"], &item["response_status"]), (&json!("COMPLETE"), &json!(200)));
 
     let first = agent.ok("read_live_capture", json!({"capture_id": id, "limit": 2})).await;
-    assert_eq!(ids(&first["items"]), ["e2", "e3"]);
+    assert_eq!(ids(&first["rows"]), ["e2", "e3"]);
     assert_eq!((&first["total_new_items"], &first["truncated"]), (&json!(3), &json!(true)));
     let second = agent.ok("read_live_capture", json!({"capture_id": id})).await;
-    assert_eq!(ids(&second["items"]), ["e4"]);
+    assert_eq!(ids(&second["rows"]), ["e4"]);
     assert_eq!((&second["total_new_items"], &second["truncated"]), (&json!(1), &json!(false)));
     let empty = agent.ok("read_live_capture", json!({"capture_id": id})).await;
-    assert!(empty["items"].as_array().unwrap().is_empty());
+    assert!(empty["rows"].as_array().unwrap().is_empty());
     assert_eq!(empty["next_cursor"], second["next_cursor"]);
     let back = agent.ok("read_live_capture", json!({"capture_id": id, "cursor": 0})).await;
-    assert_eq!(ids(&back["items"]), ["e2", "e3", "e4"]);
+    assert_eq!(ids(&back["rows"]), ["e2", "e3", "e4"]);
 }
 
 #[tokio::test]
@@ -47,9 +49,9 @@ async fn several_captures_have_cursors_of_their_own() {
     agent.ok("proxy_session_start", json!({"session_name": "mid"})).await;
     client.get("/json").await.unwrap();
     let read = agent.ok("read_live_capture", json!({"capture_id": whole})).await;
-    assert_eq!(ids(&read["items"]), ["e1", "e2", "e3"]);
+    assert_eq!(ids(&read["rows"]), ["e1", "e2", "e3"]);
     let read = agent.ok("read_live_capture", json!({"capture_id": new})).await;
-    assert_eq!(ids(&read["items"]), ["e2", "e3"]);
+    assert_eq!(ids(&read["rows"]), ["e2", "e3"]);
     agent.refused("read_live_capture", json!({"capture_id": "c9"}), "unknown_capture").await;
 }
 
@@ -61,15 +63,15 @@ async fn what_was_read_in_progress_is_told_once_more_when_it_ended() {
     let waiting = tokio::spawn(async move { client.get("/slow-headers").await.unwrap().status });
     origin.until(|counts| counts.requests > 0).await.unwrap();
     let read = agent.ok("read_live_capture", json!({"capture_id": id})).await;
-    assert_eq!(read["items"][0]["status"], "IN_PROGRESS", "{read}");
+    assert_eq!((&rows(&read)[0]["id"], &rows(&read)[0]["ms"]), (&json!("e1"), &Value::Null), "{read}");
     origin.release();
     waiting.await.unwrap();
     agent.settled(1).await;
     let read = agent.ok("read_live_capture", json!({"capture_id": id})).await;
-    assert!(read["items"].as_array().unwrap().is_empty());
-    assert_eq!(read["updated_items"][0]["status"], "COMPLETE");
+    assert!(read["rows"].as_array().unwrap().is_empty());
+    assert_eq!(rows(&read["updated"])[0]["status"], 200, "{read}");
     let read = agent.ok("read_live_capture", json!({"capture_id": id})).await;
-    assert!(read.get("updated_items").is_none(), "{read}");
+    assert!(read.get("updated").is_none(), "{read}");
 }
 
 #[tokio::test]
@@ -86,7 +88,7 @@ async fn clearing_the_traffic_is_seen_once() {
     let read = agent.ok("read_live_capture", json!({"capture_id": id})).await;
     assert_eq!(read["status"], "reset_detected");
     assert!(read["warnings"].to_string().contains("session_reset_detected"));
-    assert_eq!(ids(&read["items"]), ["e2"]);
+    assert_eq!(ids(&read["rows"]), ["e2"]);
     assert_eq!(agent.ok("read_live_capture", json!({"capture_id": id})).await["status"], "active");
 }
 

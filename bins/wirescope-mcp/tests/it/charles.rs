@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::full;
 
-use crate::agent::{Agent, ids};
+use crate::agent::{Agent, ids, rows};
 
 /// A capture over the traffic so far.
 async fn capture(agent: &Agent) -> Value {
@@ -11,8 +11,7 @@ async fn capture(agent: &Agent) -> Value {
 }
 
 fn entry_ids(answer: &Value) -> Vec<String> {
-    let items = answer["items"].as_array().unwrap().iter();
-    items.map(|item| item["entry_id"].as_str().unwrap().to_owned()).collect()
+    rows(answer).iter().map(|row| row["entry_id"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
@@ -34,10 +33,9 @@ async fn a_capture_is_counted_grouped_filtered_and_looked_into() {
     let found = agent.ok("query_live_capture_entries", json!({"capture_id": id})).await;
     assert_eq!((&found["matched_count"], &found["filtered_out_count"]), (&json!(3), &json!(1)));
     assert_eq!(found["filtered_out_by_class"], json!({"static_asset": 1}));
-    let scores: Vec<u64> =
-        found["items"].as_array().unwrap().iter().map(|it| it["priority_score"].as_u64().unwrap()).collect();
+    let scores: Vec<u64> = rows(&found).iter().map(|row| row["priority_score"].as_u64().unwrap()).collect();
     assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
-    assert_eq!(found["items"][0]["match_reasons"], json!(["matched preset `api_focus`"]));
+    assert_eq!(found["match_reasons"], json!(["matched preset `api_focus`"]));
 
     for (filter, count, field) in [
         (json!({"method_in": ["post"]}), 1, "method"),
@@ -59,7 +57,7 @@ async fn a_capture_is_counted_grouped_filtered_and_looked_into() {
         let found = agent.ok("query_live_capture_entries", arguments).await;
         assert_eq!(found["matched_count"], count, "{filter}: {found}");
         if count > 0 {
-            let fields = found["items"][0]["matched_fields"].as_array().unwrap();
+            let fields = found["matched_fields"].as_array().unwrap();
             assert!(fields.contains(&json!(field)), "{filter}: {found}");
         }
     }
@@ -73,7 +71,12 @@ async fn a_capture_is_counted_grouped_filtered_and_looked_into() {
     assert_eq!(groups["groups"][0]["group_value"], "localhost 200");
     assert_eq!((&groups["groups"][0]["count"], &groups["matched_count"]), (&json!(3), &json!(4)));
 
-    let entry = found["items"].as_array().unwrap().iter().find(|item| item["method"] == "POST").unwrap();
+    let entry = rows(&found).into_iter().find(|row| row["method"] == "POST").unwrap();
+    // What only whole rows have brings them.
+    let arguments = json!({"capture_id": id, "max_preview_chars": 64});
+    let whole = agent.ok("query_live_capture_entries", arguments).await;
+    assert!(whole["items"].to_string().contains("request_header_highlights"), "{whole}");
+    assert_eq!(whole["items"][0]["match_reasons"], json!(["matched preset `api_focus`"]));
     let arguments =
         json!({"source": "live", "capture_id": id, "entry_id": entry["entry_id"], "include_full_body": true});
     let detail = agent.ok("get_traffic_entry_detail", arguments).await;
@@ -114,7 +117,7 @@ async fn a_request_in_flight_that_ends_is_not_listed_twice() {
     agent.settled(1).await;
     let after = agent.ok("query_live_capture_entries", json!({"capture_id": id})).await;
     assert_eq!((&after["matched_count"], entry_ids(&after)), (&json!(1), entry_ids(&before)));
-    assert_eq!(after["items"][0]["response_status"], 200);
+    assert_eq!(rows(&after)[0]["status"], 200);
 }
 
 #[tokio::test]
@@ -151,7 +154,7 @@ async fn beyond_five_hundred_entries_are_found_shown_and_in_the_last_seconds() {
     let found = agent.ok("query_live_capture_entries", arguments).await;
     assert_eq!((&found["scanned_count"], &found["matched_count"]), (&json!(500), &json!(1)), "{found}");
     assert!(found["warnings"].to_string().contains("scan_limit_reached"));
-    let entry = &found["items"][0]["entry_id"];
+    let entry = &rows(&found)[0]["entry_id"];
     assert_eq!(entry, "e521");
     let arguments = json!({"source": "live", "capture_id": id, "entry_id": entry, "include_full_body": true});
     let detail = agent.ok("get_traffic_entry_detail", arguments).await;
@@ -183,7 +186,7 @@ async fn a_read_of_one_skips_nothing() {
     let mut seen = Vec::new();
     for _ in 0..4 {
         let read = agent.ok("read_live_capture", json!({"capture_id": id, "limit": 1})).await;
-        seen.extend(ids(&read["items"]));
+        seen.extend(ids(&read["rows"]));
     }
     assert_eq!(seen, ["e1", "e2", "e3", "e4"]);
 }
@@ -214,7 +217,9 @@ async fn coded_bodies_are_decoded_and_bytes_are_not_taken_for_text() {
     }
     agent.settled(5).await;
     let id = capture(&agent).await;
-    let found = agent.ok("query_live_capture_entries", json!({"capture_id": id, "preset": "all_http"})).await;
+    let found = agent
+        .ok("query_live_capture_entries", json!({"capture_id": id, "preset": "all_http", "fields": ["*"]}))
+        .await;
     for item in found["items"].as_array().unwrap() {
         let preview = item["response_body_preview"].as_str().unwrap();
         if item["path"] == "/bytes/500" {
@@ -281,7 +286,7 @@ async fn recordings_are_sessions() {
     for tool in ["get_recording_snapshot", "query_recorded_traffic", "analyze_recorded_traffic"] {
         let none = agent.ok(tool, json!({})).await;
         assert_eq!(
-            (&none["items"], &none["warnings"]),
+            (&none["rows"], &none["warnings"]),
             (&json!([]), &json!(["no_saved_recordings"])),
             "{tool}"
         );
@@ -304,7 +309,9 @@ async fn recordings_are_sessions() {
     assert_eq!((&recording["filename"], &recording["exchanges"]), (&json!("first run"), &json!(41)));
     let path = &recording["path"];
 
-    let mut arguments = json!({"path": "first run"});
+    let short = agent.ok("get_recording_snapshot", json!({"path": "first run"})).await;
+    assert_eq!((short["rows"].as_array().unwrap().len(), short.get("next")), (41, None));
+    let mut arguments = json!({"path": "first run", "fields": ["*"]});
     let mut seen = Vec::new();
     loop {
         let page = agent.ok("get_recording_snapshot", arguments).await;
@@ -333,7 +340,7 @@ async fn recordings_are_sessions() {
     assert_eq!((&found["matched_count"], &found["total_items"]), (&json!(1), &json!(41)));
     assert!(found.get("next_cursor").is_none());
     let arguments =
-        json!({"source": "history", "recording_path": path, "entry_id": found["items"][0]["entry_id"]});
+        json!({"source": "history", "recording_path": path, "entry_id": rows(&found)[0]["entry_id"]});
     let detail = agent.ok("get_traffic_entry_detail", arguments).await;
     assert_eq!(detail["detail"]["entry"]["response_status"], 404);
     agent.refused("analyze_recorded_traffic", json!({"recording_path": "s99"}), "unknown_recording").await;

@@ -190,7 +190,7 @@ async fn credentials_stay_on_the_server_and_come_back_in_arguments() {
     assert_eq!(shown["exchange"]["request"]["headers"]["x-api-key"], "<secret:1>", "{shown}");
     assert!(!shown.to_string().contains(SECRET), "{shown}");
     let listed = client.call("proxy_list_traffic", json!({})).await;
-    let url = listed["exchanges"][0]["url"].as_str().unwrap();
+    let url = listed["rows"][0][5].as_str().unwrap();
     assert!(url.ends_with("access_token=<secret:1>"), "{url}");
     let found = client.call("proxy_list_traffic", json!({"url_filter": "<secret:1>"})).await;
     assert_eq!(found["total"], 1, "{found}");

@@ -1,7 +1,7 @@
 use serde_json::json;
 use testkit::full;
 
-use crate::agent::{Agent, ids, object};
+use crate::agent::{Agent, ids, object, rows};
 
 #[tokio::test]
 async fn decrypted_traffic_is_listed_shown_and_found() {
@@ -34,7 +34,12 @@ async fn decrypted_traffic_is_listed_shown_and_found() {
         assert_eq!(some["showing"], want, "{filter}");
     }
 
-    let found = agent.ok("proxy_search_traffic", json!({"query": "NEEDLE in"})).await;
+    let short = &rows(&agent.ok("proxy_list_traffic", json!({})).await)[1];
+    assert_eq!((&short["id"], &short["url"], &short["bytes"]), (&row["id"], &row["url"], &json!(20)));
+    let found = &rows(&agent.ok("proxy_search_traffic", json!({"query": "NEEDLE in"})).await)[0];
+    assert_eq!((&found["id"], &found["in"]), (&row["id"], &json!("request.body +1")));
+    assert_eq!(found["text"], "needle in a haystack");
+    let found = agent.ok("proxy_search_traffic", json!({"query": "NEEDLE in", "fields": ["*"]})).await;
     assert_eq!(ids(&found["results"]), [row["id"].as_str().unwrap()]);
     let fields: Vec<_> = found["results"][0]["places"]
         .as_array()
@@ -90,13 +95,13 @@ async fn pages_follow_each_other_without_gap_or_overlap() {
         client.get(&format!("/status/200?n={n}&{}", "x".repeat(200))).await.unwrap();
     }
     for sort in ["asc", "desc"] {
-        let mut arguments = json!({"sort": sort, "limit": 100});
+        let mut arguments = json!({"sort": sort, "limit": 50});
         let (mut seen, mut calls) = (Vec::new(), 0);
         loop {
             let page = agent.ok("proxy_list_traffic", arguments).await;
             assert_eq!(page["total"], 120);
             assert!(page.to_string().len() <= 16 * 1024, "{}", page.to_string().len());
-            seen.extend(ids(&page["exchanges"]));
+            seen.extend(ids(&page["rows"]));
             calls += 1;
             match page.get("next") {
                 Some(next) => arguments = next["arguments"].clone(),
@@ -107,7 +112,7 @@ async fn pages_follow_each_other_without_gap_or_overlap() {
             seen.reverse();
         }
         assert_eq!(seen, (1..=120).map(|n| format!("e{n}")).collect::<Vec<_>>(), "{sort}");
-        assert!(calls > 2, "the byte budget cuts pages");
+        assert!(calls > 2, "pages follow each other");
     }
 }
 

@@ -183,7 +183,7 @@ async fn lists_give_the_columns_that_are_asked_for() {
         told["rows"],
         json!([["e1", "/users/{id}", "7", 0, null], ["e2", "/users/{id}", "7", 1, null]])
     );
-    assert_eq!((&told["showing"], &told["exchanges"]), (&json!(2), &json!([])));
+    assert_eq!((&told["showing"], told.get("exchanges")), (&json!(2), None));
     let rest = call!(bench, proxy_list_traffic, told["next"]["arguments"].clone());
     assert_eq!(rest["rows"][0][0], "e3");
     let filtered = call!(bench, proxy_list_traffic, json!({"filter": "path=/users/7", "fields": ["id"]}));

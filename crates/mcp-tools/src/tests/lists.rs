@@ -1,9 +1,9 @@
 use serde_json::{Value, json};
 
-use super::support::{Bench, Fed, call};
+use super::support::{Bench, Fed, call, params};
 
-fn ids(items: &Value) -> Vec<&str> {
-    items.as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect()
+fn ids(rows: &Value) -> Vec<&str> {
+    rows.as_array().unwrap().iter().map(|row| row[0].as_str().unwrap()).collect()
 }
 
 #[tokio::test]
@@ -12,7 +12,7 @@ async fn long_rows_are_dropped_whole_and_the_next_call_has_them() {
     for n in 1..=100 {
         bench.feed(n, Fed::get(format!("/{n}?{}", "y".repeat(2000))));
     }
-    let mut arguments = json!({"limit": 1000});
+    let mut arguments = json!({"limit": 1000, "fields": ["*"]});
     let mut seen = 0;
     loop {
         let page = call!(bench, proxy_list_traffic, arguments);
@@ -38,13 +38,13 @@ async fn an_exchange_that_spans_two_sessions_is_neither_lost_nor_doubled() {
     call!(bench, proxy_session_start, json!({"session_name": "next"}));
     bench.feed(2, Fed::get("/in-next"));
     let first = call!(bench, read_live_capture, json!({"capture_id": capture}));
-    assert_eq!(ids(&first["items"]).len(), 1, "{first}");
+    assert_eq!(ids(&first["rows"]).len(), 1, "{first}");
     bench.end(1);
     bench.feed(3, Fed::get("/later"));
     let second = call!(bench, read_live_capture, json!({"capture_id": capture}));
-    assert_eq!(second["items"][0]["path"], "/later");
+    assert_eq!(second["rows"][0][5], "https://example.test/later");
     assert_eq!(second["total_new_items"], 1);
-    let all = call!(bench, proxy_list_traffic, json!({}));
+    let all = call!(bench, proxy_list_traffic, json!({"fields": ["*"]}));
     assert_eq!(all["total"], 3);
     let slow = all["exchanges"]
         .as_array()
@@ -69,7 +69,7 @@ async fn a_search_goes_on_where_it_stopped() {
     let mut seen = Vec::new();
     loop {
         let found = call!(bench, proxy_search_traffic, arguments);
-        seen.extend(ids(&found["results"]).into_iter().map(str::to_owned));
+        seen.extend(ids(&found["rows"]).into_iter().map(str::to_owned));
         assert_eq!(found["truncated"], found.get("next").is_some());
         match found.get("next") {
             Some(next) => arguments = next["arguments"].clone(),
@@ -78,15 +78,82 @@ async fn a_search_goes_on_where_it_stopped() {
     }
     assert_eq!(seen, (1..=40).rev().map(|n| format!("e{n}")).collect::<Vec<_>>());
     let some = call!(bench, proxy_search_traffic, json!({"query": "needle", "filter": "path:/1 seq:<30"}));
-    assert_eq!(ids(&some["results"]).first(), Some(&"e19"));
+    assert_eq!(ids(&some["rows"]).first(), Some(&"e19"));
 }
 
 #[tokio::test]
 async fn requests_under_way_are_listed() {
     let bench = Bench::new().await;
     bench.feed(1, Fed { open: true, ..Fed::get("/poll") });
-    let all = call!(bench, proxy_list_traffic, json!({}));
+    let rows = call!(bench, proxy_list_traffic, json!({}))["rows"].clone();
+    assert_eq!((&rows[0][0], &rows[0][2], &rows[0][4]), (&json!("e1"), &Value::Null, &Value::Null));
+    let all = call!(bench, proxy_list_traffic, json!({"fields": ["*"]}));
     assert_eq!(all["exchanges"][0]["inProgress"], true);
     assert_eq!(all["exchanges"][0]["status"], Value::Null);
     assert_eq!(all["exchanges"][0]["duration"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_row_has_160_bytes_at_most_whatever_the_url() {
+    let bench = Bench::new().await;
+    for n in 1..=60 {
+        let target = format!("/{}?q={}", "seg/".repeat(n % 9 * 8), "\"é".repeat(n * 3));
+        let text = [("Content-Type", "text/plain")];
+        bench.feed(n as u64, Fed::get(target).with_body(&text, "needle ".repeat(n)));
+    }
+    let capture = call!(bench, start_live_capture, json!({"include_existing": true}))["capture_id"].clone();
+    let lists = [
+        call!(bench, proxy_list_traffic, json!({"limit": 1000})),
+        call!(bench, proxy_query_session, json!({"session_id": "s1", "limit": 1000})),
+        call!(bench, proxy_search_traffic, json!({"query": "needle", "limit": 200})),
+        call!(bench, peek_live_capture, json!({"capture_id": capture})),
+        call!(bench, query_live_capture_entries, json!({"capture_id": capture, "max_items": 200})),
+        call!(bench, analyze_recorded_traffic, json!({"recording_path": "s1", "max_items": 200})),
+        call!(bench, get_recording_snapshot, json!({"path": "s1"})),
+        call!(bench, query_recorded_traffic, json!({"host_contains": "example"})),
+    ];
+    for list in lists {
+        let (columns, rows) = (list["columns"].as_array().unwrap(), list["rows"].as_array().unwrap());
+        assert!(rows.len() >= 50, "{list}");
+        for row in rows {
+            assert_eq!(row.as_array().unwrap().len(), columns.len(), "{columns:?} {row}");
+            assert!(row.to_string().len() <= 160, "{}: {row}", row.to_string().len());
+            assert!(row[0].as_str().unwrap().starts_with('e'), "{row}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn matches_that_do_not_fit_are_a_call_away() {
+    let bench = Bench::new().await;
+    for n in 1..=25 {
+        bench.feed(n, Fed::get(format!("/orders/{n}")));
+    }
+    let capture = call!(bench, start_live_capture, json!({"include_existing": true}))["capture_id"].clone();
+    let mut arguments = json!({"capture_id": capture, "path_contains": "orders"});
+    let mut seen = Vec::new();
+    loop {
+        let found = call!(bench, query_live_capture_entries, arguments);
+        assert_eq!(found["matched_count"], 25);
+        assert_eq!(found["match_reasons"], json!(["path contains \"orders\""]));
+        seen.extend(ids(&found["rows"]).into_iter().map(str::to_owned));
+        match found.get("next") {
+            Some(next) => arguments = next["arguments"].clone(),
+            None => break,
+        }
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 25);
+}
+
+#[tokio::test]
+async fn a_column_that_no_row_needs_is_left_out() {
+    let bench = Bench::new().await;
+    bench.feed(1, Fed::get("/"));
+    let plain = call!(bench, proxy_list_traffic, json!({}));
+    assert_eq!(plain["columns"], json!(["id", "ts", "ms", "method", "status", "url", "bytes"]));
+    let mixed =
+        bench.toolbox.proxy_list_traffic(params("proxy_list_traffic", json!({"fields": ["*", "id"]})));
+    assert_eq!(mixed.await.err().unwrap().code(), "invalid_argument");
 }

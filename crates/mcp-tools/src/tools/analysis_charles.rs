@@ -1,15 +1,18 @@
 //! Traffic analysed as Charles MCP does it: summaries in order of priority, groups, counts, one entry in detail; over a
 //! live capture or over a recording, never over both, and never over one that was not named.
 
+mod body;
 mod detail;
 mod filter;
+mod group;
 mod matching;
+mod query;
 mod scan;
 mod summary;
 
 use std::collections::BTreeMap;
 
-use capture_store::{ExchangeSummary, Seq};
+use capture_store::Seq;
 use rmcp::{
     handler::server::{
         router::tool::ToolRouter,
@@ -19,17 +22,17 @@ use rmcp::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use traffic_analysis::priority::{is_error, prioritize};
+use serde_json::json;
+use traffic_analysis::priority::prioritize;
 
 use self::{
     detail::{DetailParams, TrafficDetail},
-    filter::{Preset, TrafficFilter},
-    matching::{Matched, find},
-    scan::{Plane, PlaneName, Scan},
-    summary::TrafficSummary,
+    filter::Preset,
+    group::{GroupParams, Grouped, group},
+    query::{LiveParams, Queried, RecordedParams, query},
+    scan::{Plane, PlaneName},
 };
 use crate::{
-    budget::fit,
     catalogue::{Family, Reference},
     error::ToolError,
     toolbox::{Toolbox, blocking},
@@ -37,9 +40,6 @@ use crate::{
     toolsets::Toolset,
     view::Success,
 };
-
-/// Ids of matches that an answer names beside those it shows.
-const MAX_OMITTED: usize = 100;
 
 /// The family.
 pub(crate) const FAMILY: Family = Family {
@@ -74,10 +74,6 @@ fn router() -> ToolRouter<Toolbox> {
     Toolbox::analysis_charles_router()
 }
 
-fn yes() -> bool {
-    true
-}
-
 fn ten() -> u32 {
     10
 }
@@ -92,161 +88,6 @@ fn six() -> u32 {
 
 fn five_hundred() -> u32 {
     500
-}
-
-/// How much of each match to show.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-pub(crate) struct Shown {
-    /// Show bodies' beginnings.
-    #[serde(default = "yes")]
-    include_body_preview: bool,
-    /// Items at most.
-    #[serde(default = "ten")]
-    #[schemars(range(min = 1, max = 200))]
-    max_items: u32,
-    /// Characters of a preview.
-    #[serde(default = "preview_chars")]
-    #[schemars(range(min = 32, max = 4096))]
-    max_preview_chars: u32,
-    /// Headers of a side.
-    #[serde(default = "six")]
-    #[schemars(range(min = 1, max = 32))]
-    max_headers_per_side: u32,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-pub(crate) struct LiveParams {
-    /// The capture.
-    #[schemars(length(min = 1, max = 40))]
-    capture_id: String,
-    /// From here, oldest first; else the newest.
-    cursor: Option<u64>,
-    /// Only what began in the last seconds.
-    #[schemars(range(min = 1, max = 86_400))]
-    since_seconds: Option<u32>,
-    #[serde(flatten)]
-    filter: TrafficFilter,
-    #[serde(flatten)]
-    shown: Shown,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-pub(crate) struct RecordedParams {
-    /// The recording, as list_recordings names it; the latest without it.
-    #[schemars(length(min = 1, max = 400))]
-    recording_path: Option<String>,
-    #[serde(flatten)]
-    filter: TrafficFilter,
-    #[serde(flatten)]
-    shown: Shown,
-}
-
-/// What a filter found.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Queried {
-    status: Success,
-    source: PlaneName,
-    /// The recording.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    /// The matches of most priority.
-    items: Vec<TrafficSummary>,
-    /// Exchanges of the capture or recording.
-    total_items: u64,
-    /// Exchanges looked at.
-    scanned_count: u64,
-    /// Exchanges that match.
-    matched_count: u64,
-    /// Exchanges that the preset leaves out.
-    filtered_out_count: u64,
-    /// Those by class.
-    filtered_out_by_class: BTreeMap<&'static str, u64>,
-    /// Where to look on; of a live capture.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<u64>,
-    /// Whether matches are not shown, or exchanges not looked at.
-    truncated: bool,
-    /// Ids of matches not shown, the first 100.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    omitted_ids: Vec<String>,
-    warnings: Vec<String>,
-}
-
-/// What groups are made by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum GroupBy {
-    /// The host.
-    Host,
-    /// The path.
-    Path,
-    /// The status.
-    ResponseStatus,
-    /// The resource class.
-    ResourceClass,
-    /// The method.
-    Method,
-    /// Host and path.
-    HostPath,
-    /// Host and status.
-    HostStatus,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-pub(crate) struct GroupParams {
-    /// The plane.
-    source: PlaneName,
-    /// The key.
-    group_by: GroupBy,
-    /// Of live.
-    #[schemars(length(min = 1, max = 40))]
-    capture_id: Option<String>,
-    /// Of history; the latest without it.
-    #[schemars(length(min = 1, max = 400))]
-    recording_path: Option<String>,
-    /// Groups at most.
-    #[serde(default = "ten")]
-    #[schemars(range(min = 1, max = 200))]
-    max_groups: u32,
-    #[serde(flatten)]
-    filter: TrafficFilter,
-    /// Not used.
-    #[serde(default = "preview_chars", rename = "max_preview_chars")]
-    #[schemars(range(min = 32, max = 4096))]
-    _preview: u32,
-    /// Not used.
-    #[serde(default = "six", rename = "max_headers_per_side")]
-    #[schemars(range(min = 1, max = 32))]
-    _headers: u32,
-}
-
-/// Exchanges that have something in common.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-pub(crate) struct Group {
-    group_value: String,
-    count: u64,
-    /// Bytes of both bodies.
-    total_size: u64,
-    has_error_count: u64,
-    sample_paths: Vec<String>,
-    sample_entry_ids: Vec<String>,
-    resource_classes: Vec<&'static str>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Grouped {
-    status: Success,
-    source: PlaneName,
-    group_by: GroupBy,
-    /// The largest first.
-    groups: Vec<Group>,
-    total_items: u64,
-    scanned_count: u64,
-    matched_count: u64,
-    filtered_out_count: u64,
-    filtered_out_by_class: BTreeMap<&'static str, u64>,
-    truncated: bool,
-    warnings: Vec<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -291,7 +132,7 @@ pub(crate) struct Detailed {
 
 #[tool_router(router = analysis_charles_router, vis = "pub(crate)")]
 impl Toolbox {
-    /// Filter and rank what a live capture has: summaries with entry_id. Recommended for ongoing traffic; does not
+    /// Filter and rank what a live capture has: rows with entry_id. Recommended for ongoing traffic; does not
     /// advance the cursor.
     #[tool(
         name = "query_live_capture_entries",
@@ -305,7 +146,12 @@ impl Toolbox {
         let plane = self.live_plane(&params.capture_id).await?;
         let plane = plane.since(params.since_seconds).after_cursor(params.cursor.map(Seq));
         let budget = self.config().answer_bytes;
-        blocking(move || query(&plane, &params.filter, params.shown, budget)).await.map(Json)
+        blocking(move || {
+            let call = ("query_live_capture_entries", json!(params));
+            query(&plane, (&params.filter, &params.shown), call, budget)
+        })
+        .await
+        .map(Json)
     }
 
     /// History-plane tool: filter and rank a saved recording (a session, imported .chlsj included) when the user
@@ -321,7 +167,12 @@ impl Toolbox {
     ) -> Result<Json<Queried>, ToolError> {
         let budget = self.config().answer_bytes;
         let plane = self.history_plane(params.recording_path.as_deref()).await?;
-        blocking(move || query(&plane, &params.filter, params.shown, budget)).await.map(Json)
+        blocking(move || {
+            let call = ("analyze_recorded_traffic", json!(params));
+            query(&plane, (&params.filter, &params.shown), call, budget)
+        })
+        .await
+        .map(Json)
     }
 
     /// Group what a filter matches, in a live capture or a recording; the largest groups first.
@@ -436,107 +287,5 @@ impl Toolbox {
             Ok(Plane::history(store, session.map(|session| session.id)))
         })
         .await
-    }
-}
-
-/// Answers a filter.
-fn query(plane: &Plane, filter: &TrafficFilter, shown: Shown, budget: usize) -> Result<Queried, ToolError> {
-    let scan = plane.scan(filter.scan_limit())?;
-    let matched = find(plane, &scan, filter)?;
-    let mut items = Vec::new();
-    for hit in matched.hits.iter().take(shown.max_items as usize) {
-        items.extend(TrafficSummary::read(plane, hit, filter, shown)?);
-    }
-    let (items, dropped) = fit(items, budget - budget / 8);
-    let omitted = matched.hits.iter().skip(items.len()).map(|hit| hit.summary.seq.to_string());
-    let mut warnings = plane.warnings(&scan);
-    warnings.extend(matched.warnings.iter().cloned());
-    if dropped {
-        warnings.push(
-            "answer_budget_reached: lower max_preview_chars, or show omitted_ids one by one".to_owned(),
-        );
-    }
-    Ok(Queried {
-        status: Success::Success,
-        source: plane.name(),
-        path: plane.path(),
-        truncated: scan.limited || items.len() < matched.hits.len(),
-        omitted_ids: omitted.take(MAX_OMITTED).collect(),
-        items,
-        total_items: scan.total,
-        scanned_count: scan.items.len() as u64,
-        matched_count: matched.hits.len() as u64,
-        filtered_out_count: matched.excluded.values().sum(),
-        filtered_out_by_class: matched.excluded,
-        next_cursor: scan.next.map(|seq| seq.0),
-        warnings,
-    })
-}
-
-fn group(plane: &Plane, params: &GroupParams, budget: usize) -> Result<Grouped, ToolError> {
-    let scan: Scan = plane.scan(params.filter.scan_limit())?;
-    let matched: Matched = find(plane, &scan, &params.filter)?;
-    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
-    for hit in &matched.hits {
-        let value = group_value(params.group_by, &hit.summary, hit.priority.class.as_str());
-        groups.entry(value.clone()).or_default().add(value, &hit.summary, hit.priority.class.as_str());
-    }
-    let mut groups: Vec<Group> = groups.into_values().collect();
-    groups.sort_by(|a, b| {
-        (b.count, b.total_size, &b.group_value).cmp(&(a.count, a.total_size, &a.group_value))
-    });
-    let all = groups.len();
-    groups.truncate(params.max_groups as usize);
-    let (groups, _) = fit(groups, budget);
-    let mut warnings = plane.warnings(&scan);
-    warnings.extend(matched.warnings.iter().cloned());
-    Ok(Grouped {
-        status: Success::Success,
-        source: plane.name(),
-        group_by: params.group_by,
-        truncated: scan.limited || groups.len() < all,
-        groups,
-        total_items: scan.total,
-        scanned_count: scan.items.len() as u64,
-        matched_count: matched.hits.len() as u64,
-        filtered_out_count: matched.excluded.values().sum(),
-        filtered_out_by_class: matched.excluded,
-        warnings,
-    })
-}
-
-impl Group {
-    /// Samples kept of a group.
-    const SAMPLES: usize = 3;
-
-    fn add(&mut self, value: String, summary: &ExchangeSummary, class: &'static str) {
-        self.group_value = value;
-        self.count += 1;
-        self.total_size += summary.request_body_bytes + summary.response_body_bytes;
-        self.has_error_count += u64::from(is_error(summary));
-        let path = crate::budget::cut(filter::path(summary), 200);
-        if self.sample_paths.len() < Self::SAMPLES && !self.sample_paths.contains(&path) {
-            self.sample_paths.push(path);
-        }
-        if self.sample_entry_ids.len() < Self::SAMPLES {
-            self.sample_entry_ids.push(summary.seq.to_string());
-        }
-        if let Err(at) = self.resource_classes.binary_search(&class) {
-            self.resource_classes.insert(at, class);
-        }
-    }
-}
-
-fn group_value(by: GroupBy, summary: &ExchangeSummary, class: &str) -> String {
-    let status = || summary.status.map_or_else(|| "unknown".to_owned(), |status| status.to_string());
-    let path = || crate::budget::cut(filter::path(summary), 300);
-    match by {
-        GroupBy::Host => summary.host.clone(),
-        GroupBy::Path => path(),
-        GroupBy::ResponseStatus => status(),
-        GroupBy::ResourceClass => class.to_owned(),
-        GroupBy::Method => summary.method.clone(),
-        GroupBy::HostPath => format!("{} {}", summary.host, path()),
-        GroupBy::HostStatus => format!("{} {}", summary.host, status()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use capture_store::{ExchangeState, Query, Seq, SessionSpec};
+use capture_store::{ExchangeState, ExchangeSummary, Query, Seq, SessionSpec};
 use rmcp::{
     handler::server::{
         router::tool::ToolRouter,
@@ -14,12 +14,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    budget::fit,
     captures::{Capture, Progress},
     catalogue::{Family, Reference},
+    columns::Table,
     error::ToolError,
-    item::{CaptureStatus, Item, standing, updates},
+    item::{CaptureStatus, Item, Updates, standing},
     live::{self, LiveSession},
+    rows::{BY_AGE, Fields, nothing},
     toolbox::{Start, Toolbox, blocking},
     tools::{har, proxy::proxy_url},
     toolsets::Toolset,
@@ -115,21 +116,30 @@ pub(crate) struct ReadParams {
     #[serde(default = "fifty")]
     #[schemars(range(min = 1, max = 1000))]
     limit: u32,
+    #[serde(flatten)]
+    fields: Fields,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Items {
     status: CaptureStatus,
     capture_id: String,
+    /// New exchanges, oldest first: whole rows, where `fields` asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<Vec<Item>>,
     /// New exchanges, oldest first.
-    items: Vec<Item>,
+    #[serde(flatten)]
+    table: Option<Table>,
     /// Exchanges delivered in progress by an earlier read that have ended since.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    updated_items: Vec<Item>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated: Option<Table>,
+    /// The same as whole rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_items: Option<Vec<Item>>,
     next_cursor: u64,
-    /// Exchanges after the cursor, those in `items` included.
+    /// Exchanges after the cursor, those in this answer included.
     total_new_items: u64,
-    /// Whether there are more than `items` holds: read on.
+    /// Whether there are more than this answer holds: read on.
     truncated: bool,
     /// Exchanges that were evicted or deleted before they could be read.
     evicted: u64,
@@ -327,25 +337,33 @@ impl Toolbox {
         let (resets, budget) = (self.resets(), self.config().answer_bytes);
         let cursor = params.cursor.map_or(capture.cursor, Seq).max(capture.start);
         let limit = params.limit as usize;
+        let rows = params.fields.rows(&BY_AGE)?;
         blocking(move || {
             let tail = live::tail(&capture.store, &sessions, cursor, &Query::default(), limit)?;
-            let (updated_items, ended) = updates(&capture, budget / 4);
-            let all: Vec<Item> = tail.items.iter().map(Item::new).collect();
-            let (items, dropped) = fit(all, budget - budget / 4);
-            let shown = &tail.items[..items.len()];
+            let whole = |items: &[ExchangeSummary]| Ok(items.iter().map(Item::new).collect());
+            let mut updates = Updates::read(&capture);
+            let updated =
+                rows.list((&capture.store, &updates.ended), budget / 4, &nothing, || whole(&updates.ended))?;
+            updates.ended.truncate(updated.shown);
+            let listing = rows
+                .list((&capture.store, &tail.items), budget - budget / 4, &nothing, || whole(&tail.items))?;
+            let shown = &tail.items[..listing.shown];
             let next = match shown.last() {
-                Some(last) if dropped => last.seq,
+                Some(last) if listing.shown < tail.items.len() => last.seq,
                 _ => tail.next,
             };
             let opened = shown.iter().filter(|item| item.state == ExchangeState::Open).map(|item| item.seq);
-            let progress = Progress { cursor: next, opened: opened.collect(), ended, resets };
+            let told = updated.shown > 0;
+            let progress = Progress { cursor: next, opened: opened.collect(), ended: updates.done(), resets };
             let (status, warnings) = standing(&capture, resets, tail.evicted);
             let answer = Items {
                 status,
                 capture_id: capture.id,
-                truncated: tail.total > items.len() as u64,
-                items,
-                updated_items,
+                truncated: tail.total > listing.shown as u64,
+                items: listing.whole,
+                table: listing.table,
+                updated: updated.table.filter(|_| told),
+                updated_items: updated.whole.filter(|_| told),
                 next_cursor: next.0,
                 total_new_items: tail.total,
                 evicted: tail.evicted,

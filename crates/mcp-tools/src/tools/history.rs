@@ -14,12 +14,13 @@ use serde_json::json;
 
 use crate::{
     body::slice,
-    budget::{NextCall, fit},
+    budget::NextCall,
     catalogue::{Family, Reference},
-    columns::{Columns, Table},
+    columns::Table,
     detail::{Depth, ExchangeView},
     error::ToolError,
     live::Sort,
+    rows::{BY_AGE, Fields, nothing},
     scoped::filter,
     toolbox::{Toolbox, blocking},
     toolsets::Toolset,
@@ -83,10 +84,8 @@ pub(crate) struct QueryParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4000))]
     filter: Option<String>,
-    /// Columns instead of rows: id, ms, status, url, resp.header.server, req.json./a/b.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 30), inner(length(max = 200)))]
-    fields: Vec<String>,
+    #[serde(flatten)]
+    fields: Fields,
 }
 
 /// Which exchanges of a session; all given parts must hold.
@@ -144,9 +143,9 @@ pub(crate) struct Queried {
     total: u64,
     limit: u32,
     offset: u64,
-    /// Empty where `fields` are asked for.
-    items: Vec<IndexRow>,
-    /// The fields asked for, and a row of them for each exchange.
+    /// Whole rows, where `fields` asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<Vec<IndexRow>>,
     #[serde(flatten)]
     table: Option<Table>,
     /// Whether rows were left out to keep the answer small.
@@ -217,14 +216,13 @@ impl Toolbox {
         let mut query = params.parts.query(id, params.sort);
         (query.offset, query.limit) = (params.offset, params.limit as usize);
         query.condition = params.filter.as_deref().map(|text| filter("filter", text)).transpose()?;
-        let columns = Columns::given("fields", &params.fields)?;
+        let rows = params.fields.rows(&BY_AGE)?;
         blocking(move || {
             let page = store.query(&query)?;
             let total = page.total.unwrap_or(params.offset + page.items.len() as u64);
-            let table = columns.map(|columns| columns.table(&store, &page.items, budget)).transpose()?;
-            let whole = if table.is_some() { Vec::new() } else { index_rows(&store, &page.items, budget)? };
-            let (items, _) = fit(whole, budget);
-            let shown = table.as_ref().map_or(items.len(), |table| table.rows.len());
+            let whole = || index_rows(&store, &page.items, budget);
+            let listing = rows.list((&store, &page.items), budget, &nothing, whole)?;
+            let shown = listing.shown;
             let truncated = shown < page.items.len();
             let reached = params.offset + shown as u64;
             let next = (shown > 0 && (page.more || truncated)).then(|| {
@@ -237,8 +235,8 @@ impl Toolbox {
                 total,
                 limit: params.limit,
                 offset: params.offset,
-                items,
-                table,
+                items: listing.whole,
+                table: listing.table,
                 truncated,
                 next,
             }))

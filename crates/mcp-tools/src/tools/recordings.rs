@@ -3,7 +3,8 @@
 mod raw;
 
 use capture_store::{
-    Condition, ErrorKind, Pattern, Query, Seq, SessionId, SessionInfo, SessionState, Store, TextField,
+    Condition, ErrorKind, ExchangeSummary, Pattern, Query, Seq, SessionId, SessionInfo, SessionState, Store,
+    TextField,
 };
 use rmcp::{
     handler::server::{
@@ -17,9 +18,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    budget::{NextCall, cut, fit},
+    budget::{NextCall, cut, fit, json_bytes},
     catalogue::{Family, Reference},
+    columns::Table,
     error::{ToolError, chain},
+    rows::{BY_AGE, Fields, Rows, nothing},
     toolbox::{Toolbox, blocking},
     toolsets::Toolset,
     view::{Success, is_false},
@@ -53,10 +56,6 @@ pub(crate) const FAMILY: Family = Family {
 
 fn router() -> ToolRouter<Toolbox> {
     Toolbox::recordings_router()
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// Exchanges that one page looks at.
@@ -98,6 +97,8 @@ pub(crate) struct SnapshotParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
     after: Option<String>,
+    #[serde(flatten)]
+    fields: Fields,
 }
 
 /// A method that is asked for.
@@ -126,16 +127,18 @@ pub(crate) struct QueryParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 500))]
     keyword_regex: Option<String>,
-    /// Give requests.
-    #[serde(default = "yes")]
-    keep_request: bool,
-    /// Give responses.
-    #[serde(default = "yes")]
-    keep_response: bool,
+    /// Give requests, in whole rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_request: Option<bool>,
+    /// Give responses, in whole rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_response: Option<bool>,
     /// Only entries after this one, like e412.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
     after: Option<String>,
+    #[serde(flatten)]
+    fields: Fields,
 }
 
 /// Entries of a recording.
@@ -146,11 +149,14 @@ pub(crate) struct Entries {
     source: &'static str,
     /// The recording; null where there is none.
     path: Option<String>,
-    /// Entries as Charles has them, bodies cut.
-    items: Vec<Value>,
+    /// Entries as Charles has them, bodies cut, where `fields` asks for whole rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<Vec<Value>>,
+    #[serde(flatten)]
+    table: Option<Table>,
     /// Entries that match in all.
     total_items: u64,
-    /// Whether there are more than `items` holds.
+    /// Whether there are more than this answer holds.
     truncated: bool,
     /// The call that continues; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,11 +189,11 @@ impl Toolbox {
         .await
     }
 
-    /// History-plane tool: the raw entries of a recording the user explicitly references (its recording_path; .chlsj
-    /// once imported), by pages. analyze_recorded_traffic is smaller.
+    /// History-plane tool: the entries of a recording the user explicitly references (its recording_path; .chlsj
+    /// once imported), by pages; raw with fields ["*"].
     #[tool(
         name = "get_recording_snapshot",
-        title = "Raw entries of a recording",
+        title = "Entries of a recording",
         annotations(read_only_hint = true, open_world_hint = false)
     )]
     pub(crate) async fn get_recording_snapshot(
@@ -200,12 +206,13 @@ impl Toolbox {
             let session = find(&store, params.path.as_deref())?;
             let after = params.after.as_deref().map(str::parse::<Seq>).transpose()?;
             let kept = raw::Kept { request: true, response: true, pattern: None };
-            let mut page = entries(&store, session, Query::default(), (after, &kept), budget)?;
-            page.next = page.next.map(|_| {
+            let shown = Shown { rows: params.fields.rows(&BY_AGE)?, kept, after };
+            let (mut page, reached) = entries(&store, session, Query::default(), &shown, budget)?;
+            page.next = reached.map(|reached| {
                 let mut arguments = json!(params);
                 // The recording is named, so that a later one is not taken for it.
                 arguments["path"] = json!(page.path);
-                arguments["after"] = json!(last(&page.items));
+                arguments["after"] = json!(reached.to_string());
                 NextCall::new("get_recording_snapshot", arguments)
             });
             Ok(Json(page))
@@ -214,7 +221,7 @@ impl Toolbox {
     }
 
     /// History-plane tool: entries of the latest recording by host, method or regular expression, when the user
-    /// explicitly references it (.chlsj, recording_path); raw, by pages.
+    /// explicitly references it (.chlsj, recording_path); by pages.
     #[tool(
         name = "query_recorded_traffic",
         title = "Query the latest recording",
@@ -230,11 +237,14 @@ impl Toolbox {
             let session = find(&store, None)?;
             let after = params.after.as_deref().map(str::parse::<Seq>).transpose()?;
             let (query, pattern) = params.query()?;
-            let kept = raw::Kept { request: params.keep_request, response: params.keep_response, pattern };
-            let mut page = entries(&store, session, query, (after, &kept), budget)?;
-            page.next = page.next.map(|_| {
+            let asked = [params.keep_request, params.keep_response];
+            let rows = params.fields.rows_or(&BY_AGE, asked.iter().any(Option::is_some))?;
+            let [request, response] = asked.map(|keep| keep.unwrap_or(true));
+            let shown = Shown { rows, kept: raw::Kept { request, response, pattern }, after };
+            let (mut page, reached) = entries(&store, session, query, &shown, budget)?;
+            page.next = reached.map(|reached| {
                 let mut arguments = json!(params);
-                arguments["after"] = json!(last(&page.items));
+                arguments["after"] = json!(reached.to_string());
                 NextCall::new("query_recorded_traffic", arguments)
             });
             Ok(Json(page))
@@ -332,55 +342,80 @@ fn unknown(path: &str) -> ToolError {
     })
 }
 
-/// The id of the last entry.
-fn last(items: &[Value]) -> Option<&str> {
-    items.last()?.get("id")?.as_str()
+/// What a page shows, and from where.
+struct Shown {
+    rows: Rows,
+    kept: raw::Kept,
+    after: Option<Seq>,
 }
 
-/// A page of entries; its `next` names no tool yet.
+/// A page of entries, and the last one it looked at where more follow.
 fn entries(
     store: &Store,
     session: Option<SessionInfo>,
     mut query: Query,
-    (after, kept): (Option<Seq>, &raw::Kept),
+    shown: &Shown,
     budget: usize,
-) -> Result<Entries, ToolError> {
-    let mut page = Entries {
+) -> Result<(Entries, Option<Seq>), ToolError> {
+    let path = session.as_ref().map(|session| session.id.to_string());
+    let mut warnings = Vec::new();
+    let mut found = (Vec::new(), false, None);
+    if let Some(session) = session {
+        (query.session, query.after, query.limit) = (Some(session.id), shown.after, PAGE);
+        let page = store.query(&query)?;
+        if page.skipped_bodies > 0 {
+            warnings.push(format!("bodies_skipped: {} could not be looked through", page.skipped_bodies));
+        }
+        found = (page.items, page.more, page.total);
+    } else {
+        warnings.push("no_saved_recordings".to_owned());
+    }
+    let (exchanges, more, total) = found;
+    let (whole, table, read) = match &shown.rows {
+        Rows::Reference => {
+            let (items, read) = raw_entries(store, &exchanges, &shown.kept, budget)?;
+            (Some(items), None, read)
+        }
+        columns @ Rows::Columns(_) => {
+            let listing = columns.list::<Value>((store, &exchanges), budget, &nothing, || Ok(Vec::new()))?;
+            (None, listing.table, listing.shown)
+        }
+    };
+    let truncated = more || read < exchanges.len();
+    let reached = exchanges.get(read.saturating_sub(1)).map(|last| last.seq).filter(|_| truncated);
+    let page = Entries {
         status: Success::Success,
         source: "history",
-        path: session.as_ref().map(|session| session.id.to_string()),
-        items: Vec::new(),
-        total_items: 0,
-        truncated: false,
+        path,
+        items: whole,
+        table,
+        total_items: total.unwrap_or(exchanges.len() as u64),
+        truncated,
         next: None,
-        warnings: Vec::new(),
+        warnings,
     };
-    let Some(session) = session else {
-        page.warnings.push("no_saved_recordings".to_owned());
-        return Ok(page);
-    };
-    (query.session, query.after, query.limit) = (Some(session.id), after, PAGE);
-    let found = store.query(&query)?;
-    if found.skipped_bodies > 0 {
-        page.warnings.push(format!("bodies_skipped: {} could not be looked through", found.skipped_bodies));
-    }
+    Ok((page, reached))
+}
+
+/// Raw entries as far as the budget goes, and how many exchanges were looked at.
+fn raw_entries(
+    store: &Store,
+    found: &[ExchangeSummary],
+    kept: &raw::Kept,
+    budget: usize,
+) -> Result<(Vec<Value>, usize), ToolError> {
     let mut room = budget.saturating_sub(1024);
-    let mut read = 0;
-    for summary in &found.items {
-        let Some(item) = raw::entry(store, summary.seq, kept)? else {
-            read += 1;
-            continue;
-        };
-        let bytes = crate::budget::json_bytes(&item) + 1;
-        if bytes > room && !page.items.is_empty() {
-            break;
+    let (mut items, mut read) = (Vec::new(), 0);
+    for summary in found {
+        if let Some(item) = raw::entry(store, summary.seq, kept)? {
+            let bytes = json_bytes(&item) + 1;
+            if bytes > room && !items.is_empty() {
+                break;
+            }
+            room = room.saturating_sub(bytes);
+            items.push(item);
         }
-        room = room.saturating_sub(bytes);
-        page.items.push(item);
         read += 1;
     }
-    page.truncated = found.more || read < found.items.len();
-    page.total_items = found.total.unwrap_or(page.items.len() as u64);
-    page.next = page.truncated.then(|| NextCall::new("", json!({})));
-    Ok(page)
+    Ok((items, read))
 }

@@ -14,14 +14,15 @@ use serde_json::json;
 
 use crate::{
     body::slice,
-    budget::{NextCall, fit},
+    budget::NextCall,
     catalogue::{Family, Reference},
-    columns::{Columns, Table},
+    columns::Table,
     curl,
     detail::{Depth, ExchangeView},
     error::ToolError,
-    hits::{Hit, search},
+    hits::{self, FOUND, Hit, search},
     live::{self, Sort, Span},
+    rows::{BY_AGE, Fields, nothing},
     scoped::filter,
     toolbox::{Toolbox, blocking},
     toolsets::Toolset,
@@ -121,10 +122,8 @@ pub(crate) struct ListParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4000))]
     filter: Option<String>,
-    /// Columns instead of rows: id, ms, status, url, resp.header.server, req.json./a/b.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 30), inner(length(max = 200)))]
-    fields: Vec<String>,
+    #[serde(flatten)]
+    fields: Fields,
 }
 
 impl ListParams {
@@ -149,9 +148,9 @@ pub(crate) struct Traffic {
     limit: u32,
     /// Exchanges in this answer.
     showing: usize,
-    /// Empty where `fields` are asked for.
-    exchanges: Vec<Row>,
-    /// The fields asked for, and a row of them for each exchange.
+    /// Whole rows, where `fields` asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchanges: Option<Vec<Row>>,
     #[serde(flatten)]
     table: Option<Table>,
     /// Whether rows were left out to keep the answer small.
@@ -215,6 +214,8 @@ pub(crate) struct SearchParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
     before: Option<String>,
+    #[serde(flatten)]
+    fields: Fields,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -223,8 +224,12 @@ pub(crate) struct Found {
     query: String,
     /// Exchanges in this answer.
     matches: usize,
-    /// Newest first.
-    results: Vec<Hit>,
+    /// Whole rows, newest first, where `fields` asks for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Vec<Hit>>,
+    /// Newest first; `in` is where the text stands, `text` what surrounds it there.
+    #[serde(flatten)]
+    table: Option<Table>,
     /// Exchanges looked through.
     scanned: u64,
     /// Bodies that could not be looked through (not decodable, cut): a missing match proves nothing there.
@@ -266,15 +271,13 @@ impl Toolbox {
             live.clear();
         }
         let budget = self.config().answer_bytes;
-        let (query, columns) = (params.query()?, Columns::given("fields", &params.fields)?);
+        let (query, rows) = (params.query()?, params.fields.rows(&BY_AGE)?);
         blocking(move || {
             let span = Span { offset: params.offset, limit: params.limit as usize };
             let page = live::page(&store, &live, &query, span)?;
-            let table = columns.map(|columns| columns.table(&store, &page.items, budget)).transpose()?;
-            let whole = if table.is_some() { Vec::new() } else { page.items.iter().map(Row::new).collect() };
-            let (exchanges, mut truncated) = fit::<Row>(whole, budget);
-            let showing = table.as_ref().map_or(exchanges.len(), |table| table.rows.len());
-            truncated |= showing < page.items.len();
+            let whole = || Ok(page.items.iter().map(Row::new).collect());
+            let listing = rows.list((&store, &page.items), budget, &nothing, whole)?;
+            let showing = listing.shown;
             let reached = params.offset + showing as u64;
             let next = (reached < page.total && showing > 0).then(|| {
                 let mut arguments = json!(params);
@@ -287,9 +290,9 @@ impl Toolbox {
                 offset: params.offset,
                 limit: params.limit,
                 showing,
-                exchanges,
-                table,
-                truncated,
+                exchanges: listing.whole,
+                table: listing.table,
+                truncated: showing < page.items.len(),
                 next,
             }))
         })
@@ -338,17 +341,23 @@ impl Toolbox {
         let condition = params.filter.as_deref().map(|text| filter("filter", text)).transpose()?;
         let (store, live) = (self.fresh_store().await?, self.live());
         let budget = self.config().answer_bytes;
+        let rows = params.fields.rows(&FOUND)?;
         blocking(move || {
             let (cursor, limit) = (before, params.limit as usize);
             let found = search(&store, &live, (&params.query, condition), (cursor, limit))?;
-            let (results, dropped) = fit(found.hits.iter().map(Hit::new).collect(), budget);
-            let shown = results.len();
+            let exchanges: Vec<_> = found.hits.iter().map(|hit| hit.exchange.clone()).collect();
+            let added = |index: usize, name: &str| hits::cell(&found.hits[index], name, &params.query);
+            let whole = || Ok(found.hits.iter().map(Hit::new).collect());
+            let listing = rows.list((&store, &exchanges), budget, &added, whole)?;
+            let shown = listing.shown;
             // Where rows were dropped, the search goes on after the last one shown.
-            let next = if dropped { Some(found.hits[shown - 1].exchange.seq) } else { found.next };
+            let last = exchanges.get(shown.saturating_sub(1)).filter(|_| shown < exchanges.len());
+            let next = last.map(|last| last.seq).or(found.next);
             Ok(Json(Found {
                 status: Success::Success,
                 matches: shown,
-                results,
+                results: listing.whole,
+                table: listing.table,
                 scanned: found.scanned,
                 skipped_bodies: found.skipped_bodies,
                 truncated: next.is_some(),

@@ -17,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     body::{Encoding, slice},
-    budget::{cut, fit},
+    budget::cut,
     catalogue::{Family, Reference},
+    columns::Table,
     detail::{BodyView, Depth, ExchangeView},
     error::ToolError,
     live::{self, LiveSession},
+    rows::{BY_AGE, Fields, Rows, nothing},
     toolbox::{Toolbox, blocking},
     toolsets::Toolset,
     view::{HeaderMap, Success, is_false},
@@ -90,6 +92,8 @@ pub(crate) struct WindowParams {
     #[serde(rename = "body_limit", default = "preview")]
     #[schemars(range(max = 65_536))]
     body_limit: u32,
+    #[serde(flatten)]
+    fields: Fields,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -98,7 +102,11 @@ pub(crate) struct Window {
     status: Success,
     /// Matching exchanges that ended in the window.
     captured_exchanges: usize,
-    exchanges: Vec<WindowExchange>,
+    /// Them with heads and bodies; absent where `fields` names columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchanges: Option<Vec<WindowExchange>>,
+    #[serde(flatten)]
+    table: Option<Table>,
     /// Whether `until` was met; absent without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     until_met: Option<bool>,
@@ -173,6 +181,7 @@ impl Toolbox {
         cancelled: CancellationToken,
     ) -> Result<Json<Window>, ToolError> {
         self.must_run()?;
+        let rows = params.fields.rows_or(&BY_AGE, true)?;
         let only = params.session_id.as_deref().map(str::parse::<SessionId>).transpose()?;
         let deadline = Instant::now() + Duration::from_secs_f64(params.duration);
         let mut commits = self.commits();
@@ -197,7 +206,7 @@ impl Toolbox {
         self.fresh_store().await?;
         let watch = watch.look(sessions()).await?;
         let budget = self.config().answer_bytes;
-        blocking(move || watch.answer(budget)).await.map(Json)
+        blocking(move || watch.answer(&rows, budget)).await.map(Json)
     }
 }
 
@@ -284,17 +293,21 @@ impl Watch {
     }
 
     /// Reads what was noted. Blocks.
-    fn answer(self, budget: usize) -> Result<Window, ToolError> {
-        /// No exchange is shorter.
+    fn answer(self, rows: &Rows, budget: usize) -> Result<Window, ToolError> {
+        /// No exchange with its heads is shorter.
         const SHORTEST: usize = 200;
-        let mut read = Vec::new();
-        for seq in self.ended.iter().take(budget / SHORTEST + 1) {
-            let Ok(exchange) = self.store.exchange(*seq) else { continue };
-            read.push(WindowExchange::read(&self.store, &exchange, self.params.body_limit)?);
-        }
-        let (exchanges, _) = fit(read, budget);
-        let shown: BTreeSet<&str> = exchanges.iter().map(|exchange| exchange.request.id.as_str()).collect();
-        let left_out = self.ended.iter().map(ToString::to_string).filter(|id| !shown.contains(id.as_str()));
+        let most = if matches!(rows, Rows::Reference) { budget / SHORTEST + 1 } else { 1000 };
+        // What is gone meanwhile was cleared or evicted.
+        let read: Vec<Exchange> =
+            self.ended.iter().take(most).filter_map(|seq| self.store.exchange(*seq).ok()).collect();
+        let summaries: Vec<_> = read.iter().map(|exchange| exchange.summary.clone()).collect();
+        let whole = || {
+            let limit = self.params.body_limit;
+            read.iter().map(|exchange| WindowExchange::read(&self.store, exchange, limit)).collect()
+        };
+        let listing = rows.list((&self.store, &summaries), budget, &nothing, whole)?;
+        let shown: BTreeSet<Seq> = summaries[..listing.shown].iter().map(|summary| summary.seq).collect();
+        let left_out = self.ended.iter().filter(|seq| !shown.contains(seq)).map(ToString::to_string);
         let omitted: Vec<String> = left_out.take(100).collect();
         let met = self.is_met();
         Ok(Window {
@@ -304,7 +317,8 @@ impl Watch {
             in_progress: self.open.len(),
             truncated: !omitted.is_empty(),
             omitted,
-            exchanges,
+            exchanges: listing.whole,
+            table: listing.table,
         })
     }
 }
@@ -386,8 +400,10 @@ mod tests {
         bench.toolbox.fresh_store().await.unwrap();
         let watch = watch.look(bench.toolbox.live()).await.unwrap();
         assert!(watch.is_met());
-        let answer = watch.look(bench.toolbox.live()).await.unwrap().answer(1 << 20).unwrap();
-        let urls: Vec<_> = answer.exchanges.iter().map(|exchange| exchange.request.url.as_str()).collect();
+        let answer =
+            watch.look(bench.toolbox.live()).await.unwrap().answer(&Rows::Reference, 1 << 20).unwrap();
+        let exchanges = answer.exchanges.unwrap();
+        let urls: Vec<_> = exchanges.iter().map(|exchange| exchange.request.url.as_str()).collect();
         assert_eq!(urls, ["https://example.test/long", "https://example.test/new"]);
     }
 
@@ -401,9 +417,10 @@ mod tests {
             bench.feed(n, Fed::get(format!("/{n}")).with_body(&text, "long ".repeat(300)));
         }
         bench.toolbox.fresh_store().await.unwrap();
-        let answer = watch.look(bench.toolbox.live()).await.unwrap().answer(16 * 1024).unwrap();
+        let answer =
+            watch.look(bench.toolbox.live()).await.unwrap().answer(&Rows::Reference, 16 * 1024).unwrap();
         assert_eq!((answer.captured_exchanges, answer.truncated), (30, true));
-        assert_eq!(answer.exchanges.len() + answer.omitted.len(), 30);
+        assert_eq!(answer.exchanges.as_ref().map_or(0, Vec::len) + answer.omitted.len(), 30);
         assert!(crate::budget::json_bytes(&answer) <= 16 * 1024);
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use capture_store::ExchangeSummary;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use traffic_analysis::priority::{Priority, ResourceClass, is_error};
 
 use super::five_hundred;
@@ -66,6 +66,12 @@ impl<'de> Deserialize<'de> for ClassName {
     }
 }
 
+impl Serialize for ClassName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
 impl JsonSchema for ClassName {
     fn schema_name() -> Cow<'static, str> {
         "ClassName".into()
@@ -78,7 +84,7 @@ impl JsonSchema for ClassName {
 }
 
 /// What must hold; all of it.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct TrafficFilter {
     /// Classes left out.
     #[serde(default)]

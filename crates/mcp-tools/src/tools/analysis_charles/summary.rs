@@ -9,10 +9,10 @@ use serde::Serialize;
 use traffic_analysis::priority::is_error;
 
 use super::{
-    Shown,
-    detail::{BodyText, body_text},
+    body::{BodyText, body_text},
     filter::{self, TrafficFilter},
     matching::Hit,
+    query::Shown,
     scan::{Plane, PlaneName},
 };
 use crate::{
@@ -84,7 +84,7 @@ impl TrafficSummary {
         plane: &Plane,
         hit: &Hit,
         filter: &TrafficFilter,
-        shown: Shown,
+        shown: &Shown,
     ) -> Result<Option<Self>, ToolError> {
         let summary = &hit.summary;
         let exchange = match plane.store.exchange(summary.seq) {
@@ -95,15 +95,13 @@ impl TrafficSummary {
             Err(error) => return Err(error.into()),
         };
         let preview = |side| -> Result<(Option<String>, bool), ToolError> {
-            if !shown.include_body_preview {
-                return Ok((None, false));
-            }
-            let text = body_text(plane, &exchange, side, shown.max_preview_chars as usize)?;
+            let Some(chars) = shown.preview_chars() else { return Ok((None, false)) };
+            let text = body_text(plane, &exchange, side, chars)?;
             Ok((text.preview(), text.truncated()))
         };
         let (request_body_preview, request_cut) = preview(BodySide::Request)?;
         let (response_body_preview, response_cut) = preview(BodySide::Response)?;
-        let most = shown.max_headers_per_side as usize;
+        let most = shown.headers();
         let (matched_fields, match_reasons) = reasons(filter, hit);
         Ok(Some(Self {
             entry_id: summary.seq.to_string(),
@@ -156,7 +154,7 @@ fn highlights(headers: &Headers, most: usize) -> BTreeMap<String, String> {
 }
 
 /// What matched, and why: parallel lists.
-fn reasons(filter: &TrafficFilter, hit: &Hit) -> (Vec<&'static str>, Vec<String>) {
+pub(super) fn reasons(filter: &TrafficFilter, hit: &Hit) -> (Vec<&'static str>, Vec<String>) {
     let mut found: Vec<(&'static str, String)> = filter
         .summary_checks(&hit.summary, &hit.priority)
         .into_iter()
