@@ -2,6 +2,7 @@
 
 mod gauge;
 mod scenario;
+mod tools;
 
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,8 @@ enum What {
         #[arg(long)]
         no_large: bool,
     },
+    /// Measures how fast tools of wirescope-mcp answer about much traffic while more comes, against what is wanted.
+    Tools(tools::Arguments),
     /// Measures HAR out of and into a store, against what is wanted of each.
     Har {
         /// How many exchanges it is filled with.
@@ -81,6 +84,7 @@ pub(crate) fn run(repo: &Repo, arguments: &Arguments) -> Result<()> {
             return store(repo, *exchanges, keep.as_deref(), *no_large);
         }
         Some(What::Har { exchanges }) => return har(repo, *exchanges),
+        Some(What::Tools(arguments)) => return tools::run(repo, arguments),
         None => {}
     }
     if !Path::new("/proc/self/stat").exists() {

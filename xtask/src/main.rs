@@ -8,6 +8,7 @@
 mod api;
 mod bench;
 mod ci;
+mod client;
 mod codegen;
 mod conformance;
 mod crash;

@@ -121,6 +121,30 @@ async fn a_row_has_160_bytes_at_most_whatever_the_url() {
             assert!(row[0].as_str().unwrap().starts_with('e'), "{row}");
         }
     }
+    let store = bench.toolbox.fresh_store().await.unwrap();
+    for summary in store.query(&capture_store::Query::default()).unwrap().items {
+        let brief = serde_json::to_string(&crate::brief::Brief::new(&summary)).unwrap();
+        assert!(brief.len() <= 160, "{}: {brief}", brief.len());
+    }
+}
+
+#[tokio::test]
+async fn usual_urls_are_told_whole() {
+    let bench = Bench::new().await;
+    for n in 1..=31 {
+        // 60 to 90 characters.
+        bench.feed(n, Fed::get(format!("/{}?page={n:02}", "x".repeat(30 + n as usize))));
+    }
+    let whole = |list: &Value| {
+        let url = list["columns"].as_array().unwrap().iter().position(|name| name == "url").unwrap();
+        let urls = list["rows"].as_array().unwrap().iter().map(|row| row[url].as_str().unwrap().to_owned());
+        let urls: Vec<String> = urls.collect();
+        assert_eq!(urls.len(), 31, "{list}");
+        assert!(urls.iter().all(|url| (60..=90).contains(&url.len()) && !url.contains('…')), "{urls:?}");
+    };
+    whole(&call!(bench, proxy_list_traffic, json!({})));
+    let ranked = json!({"recording_path": "s1", "max_items": 200});
+    whole(&call!(bench, analyze_recorded_traffic, ranked));
 }
 
 #[tokio::test]

@@ -40,6 +40,39 @@ fn every_reference_tool_is_there_with_its_parameters() {
     }
 }
 
+/// Tools that list exchanges: in short rows, and with `fields` `["*"]` as the contract has it. docs/migrating.md names them.
+const LISTS: [&str; 10] = [
+    "analyze_recorded_traffic",
+    "capture_traffic",
+    "get_recording_snapshot",
+    "peek_live_capture",
+    "proxy_list_traffic",
+    "proxy_query_session",
+    "proxy_search_traffic",
+    "query_live_capture_entries",
+    "query_recorded_traffic",
+    "read_live_capture",
+];
+
+#[test]
+fn every_list_of_exchanges_has_short_rows_and_gives_those_of_the_contract_for_an_asterisk() {
+    let (server, schemas) = (server(), output_schemas());
+    let migrating = include_str!("../../../../docs/migrating.md");
+    for name in LISTS {
+        let tool = server.get_tool(name).unwrap();
+        assert_eq!(tool.input_schema["properties"]["fields"]["type"], "array", "{name}");
+        for part in ["columns", "rows"] {
+            assert!(schemas[name]["properties"][part].is_object(), "{name}: no {part}");
+        }
+        let required = schemas[name]["required"].to_string();
+        for part in ["columns", "rows", "items", "exchanges", "results"] {
+            assert!(!required.contains(&format!("\"{part}\"")), "{name} demands {part}: {required}");
+        }
+        let named = migrating.lines().any(|line| line.contains(name) && !line.starts_with('|'));
+        assert!(named, "docs/migrating.md does not name {name} among the lists");
+    }
+}
+
 /// One type, or several as the contract writes them.
 fn types(schema: &Value) -> String {
     match schema {

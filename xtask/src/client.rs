@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A client with a server of its own.
-pub(super) struct Client {
+pub(crate) struct Client {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -21,7 +21,7 @@ pub(super) struct Client {
 
 impl Client {
     /// Starts the server with these arguments, and greets it.
-    pub(super) fn start(server: &Path, arguments: &[&str]) -> Result<Self> {
+    pub(crate) fn start(server: &Path, arguments: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut child = Command::new(server)
             .args(arguments)
@@ -43,7 +43,7 @@ impl Client {
     }
 
     /// The server's directory, where it may read files.
-    pub(super) fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
@@ -53,7 +53,7 @@ impl Client {
     }
 
     /// Asks, and gives the result.
-    pub(super) fn ask(&mut self, method: &str, params: Value) -> Result<Value> {
+    pub(crate) fn ask(&mut self, method: &str, params: Value) -> Result<Value> {
         self.asked += 1;
         let id = self.asked;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))?;
@@ -73,7 +73,7 @@ impl Client {
     }
 
     /// Calls a tool, and gives its structured result.
-    pub(super) fn call(&mut self, tool: &str, arguments: Value) -> Result<Value> {
+    pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Result<Value> {
         let result = self.ask("tools/call", json!({"name": tool, "arguments": arguments}))?;
         if result["isError"] == true {
             bail!("{tool} failed: {}", result["structuredContent"]);
