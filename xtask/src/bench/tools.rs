@@ -1,7 +1,6 @@
 //! How fast an MCP server's tools answer about much recorded traffic, while its proxy is under load.
 
 use std::{
-    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
