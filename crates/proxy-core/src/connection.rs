@@ -24,7 +24,7 @@ use crate::{
     socks,
     tls::{self, Refusal},
     tunnel,
-    upstreams::{Reach, dial_tcp},
+    upstreams::{self, Reach, dial_tcp},
     wire::BoxedIo,
 };
 
@@ -64,7 +64,7 @@ impl Layer {
         let reached = self
             .tunnel
             .as_ref()
-            .is_some_and(|tunnel| matches!(tunnel.upstream, Reach::Dialled(_) | Reach::Ready(_)));
+            .is_some_and(|tunnel| !matches!(tunnel.upstream, Reach::Open | Reach::Failed(_)));
         reached && !is_refused && !self.speaks_http()
     }
 }
@@ -229,8 +229,23 @@ async fn http1(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receive
     Some(Layer { io, facts, tunnel: Some(tunnel), depth: depth + 1, refusal: None, cut })
 }
 
-/// Reaches what a tunnel is to lead to, before anybody is told that it stands.
+/// Reaches what a tunnel is to lead to, before anybody is told that it stands. Where connections to there are at rest
+/// that clients share, that is reached already.
 pub(crate) async fn reach(
+    engine: &Engine,
+    host: &str,
+    port: Option<u16>,
+    depth: usize,
+) -> Result<Reach, Failure> {
+    let may_rest = depth < engine.limits.max_tunnel_depth && !host.eq_ignore_ascii_case(SETUP_HOST);
+    match port {
+        Some(port) if may_rest && upstreams::rests(engine, host, port) => Ok(Reach::Resting(None)),
+        _ => reach_anew(engine, host, port, depth).await,
+    }
+}
+
+/// As [`reach`], on a connection of its own.
+pub(crate) async fn reach_anew(
     engine: &Engine,
     host: &str,
     port: Option<u16>,

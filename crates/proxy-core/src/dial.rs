@@ -74,10 +74,16 @@ impl Dialler<'_> {
             Err(_elapsed) => Err(timed_out(&addresses, patience)),
         };
         // Where one of the addresses was our own, that it leads back is the story, not that the others failed.
-        let stream = connected.map_err(|failure| looping.unwrap_or(failure))?;
+        let stream = connected.map_err(|failure| {
+            self.resolver.forget(host);
+            looping.unwrap_or(failure)
+        })?;
         let connect = start.elapsed().saturating_sub(dns);
         let ends = stream.set_nodelay(true).and_then(|()| Ok((stream.peer_addr()?, stream.local_addr()?)));
         let (peer, local) = ends.map_err(|error| connect_failure(addresses[0], &error))?;
+        if peer.ip() != addresses[0].ip() {
+            self.resolver.answered(host, peer.ip());
+        }
         Ok(Dialled { stream, peer, local, dns, connect })
     }
 
@@ -155,6 +161,9 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 /// Races the addresses with a staggered start. When all fail, the first address's failure is told: it is the
 /// one the resolver prefers.
 async fn first_to_connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
+    if let [only] = addresses {
+        return TcpStream::connect(only).await.map_err(|error| connect_failure(*only, &error));
+    }
     let mut waiting = addresses.iter().copied().enumerate();
     let mut attempts = FuturesUnordered::new();
     let mut failures: Vec<(usize, SocketAddr, io::Error)> = Vec::new();

@@ -80,11 +80,13 @@ impl Tunnel {
 
     /// Upstream's own certificate, where it showed one and that was verified.
     pub(crate) fn verified_certificate(&self, engine: &Engine) -> Option<&[u8]> {
-        let (Reach::Ready(opened), Security::Tls { server_name, .. }) = (&self.upstream, &self.security)
-        else {
-            return None;
+        let facts = match &self.upstream {
+            Reach::Ready(opened) => &opened.facts,
+            Reach::Resting(Some(facts)) => facts,
+            _ => return None,
         };
-        let shown = opened.facts.tls.as_ref()?.certificates.first()?;
+        let Security::Tls { server_name, .. } = &self.security else { return None };
+        let shown = facts.tls.as_ref()?.certificates.first()?;
         engine.connector.verifies(server_name).then_some(&**shown)
     }
 

@@ -1,10 +1,16 @@
 //! Names to addresses: by the user's overrides, else by the system.
 
-use std::{fmt, net::IpAddr, net::SocketAddr, str::FromStr};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::{
     net::lookup_host,
-    time::{Duration, timeout},
+    time::{Duration, Instant, timeout},
 };
 
 use crate::{
@@ -14,6 +20,13 @@ use crate::{
 
 /// Addresses of one name that are looked at; a name server could give thousands.
 const MAX_ADDRESSES: usize = 64;
+
+/// How long the system's answer counts for the next connection. The system's resolver does not say how long it would;
+/// this is short enough for whoever edits a hosts file, and long enough for the burst of connections that a page is.
+const ANSWER_COUNTS: Duration = Duration::from_secs(5);
+
+/// Names whose answer is kept; beyond it they are all asked for again.
+const MAX_ANSWERS: usize = 1_024;
 
 /// Where a host is, whatever the system's resolver says: curl's `HOST:PORT:ADDRESS[,ADDRESS]`, where the host may be `*`
 /// and IPv6 addresses are with or without brackets.
@@ -77,6 +90,14 @@ impl fmt::Display for ResolveOverride {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Resolver {
     overrides: Vec<ResolveOverride>,
+    answers: Arc<Mutex<HashMap<String, Answer>>>,
+}
+
+/// What the system said of a name.
+#[derive(Clone, Debug)]
+struct Answer {
+    addresses: Vec<SocketAddr>,
+    at: Instant,
 }
 
 impl Resolver {
@@ -87,7 +108,8 @@ impl Resolver {
     /// The addresses of a host, a name or an address without brackets; never none, and at most 64.
     ///
     /// The system is asked for both families at once, and gives them in its order of preference (RFC 6724). A resolver
-    /// that does not answer is given up after `patience`; the system's own call goes on by itself until it ends.
+    /// that does not answer is given up after `patience`; the system's own call goes on by itself until it ends. Its
+    /// answer counts for a few seconds, in the order that [`answered`](Self::answered) made of it.
     pub(crate) async fn addresses(
         &self,
         host: &str,
@@ -100,15 +122,60 @@ impl Resolver {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
+        if let Some(addresses) = self.kept(host, port) {
+            return Ok(addresses);
+        }
         let failed = |detail: String| Failure::new(FailureKind::Dns, format!("{host}: {detail}"));
         match timeout(patience, lookup_host((host, port))).await {
             Ok(Ok(found)) => {
                 let addresses: Vec<_> = found.take(MAX_ADDRESSES).collect();
-                if addresses.is_empty() { Err(failed("it has no address".to_owned())) } else { Ok(addresses) }
+                if addresses.is_empty() {
+                    return Err(failed("it has no address".to_owned()));
+                }
+                self.keep(host, &addresses);
+                Ok(addresses)
             }
             Ok(Err(error)) => Err(failed(error.to_string())),
             Err(_elapsed) => Err(failed(format!("the resolver did not answer within {patience:?}"))),
         }
+    }
+
+    /// Notes that this address of a host answered, where others had been tried before: it is tried first as long as the
+    /// answer counts.
+    pub(crate) fn answered(&self, host: &str, ip: IpAddr) {
+        if let Some(answer) = self.answers().get_mut(host)
+            && let Some(at) = answer.addresses.iter().position(|addr| addr.ip() == ip)
+        {
+            answer.addresses[..=at].rotate_right(1);
+        }
+    }
+
+    /// Notes that no address of a host answered: the system is asked again.
+    pub(crate) fn forget(&self, host: &str) {
+        self.answers().remove(host);
+    }
+
+    fn answers(&self) -> MutexGuard<'_, HashMap<String, Answer>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+        let answers = self.answers();
+        let Answer { addresses, at } = answers.get(host)?;
+        let at_port = |addr: &SocketAddr| {
+            let mut addr = *addr;
+            addr.set_port(port);
+            addr
+        };
+        (at.elapsed() < ANSWER_COUNTS).then(|| addresses.iter().map(at_port).collect())
+    }
+
+    fn keep(&self, host: &str, addresses: &[SocketAddr]) {
+        let mut answers = self.answers();
+        if answers.len() >= MAX_ANSWERS && !answers.contains_key(host) {
+            answers.clear();
+        }
+        answers.insert(host.to_owned(), Answer { addresses: addresses.to_vec(), at: Instant::now() });
     }
 
     /// What the user said of a host: the last that names it, else the last for every host.
@@ -172,6 +239,26 @@ mod tests {
             let found = resolver.addresses(host, 1, Duration::from_secs(1)).await.unwrap();
             assert_eq!(found, [expected.parse().unwrap()]);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_counts_for_a_while_with_what_answered_first() {
+        let resolver = Resolver::default();
+        let [one, two]: [SocketAddr; 2] = ["[::1]:80", "10.0.0.2:80"].map(|text| text.parse().unwrap());
+        resolver.keep("a.test", &[one, two]);
+        assert_eq!(resolver.kept("a.test", 80), Some(vec![one, two]));
+        resolver.answered("a.test", two.ip());
+        let at_443 = ["10.0.0.2:443", "[::1]:443"].map(|text| text.parse().unwrap());
+        assert_eq!(resolver.kept("a.test", 443), Some(at_443.to_vec()));
+        tokio::time::advance(ANSWER_COUNTS).await;
+        assert_eq!(resolver.kept("a.test", 80), None);
+        resolver.keep("a.test", &[one]);
+        resolver.forget("a.test");
+        assert_eq!(resolver.kept("a.test", 80), None);
+        for number in 0..=MAX_ANSWERS {
+            resolver.keep(&format!("h{number}.test"), &[one]);
+        }
+        assert!(resolver.answers().len() <= MAX_ANSWERS);
     }
 
     proptest! {

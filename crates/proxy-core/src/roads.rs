@@ -10,7 +10,7 @@ use crate::{
     parent::UpstreamRoutes,
     proxy::ProxyBuilder,
     resolve::{ResolveOverride, Resolver},
-    upstreams::Pool,
+    upstreams::{Pool, Spoken},
 };
 
 /// Whose upstream connections are.
@@ -36,6 +36,8 @@ pub(crate) struct Roads {
     pub(crate) sharing: UpstreamSharing,
     /// Where shared connections rest.
     pub(crate) shared: Option<Arc<Pool>>,
+    /// What was agreed with upstreams whose connections are shared.
+    pub(crate) spoken: Arc<Spoken>,
 }
 
 impl Roads {

@@ -6,7 +6,7 @@ use crate::{
     client_hello::ClientHelloSummary,
     connection::{Layer, note_failure},
     engine::Engine,
-    event::ClientFacts,
+    event::{ClientFacts, UpstreamFacts},
     head::Scheme,
     opening::Tunnel,
     tls::{self, Handshake, NotAccepted},
@@ -47,17 +47,36 @@ pub(crate) async fn intercept(
     let alpn = tls::upstream_alpn(&hello.alpn);
     tunnel.security = Security::Tls { server_name: name.clone(), alpn: alpn.clone() };
     let upstream = std::mem::replace(&mut tunnel.upstream, Reach::Open);
-    tunnel.upstream = secure_upstream(engine, upstream, &tunnel.destination()).await;
+    tunnel.upstream = agree_with_upstream(engine, upstream, tunnel.destination()).await;
+    let chosen_by =
+        |facts: &UpstreamFacts| facts.tls.as_ref().and_then(|tls| tls.alpn.clone()).map(String::into_bytes);
     let chosen = match &tunnel.upstream {
-        Reach::Ready(opened) => {
-            opened.facts.tls.as_ref().and_then(|tls| tls.alpn.clone()).map(String::into_bytes)
-        }
+        Reach::Ready(opened) => chosen_by(&opened.facts),
+        Reach::Resting(Some(facts)) => chosen_by(facts),
         _ => alpn.iter().find(|name| *name == b"h2").or(alpn.first()).cloned(),
     };
     // Later connections of this client must speak what was agreed with it.
     let alpn = chosen.iter().cloned().collect();
     tunnel.security = Security::Tls { server_name: name, alpn };
     secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, hello, chosen).await
+}
+
+/// Finds out what upstream speaks of what it is offered: from what is remembered, where connections to there are at rest
+/// that clients share, else by speaking TLS with it.
+async fn agree_with_upstream(engine: &Engine, upstream: Reach, to: Destination) -> Reach {
+    if let Reach::Resting(_) = upstream
+        && let Some(facts) = upstreams::spoken(engine, &to)
+    {
+        return Reach::Resting(Some(facts));
+    }
+    let upstream = upstreams::wake(engine, upstream, &to.host, to.port).await;
+    let secured = secure_upstream(engine, upstream, &to).await;
+    if let Reach::Ready(opened) = &secured
+        && engine.roads.shared.is_some()
+    {
+        engine.roads.spoken.note(to, opened);
+    }
+    secured
 }
 
 /// Goes on in TLS with what was reached, unless that is done already; once more from the start where it failed for want

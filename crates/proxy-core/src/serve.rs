@@ -250,3 +250,22 @@ pub(crate) fn unreadable() -> RequestHead {
         headers: Headers::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of what an asynchronous function of three arguments returns.
+    fn future_bytes<A, B, C, F: Future>(_function: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each connection has one of its own for as long as it lasts, however little happens on it.
+    #[test]
+    fn the_state_of_a_connection_is_small() {
+        let bytes = future_bytes(|engine: &'static Arc<Engine>, layer, draining: &'static mut _| {
+            http1(engine, layer, draining)
+        });
+        assert!(bytes <= 1024, "{bytes} bytes");
+    }
+}

@@ -64,7 +64,8 @@ pub(crate) async fn pass_through(
     let mut facts = ClientFacts::clone(&facts);
     facts.tls = Some(tls::facts_of_hello(hello));
     let facts = Arc::new(facts);
-    match ready(engine, tunnel.upstream) {
+    let upstream = upstreams::wake(engine, tunnel.upstream, &tunnel.host, tunnel.port).await;
+    match ready(engine, upstream) {
         Ok(opened) => {
             let (mut reader, mut writer) = halves(engine, io);
             let client = (&mut reader, &mut writer);
@@ -90,7 +91,8 @@ pub(crate) async fn raw(
     let Layer { io, facts, tunnel, depth, refusal, cut } = layer;
     let mut tunnel = tunnel?;
     let (mut reader, mut writer) = halves(engine, io);
-    let mut reach = std::mem::replace(&mut tunnel.upstream, Reach::Open);
+    let reach = std::mem::replace(&mut tunnel.upstream, Reach::Open);
+    let mut reach = upstreams::wake(engine, reach, &tunnel.host, tunnel.port).await;
     if matches!(tunnel.security, Security::Tls { .. }) {
         reach = secure_upstream(engine, reach, &tunnel.destination()).await;
     }
@@ -204,7 +206,7 @@ fn ready(engine: &Engine, reach: Reach) -> Result<Opened, Failure> {
         Reach::Ready(opened) => Ok(*opened),
         Reach::Dialled(tcp) => Ok(upstreams::plain(engine, tcp, false)),
         Reach::Failed(failure) => Err(failure),
-        Reach::Open => {
+        Reach::Open | Reach::Resting(_) => {
             Err(Failure::new(FailureKind::ClientMalformed, "no HTTP in a tunnel to the proxy itself"))
         }
     }

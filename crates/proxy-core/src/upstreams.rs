@@ -7,6 +7,7 @@
 mod connection;
 mod destination;
 mod pool;
+mod resting;
 
 use std::{
     net::SocketAddr,
@@ -23,6 +24,7 @@ pub(crate) use self::{
     connection::Http1Connection,
     destination::{Destination, Need, Security, Way},
     pool::{InUse, Pool},
+    resting::{Spoken, rests, spoken, wake},
 };
 use self::{
     connection::{is_certified, is_personal},
@@ -50,6 +52,9 @@ const SETTLING: Duration = Duration::from_secs(1);
 pub(crate) enum Reach {
     /// Not tried, or already handed on.
     Open,
+    /// Not tried, as connections to there rest in the pool that clients share. Once TLS is to be spoken: what upstream
+    /// said of itself when it was last offered the same.
+    Resting(Option<Arc<UpstreamFacts>>),
     /// Connected in cleartext.
     Dialled(Line),
     /// Ready for HTTP or raw bytes.
@@ -270,7 +275,7 @@ impl Upstreams {
             first.take_if(|(to, reach)| match reach {
                 Reach::Ready(opened) => opened.http2,
                 Reach::Dialled(_) => to.security == Security::Plain { http2: true },
-                Reach::Open | Reach::Failed(_) => false,
+                Reach::Open | Reach::Resting(_) | Reach::Failed(_) => false,
             })
         };
         let (to, opened) = match first {
@@ -279,7 +284,7 @@ impl Upstreams {
                 Ok(opened) => (to, opened),
                 Err(_) => return false,
             },
-            _ => return false,
+            _ => return self.shares_extended_connect(engine).await,
         };
         let dialled = opened.dialled;
         let Ok(Leased { lease: Lease::Http2(upstream, ..), .. }) =
@@ -289,6 +294,22 @@ impl Upstreams {
         };
         *self.fresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(dialled);
         timeout(SETTLING, upstream.settled()).await.is_ok() && upstream.supports_extended_connect()
+    }
+
+    /// Tells the same of an HTTP/2 connection that clients share, where one of those is to be used.
+    async fn shares_extended_connect(&self, engine: &Engine) -> bool {
+        let to = match &*self.first.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((to, Reach::Resting(_))) => to.clone(),
+            _ => return false,
+        };
+        let parent = to.parent(engine);
+        let wanted = Wanted { to: &to, parent: parent.as_ref(), need: Need::Message };
+        match self.present(engine, &wanted, false) {
+            Some(Leased { lease: Lease::Http2(upstream, ..), .. }) => {
+                timeout(SETTLING, upstream.settled()).await.is_ok() && upstream.supports_extended_connect()
+            }
+            _ => false,
+        }
     }
 
     /// Lends a new connection, whatever is there.
@@ -326,7 +347,7 @@ impl Upstreams {
             first.take_if(|(leads_to, _)| leads_to == wanted.to)
         };
         let opened = match first {
-            None | Some((_, Reach::Open)) => open_or_learn(engine, wanted).await?,
+            None | Some((_, Reach::Open | Reach::Resting(_))) => open_or_learn(engine, wanted).await?,
             Some((_, Reach::Failed(failure))) => return Err(failure),
             Some((_, Reach::Ready(opened))) => *opened,
             Some((_, Reach::Dialled(line))) => go_on(engine, line, wanted.to).await?,

@@ -1,9 +1,15 @@
 //! The read half of a connection: heads and pieces of bodies, in the order they come.
 
-use std::{future, io};
+use std::{
+    future::{self, poll_fn},
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::{
     decode::{Decoder, MAX_PIECE_BYTES, Step},
@@ -85,6 +91,13 @@ impl<R> Reader<R> {
         &self.buf
     }
 
+    /// Gives up the buffer, where nothing is in it: the connection may be at rest for long.
+    pub(crate) fn rest(&mut self) {
+        if self.buf.is_empty() {
+            self.buf = BytesMut::new();
+        }
+    }
+
     /// Gives back the connection and what was read from it and not yet taken.
     pub(crate) fn into_parts(self) -> (R, BytesMut) {
         (self.io, self.buf)
@@ -153,9 +166,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if self.buf.len() >= max {
             return future::pending().await;
         }
-        let room = (max - self.buf.len()).min(self.read_bytes);
-        self.buf.reserve(room.min(FIRST_READ_BYTES));
-        let read = self.io.read_buf(&mut (&mut self.buf).limit(room)).await;
+        let room = (max - self.buf.len()).min(FIRST_READ_BYTES);
+        let read = poll_fn(|cx| self.poll_without_room(room, cx)).await;
         self.note_end(at_rest(read))
     }
 
@@ -226,8 +238,30 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// Reads once between messages, where an end without TLS's farewell loses nothing.
     async fn fill_at_rest(&mut self) -> io::Result<usize> {
-        let read = self.fill().await;
+        if self.eof {
+            return Ok(0);
+        }
+        let read = poll_fn(|cx| {
+            let read = self.poll_without_room(FIRST_READ_BYTES, cx);
+            if read.is_pending() {
+                self.rest();
+            }
+            read
+        })
+        .await;
+        if matches!(read, Ok(FIRST_READ_BYTES)) {
+            self.read_bytes = 2 * FIRST_READ_BYTES;
+        }
         self.note_end(at_rest(read))
+    }
+
+    /// Reads once, and makes room in the buffer only for what came: who may have to wait for long holds none meanwhile.
+    fn poll_without_room(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut room = [const { MaybeUninit::uninit() }; FIRST_READ_BYTES];
+        let mut came = ReadBuf::uninit(&mut room[..max]);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut came))?;
+        self.buf.extend_from_slice(came.filled());
+        Poll::Ready(Ok(came.filled().len()))
     }
 
     fn note_end(&mut self, read: io::Result<usize>) -> io::Result<usize> {

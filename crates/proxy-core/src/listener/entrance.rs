@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use crate::{
     client_hello::ClientHelloSummary,
-    connection::{Layer, note_failure, reach},
+    connection::{Layer, note_failure, reach, reach_anew},
     engine::Engine,
     event::ClientFacts,
     failure::{Failure, FailureKind},
@@ -26,7 +26,8 @@ pub(crate) async fn enter(
         (Mode::Reverse(reverse), _) => {
             let origin = &reverse.origin;
             let opening = Opening::made_up(origin.authority_with_port(), 0);
-            let mut tunnel = open(engine, opening, origin.host(), origin.port()).await;
+            let reached = reach(engine, origin.host(), Some(origin.port()), 0).await;
+            let mut tunnel = open(opening, origin.host(), origin.port(), reached);
             tunnel.reverse = Some(reverse.clone());
             layer.tunnel = Some(tunnel);
         }
@@ -43,7 +44,10 @@ async fn redirected(engine: &Engine, original: SocketAddr, facts: &Arc<ClientFac
     let opening = Opening::made_up(original.to_string(), 0);
     let is_own = || engine.loops.is_own(facts.peer, Instant::now());
     if !is_own() {
-        let tunnel = open(engine, opening.clone(), &original.ip().to_string(), original.port()).await;
+        let host = original.ip().to_string();
+        // Dialled, whatever is at rest: that is how a loop is noticed.
+        let reached = reach_anew(engine, &host, Some(original.port()), 0).await;
+        let tunnel = open(opening.clone(), &host, original.port(), reached);
         if let Reach::Dialled(tcp) = &tunnel.upstream {
             engine.loops.dialled(tcp.local, Instant::now());
         }
@@ -60,9 +64,8 @@ async fn redirected(engine: &Engine, original: SocketAddr, facts: &Arc<ClientFac
     None
 }
 
-async fn open(engine: &Engine, opening: Opening, host: &str, port: u16) -> Tunnel {
-    let upstream = reach(engine, host, Some(port), 0).await.unwrap_or_else(Reach::Failed);
-    Tunnel::new(opening, host, port, upstream)
+fn open(opening: Opening, host: &str, port: u16, reached: Result<Reach, Failure>) -> Tunnel {
+    Tunnel::new(opening, host, port, reached.unwrap_or_else(Reach::Failed))
 }
 
 /// The port of TLS whose original destination is not known.
@@ -85,6 +88,7 @@ pub(crate) async fn by_name(
         return None;
     };
     let opening = Opening::made_up(format!("{name}:{HTTPS}"), 0);
-    layer.tunnel = Some(open(engine, opening, name, HTTPS).await);
+    let reached = reach(engine, name, Some(HTTPS), 0).await;
+    layer.tunnel = Some(open(opening, name, HTTPS, reached));
     Some(layer)
 }

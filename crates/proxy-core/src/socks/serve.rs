@@ -119,7 +119,7 @@ fn local_addr(upstream: &Reach) -> Option<SocketAddr> {
     match upstream {
         Reach::Dialled(tcp) => Some(tcp.local),
         Reach::Ready(opened) => Some(opened.facts.local),
-        Reach::Open | Reach::Failed(_) => None,
+        Reach::Open | Reach::Resting(_) | Reach::Failed(_) => None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Where a request goes and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Destination {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -17,7 +17,7 @@ pub(crate) struct Destination {
 }
 
 /// What is spoken on the way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Security {
     /// Cleartext; HTTP/2 with prior knowledge where the client uses it.
     Plain { http2: bool },

@@ -136,6 +136,18 @@ impl Pool {
         (upstream_clone, facts_clone, in_use)
     }
 
+    /// Tells whether a connection is at rest, or is one for many exchanges, of which `is_meant` says that it will do.
+    pub(super) fn rests(&self, is_meant: impl Fn(&Destination, &Way) -> bool) -> bool {
+        let state = self.lock();
+        let idle = |connection: &Http1Connection| connection.idle_since.elapsed() < self.patience;
+        let mut idle = state.idle.iter().filter(|connection| idle(connection));
+        idle.any(|connection| is_meant(&connection.to, &connection.way))
+            || state
+                .shared
+                .iter()
+                .any(|shared| !shared.upstream.is_closed() && is_meant(&shared.to, &shared.way))
+    }
+
     /// Lends an unused HTTP/1 connection that goes where it is wanted.
     pub(super) fn idle(&self, wanted: &Wanted<'_>) -> Option<Box<Http1Connection>> {
         let mut state = self.lock();
@@ -159,6 +171,7 @@ impl Pool {
             return;
         }
         connection.idle_since = Instant::now();
+        connection.reader.rest();
         let mut state = self.lock();
         if state.idle.len() >= self.max_idle {
             state.idle.remove(0);

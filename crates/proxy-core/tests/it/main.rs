@@ -23,6 +23,7 @@ mod memory;
 mod messages;
 mod parents;
 mod paused;
+mod resting;
 mod rewritten;
 mod ruled;
 mod rules_of_http1;
