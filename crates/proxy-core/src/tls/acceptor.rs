@@ -17,6 +17,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use super::{
     alert, facts,
     key_log::KeyLog,
+    provider::{prefers_aes, provider},
     stream::{ClientStream, Refusal},
 };
 use crate::{
@@ -76,7 +77,7 @@ impl Acceptor {
     /// Makes an acceptor that shows leafs of this store.
     pub(crate) fn new(leafs: Leafs, key_log: Option<&KeyLog>) -> Result<Self, Error> {
         let tls = |error: rustls::Error| Error::new(ErrorKind::Tls).because(error);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(provider());
         let mut base = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(tls)?
@@ -146,6 +147,7 @@ impl Acceptor {
         let offers = |name: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|it| it == name));
         let mut config = self.base.clone();
         config.cert_resolver = Arc::new(ThisLeaf(leaf));
+        config.ignore_client_order = prefers_aes(hello.cipher_suites(), self.base.crypto_provider());
         config.alpn_protocols = wanted.alpn.iter().filter(|chosen| offers(chosen)).cloned().collect();
         Ok((sni, config))
     }

@@ -20,6 +20,7 @@ use super::{
     hello_tap::HelloTap,
     intermediates::Intermediates,
     options::TlsOptions,
+    provider::provider,
     trust::UpstreamTrust,
     verify::{Rejected, Verifier, one_line},
 };
@@ -100,7 +101,7 @@ pub(crate) fn is_http(alpn: &str) -> bool {
 impl Connector {
     /// Makes a connector; reads the system's roots, which blocks on the file system.
     pub(crate) fn new(trust: UpstreamTrust, options: &TlsOptions) -> Result<Self, Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(provider());
         let intermediates = options.fetch_intermediates.then(Arc::<Intermediates>::default);
         let verifier = Arc::new(Verifier::strict(Arc::clone(&provider), &trust, intermediates.clone())?);
         let any = Arc::new(Verifier::any(Arc::clone(&provider)));

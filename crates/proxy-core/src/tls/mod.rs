@@ -11,6 +11,7 @@ mod interception;
 mod intermediates;
 mod key_log;
 mod options;
+mod provider;
 mod stream;
 mod trust;
 mod verify;

@@ -1,10 +1,11 @@
-//! Bodies larger than the memory they may take: measured on a proxy in a process of its own.
+//! Bodies larger than the memory they may take, and tunnels at rest: measured on a proxy in a process of its own.
 #![cfg(target_os = "linux")]
 
 use std::{
     io::{BufRead, BufReader, Read},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use http::Method;
@@ -17,6 +18,10 @@ const DIRECTORY: &str = "PROXY_CORE_TEST_MEMORY";
 
 const BODY_BYTES: u64 = 96 << 20;
 const MAX_RESIDENT_KIB: u64 = 64 << 10;
+
+const WARMING_UP: u64 = 64;
+const TUNNELS: u64 = 256;
+const MAX_TUNNEL_KIB: u64 = 36;
 
 /// Not a test of its own: the proxy that the one below starts.
 #[test]
@@ -37,26 +42,39 @@ fn proxy_of_its_own() {
     });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn large_bodies_pass_in_little_memory() {
-    let directory = tempfile::tempdir().unwrap();
-    let ca = CertificateAuthority::load_or_create(directory.path().join("ca")).unwrap();
+/// A proxy in a process of its own.
+struct Apart {
+    process: Child,
+    addr: SocketAddr,
+    ca: CertificateAuthority,
+    origin: Origin,
+}
+
+async fn apart(directory: &Path) -> Apart {
+    let ca = CertificateAuthority::load_or_create(directory.join("ca")).unwrap();
     let origin_ca = TestCa::new().unwrap();
-    std::fs::write(directory.path().join("origin.pem"), origin_ca.pem()).unwrap();
-    let mut proxy = Command::new(std::env::current_exe().unwrap())
+    std::fs::write(directory.join("origin.pem"), origin_ca.pem()).unwrap();
+    let mut process = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "memory::proxy_of_its_own", "--nocapture"])
-        .env(DIRECTORY, directory.path())
+        .env(DIRECTORY, directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(proxy.stderr.take().unwrap());
+    let mut said = BufReader::new(process.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
-    let addr = std::fs::read_to_string(directory.path().join("address")).unwrap().parse().unwrap();
+    let addr = std::fs::read_to_string(directory.join("address")).unwrap().parse().unwrap();
     let origin = Origin::https(&origin_ca).await.unwrap();
+    Apart { process, addr, ca, origin }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_bodies_pass_in_little_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let Apart { process: mut proxy, addr, ca, origin } = apart(directory.path()).await;
     for alpn in [&["http/1.1"][..], &["h2"]] {
         let client = ProxyClient::new(addr, ca.certificate_pem(), alpn).unwrap();
         let mut client = client.https(&origin.authority()).await.unwrap();
@@ -71,15 +89,37 @@ async fn large_bodies_pass_in_little_memory() {
         let answer = client.post("/upload", pattern(BODY_BYTES)).await.unwrap();
         assert!(answer.text().contains(&BODY_BYTES.to_string()), "{}", answer.text());
     }
-    let peak = peak_kib(proxy.id());
+    let peak = kib(proxy.id(), "VmHWM:");
     drop(proxy.stdin.take());
     assert!(proxy.wait().unwrap().success());
     assert!(peak < MAX_RESIDENT_KIB, "the proxy took {peak} KiB");
 }
 
-/// The most a process ever had resident.
-fn peak_kib(pid: u32) -> u64 {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_at_rest_takes_little_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let Apart { process: mut proxy, addr, ca, origin } = apart(directory.path()).await;
+    let client = ProxyClient::new(addr, ca.certificate_pem(), &["http/1.1"]).unwrap();
+    // What the first ones take is the proxy's, not the tunnel's.
+    let mut tunnels = Vec::new();
+    let mut before = 0;
+    for number in 0..(WARMING_UP + TUNNELS) {
+        if number == WARMING_UP {
+            before = kib(proxy.id(), "VmRSS:");
+        }
+        let mut tunnel = client.https(&origin.authority()).await.unwrap();
+        assert_eq!(tunnel.get("/bytes/1000").await.unwrap().status, 200);
+        tunnels.push(tunnel);
+    }
+    let each = (kib(proxy.id(), "VmRSS:") - before) / TUNNELS;
+    drop(proxy.stdin.take());
+    assert!(proxy.wait().unwrap().success());
+    assert!(each <= MAX_TUNNEL_KIB, "a tunnel takes {each} KiB");
+}
+
+/// What the system says of a process: the most it ever had resident, or what it has now.
+fn kib(pid: u32, what: &str) -> u64 {
     let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(what)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
