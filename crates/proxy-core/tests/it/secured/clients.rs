@@ -84,8 +84,8 @@ async fn both_hellos_are_fingerprinted() {
         );
         assert_eq!(client.offered_alpn, alpn);
         let upstream = told.upstream[0].0.tls.clone().unwrap().fingerprint.unwrap();
-        assert!(upstream.ja3.starts_with("771,4866,"), "{upstream:?}");
-        assert!(upstream.ja4.starts_with("t13") && upstream.ja4.contains("_1302_"), "{upstream:?}");
+        assert!(upstream.ja3.starts_with("771,4865,"), "{upstream:?}");
+        assert!(upstream.ja4.starts_with("t13") && upstream.ja4.contains("_1301_"), "{upstream:?}");
     }
 }
 
