@@ -207,9 +207,9 @@ impl Assembly {
         headers.is_none_or(|headers| decode::is_plain(headers, &body.inline))
     }
 
-    /// What lists show of it.
-    pub(crate) fn summary(&self, seq: Seq) -> ExchangeSummary {
-        let mut summary = ExchangeSummary::of_request(&self.request, self.started_at);
+    /// What lists show of it, in the place of what was said of another.
+    pub(crate) fn summary(&self, seq: Seq, summary: &mut ExchangeSummary) {
+        summary.set_request(&self.request, self.started_at);
         summary.seq = seq;
         summary.session = self.session;
         if let Some((head, _)) = &self.response {
@@ -224,7 +224,6 @@ impl Assembly {
             summary.duration = Some(if total.is_zero() { *at } else { total });
             summary.state = state(&ending.outcome);
         }
-        summary
     }
 
     fn kind(&self) -> ExchangeKind {

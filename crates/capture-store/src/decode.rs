@@ -61,9 +61,10 @@ fn codings(content_encoding: Option<&str>) -> impl Iterator<Item = String> + '_ 
 
 /// Whether a body that begins with `start`, under these fields, is UTF-8 or bytes as it is: nothing is to be taken off.
 pub(crate) fn is_plain(headers: &Headers, start: &[u8]) -> bool {
-    let text = |value: &Bytes| String::from_utf8_lossy(value).into_owned();
-    let coded = headers.get_all("content-encoding").any(|value| codings(Some(&text(value))).next().is_some());
-    let content_type = headers.get("content-type").map(text);
+    let coded = headers
+        .get_all("content-encoding")
+        .any(|value| codings(Some(&String::from_utf8_lossy(value))).next().is_some());
+    let content_type = headers.get("content-type").map(|value| String::from_utf8_lossy(value));
     !coded && !charset::names_foreign(content_type.as_deref()) && charset::foreign(None, start).is_none()
 }
 

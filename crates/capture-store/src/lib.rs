@@ -91,6 +91,7 @@ mod session;
 mod sql;
 mod statement;
 mod store;
+mod summary;
 mod template;
 mod verify;
 mod writer;

@@ -180,57 +180,6 @@ impl Exchange {
     }
 }
 
-impl ExchangeSummary {
-    /// What a request's head says; open, without number.
-    pub(crate) fn of_request(head: &RequestHead, started_at: SystemTime) -> Self {
-        Self {
-            seq: Seq(0),
-            session: SessionId(0),
-            kind: if head.method == http::Method::CONNECT {
-                ExchangeKind::Tunnel
-            } else {
-                ExchangeKind::Http
-            },
-            started_at,
-            duration: None,
-            method: head.method.as_str().to_owned(),
-            scheme: head.scheme.as_str().to_owned(),
-            host: head.host().to_ascii_lowercase(),
-            port: head.port(),
-            target: head.target.clone(),
-            url: head.url(),
-            http_version: version_text(head.version).to_owned(),
-            status: None,
-            request_content_type: content_type(&head.headers),
-            response_content_type: None,
-            request_body_bytes: 0,
-            response_body_bytes: 0,
-            messages: 0,
-            state: ExchangeState::Open,
-        }
-    }
-
-    /// Adds what the final response's head says.
-    pub(crate) fn set_response(&mut self, head: &ResponseHead) {
-        self.status = Some(head.status.as_u16());
-        self.response_content_type = content_type(&head.headers);
-    }
-}
-
-fn content_type(headers: &Headers) -> Option<String> {
-    headers.get("content-type").map(|value| String::from_utf8_lossy(value).into_owned())
-}
-
-fn version_text(version: http::Version) -> &'static str {
-    match version {
-        http::Version::HTTP_09 => "HTTP/0.9",
-        http::Version::HTTP_10 => "HTTP/1.0",
-        http::Version::HTTP_2 => "HTTP/2",
-        http::Version::HTTP_3 => "HTTP/3",
-        _ => "HTTP/1.1",
-    }
-}
-
 /// How much of a body there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

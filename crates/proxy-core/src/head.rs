@@ -255,14 +255,14 @@ impl RequestHead {
     #[must_use]
     pub fn url(&self) -> String {
         if self.method == Method::CONNECT && !self.target.starts_with('/') {
-            return format!("{}://{}", self.scheme.as_str(), self.authority);
+            return [self.scheme.as_str(), "://", &self.authority].concat();
         }
         let authority = match self.scheme {
             Scheme::Http => self.authority.strip_suffix(":80"),
             Scheme::Https => self.authority.strip_suffix(":443"),
         };
         let target = if self.target == "*" { "" } else { self.target.as_str() };
-        format!("{}://{}{}", self.scheme.as_str(), authority.unwrap_or(&self.authority), target)
+        [self.scheme.as_str(), "://", authority.unwrap_or(&self.authority), target].concat()
     }
 
     /// Whether the client asks to switch protocols. `h2c` is not an upgrade that is passed on.

@@ -87,3 +87,47 @@ fn run(db: &Connection, asked: &Receiver<()>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        db::{BodyContent, Mode},
+        id::Seq,
+        record::BodySide,
+    };
+
+    #[test]
+    fn the_log_is_taken_in_beside_the_writer_and_begins_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("store.db");
+        let mut db = Connection::open(&file, Mode::Write).unwrap();
+        db.migrate().unwrap();
+        let data = vec![7; 1024 * 1024];
+        let write = |seq| {
+            let tx = db.begin().unwrap();
+            for seq in seq..seq + 24 {
+                let content = BodyContent::Inline { data: &data, plain: true };
+                tx.put_body(Seq(seq), BodySide::Response, content, None).unwrap();
+            }
+            tx.commit().unwrap();
+        };
+        let length = |name: &str| fs::metadata(directory.path().join(name)).unwrap().len();
+        let mut checkpoints = Checkpoints::start(&db, Connection::open(&file, Mode::Write).unwrap());
+        write(0);
+        assert!(length("store.db") < LOG_BYTES, "the writer took it in by itself");
+        checkpoints.note(LOG_BYTES - COMMIT_BYTES - 1);
+        checkpoints.note(0);
+        checkpoints.stop();
+        assert!(length("store.db") > LOG_BYTES);
+        let log = length("store.db-wal");
+        write(100);
+        assert_eq!(length("store.db-wal"), log);
+        // Where nobody does so, the log stays bounded all the same.
+        write(200);
+        write(300);
+        assert!(length("store.db") > 3 * LOG_BYTES);
+    }
+}

@@ -1,14 +1,12 @@
 //! One commit: everything that is due goes into one transaction, or stays for the next try.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
+    collections::HashMap,
     time::{Duration, Instant, SystemTime},
 };
 
-use proxy_core::UpstreamFacts;
-
 use super::{
+    certificates::Certificates,
     disk::Disk,
     patience::Refused,
     press::Packable,
@@ -17,19 +15,16 @@ use super::{
     thread::{Include, MAX_UNWRITTEN, MUCH_PENDING, REWRITE, Writer},
 };
 use crate::{
-    assemble::{Assembly, Bodies, BodyBuffer, Row, content_hash},
+    assemble::{Assembly, Bodies, BodyBuffer, Row},
     contents::{Contents, Packing, SmallBody},
     db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Spans, Tx},
     id::{Seq, SessionId},
-    record::BodySide,
+    record::{BodySide, ExchangeSummary},
 };
 
 /// Exchanges in a commit up to which there is time to pack their bodies: beyond it the writer is busy, and packing
 /// would cost as much as writing does.
 const PACKED_AT_ONCE: usize = 128;
-/// Upstream connections whose certificates' numbers are remembered; beyond it all are forgotten and looked up anew.
-const REMEMBERED_CONNECTIONS: usize = 1024;
-
 /// The shortest pause between two looks for what is too old.
 const AGE_PAUSE: Duration = Duration::from_millis(20);
 /// A commit that takes longer is told of: the wire soon waits for it.
@@ -37,11 +32,6 @@ const SLOW_COMMIT: Duration = Duration::from_secs(2);
 
 /// What most exchanges' encoded details stay under.
 const DETAIL_BYTES: usize = 4096;
-
-/// The numbers of upstream connections' certificates in the store. Each entry keeps its connection's facts alive, so
-/// that an address stands for one connection.
-#[derive(Default)]
-struct Certificates(HashMap<usize, (Arc<UpstreamFacts>, Vec<u64>)>);
 
 /// What the writer knows of what it put down.
 pub(super) struct Known {
@@ -52,6 +42,20 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn new() -> Self {
         Self { certificates: Certificates::default(), contents: Contents::new() }
+    }
+}
+
+/// What exchanges are put in order to be written, one after the other.
+struct Scratch {
+    summary: ExchangeSummary,
+    detail: Vec<u8>,
+    now: Instant,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        let detail = Vec::with_capacity(DETAIL_BYTES);
+        Self { summary: ExchangeSummary::empty(), detail, now: Instant::now() }
     }
 }
 
@@ -70,6 +74,20 @@ struct Outcome {
     added_bytes: u64,
     /// When the oldest of what is kept for a time is too old.
     oldest_due: Option<Duration>,
+}
+
+impl Outcome {
+    fn new(newest: Seq, exchanges: usize) -> Self {
+        Self {
+            newest,
+            written: Vec::with_capacity(exchanges),
+            bytes: Vec::new(),
+            unused_files: Vec::new(),
+            packable: Vec::new(),
+            added_bytes: 0,
+            oldest_due: None,
+        }
+    }
 }
 
 /// What became of one exchange in a transaction.
@@ -122,7 +140,7 @@ impl Writer {
             let written = write(db, sessions, known, &mut batch, error.as_ref());
             if written.is_err() {
                 // Numbers given in a transaction that was rolled back are no numbers.
-                known.certificates.0.clear();
+                known.certificates.forget();
             }
             written
         })?;
@@ -254,26 +272,18 @@ fn write(
     let tx = db.begin()?;
     let mut newest = tx.newest_seq()?;
     let mut deltas: HashMap<SessionId, SessionDelta> = HashMap::new();
-    let mut outcome = Outcome {
-        newest,
-        written: Vec::with_capacity(batch.len()),
-        bytes: Vec::new(),
-        unused_files: Vec::new(),
-        packable: Vec::new(),
-        added_bytes: 0,
-        oldest_due: None,
-    };
+    let mut outcome = Outcome::new(newest, batch.len());
     known.contents.begin();
-    let mut detail = Vec::with_capacity(DETAIL_BYTES);
+    let mut scratch = Scratch::new();
     let mut spans = Spans::default();
     let packing = if batch.len() <= PACKED_AT_ONCE { Packing::Yes } else { Packing::No };
     for assembly in batch.iter_mut() {
         let delta = deltas.entry(assembly.session).or_default();
         let numbers = known.certificates.numbers(&tx, assembly.upstream())?;
         let seq = assembly.row.map_or(Seq(newest.0 + 1), |row| row.seq);
-        detail.clear();
-        assembly.encode_detail(numbers, &mut detail);
-        let written = write_exchange(&tx, assembly, seq, &detail)?;
+        scratch.detail.clear();
+        assembly.encode_detail(numbers, &mut scratch.detail);
+        let written = write_exchange(&tx, assembly, seq, &mut scratch)?;
         if let Written::Row(row) = &written {
             let before = assembly.row.map_or(0, |row| row.bytes);
             delta.exchanges += i64::from(assembly.row.is_none());
@@ -314,10 +324,15 @@ fn write(
 }
 
 /// Writes an exchange's row and messages.
-fn write_exchange(tx: &Tx<'_>, assembly: &Assembly, seq: Seq, detail: &[u8]) -> Result<Written, DbError> {
-    let summary = assembly.summary(seq);
-    let bytes = assembly.disk_bytes(&summary, detail);
-    let row = ExchangeRow { summary: &summary, detail, bytes };
+fn write_exchange(
+    tx: &Tx<'_>,
+    assembly: &Assembly,
+    seq: Seq,
+    Scratch { summary, detail, now }: &mut Scratch,
+) -> Result<Written, DbError> {
+    assembly.summary(seq, summary);
+    let bytes = assembly.disk_bytes(summary, detail);
+    let row = ExchangeRow { summary, detail, bytes };
     if assembly.row.is_none() {
         tx.insert_exchange(&row)?;
     } else if !tx.update_exchange(&row)? {
@@ -327,7 +342,7 @@ fn write_exchange(tx: &Tx<'_>, assembly: &Assembly, seq: Seq, detail: &[u8]) -> 
         tx.insert_message(seq, message)?;
     }
     let content_bytes = assembly.content_bytes();
-    Ok(Written::Row(Row { seq, bytes, content_bytes, written_at: Instant::now() }))
+    Ok(Written::Row(Row { seq, bytes, content_bytes, written_at: *now }))
 }
 
 /// Which body, and whether there is time to pack it.
@@ -374,27 +389,4 @@ fn write_body(
 
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-impl Certificates {
-    /// The numbers of a connection's certificates, which are stored where they are not yet.
-    fn numbers(&mut self, tx: &Tx<'_>, upstream: Option<&Arc<UpstreamFacts>>) -> Result<&[u64], DbError> {
-        let Some((upstream, tls)) = upstream.and_then(|facts| facts.tls.as_ref().map(|tls| (facts, tls)))
-        else {
-            return Ok(&[]);
-        };
-        if self.0.len() >= REMEMBERED_CONNECTIONS {
-            self.0.clear();
-        }
-        let key = Arc::as_ptr(upstream).addr();
-        let known = match self.0.entry(key) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => {
-                let numbers = tls.certificates.iter().map(|der| tx.certificate(&content_hash(der), der));
-                let numbers = numbers.collect::<Result<_, _>>()?;
-                unknown.insert((upstream.clone(), numbers))
-            }
-        };
-        Ok(&known.1)
-    }
 }

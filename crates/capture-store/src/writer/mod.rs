@@ -3,6 +3,7 @@
 //! Start at [`thread`]; a commit is in [`commit`] and [`settle`], what the disk does to us in [`disk`], [`patience`] and
 //! [`stall`], and what is done beside it in [`checkpoint`] and [`press`].
 
+mod certificates;
 mod checkpoint;
 mod commit;
 mod disk;
