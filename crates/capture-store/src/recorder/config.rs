@@ -49,8 +49,8 @@ pub enum OnDiskFailure {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyncPolicy {
-    /// Before each checkpoint of the database's log, about every 16 MiB. A power cut may cost what was committed since,
-    /// and the ends of large bodies; the database stays whole.
+    /// Before each checkpoint of the database's log, about every 16 MiB and every 32 at most. A power cut may cost what
+    /// was committed since, and the ends of large bodies; the database stays whole.
     #[default]
     Normal,
     /// With each commit, large bodies included. A power cut costs what was not committed.
