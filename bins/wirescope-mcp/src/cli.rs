@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use mcp_tools::{AddressRange, Config, StateDir};
-use proxy_flags::{FlagError, KeepingFlags, RulesFlags, UpstreamFlags};
+use proxy_flags::{FlagError, KeepingFlags, RulesFlags, ThreadFlags, UpstreamFlags};
 
 use crate::serving::ServingArguments;
 
@@ -39,6 +39,8 @@ pub(crate) struct Cli {
     proxy_port: u16,
     #[command(flatten)]
     upstream: UpstreamFlags,
+    #[command(flatten)]
+    threads: ThreadFlags,
     #[command(flatten)]
     keeping: KeepingFlags,
     #[command(flatten)]
@@ -92,6 +94,7 @@ impl Cli {
         config.upstream_ca = upstream.upstream_ca;
         config.insecure_upstream = upstream.insecure_upstream;
         config.passthrough = upstream.passthrough;
+        config.threads = self.threads.count();
         self.keeping.apply(&mut config.recorder);
         Ok(config)
     }

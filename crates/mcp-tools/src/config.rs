@@ -1,6 +1,6 @@
 //! What the server is built with. `main` reads flags and the environment; nothing here does.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
 use capture_store::{RecorderConfig, secrets::Secrets};
 use client_setup::StateDir;
@@ -46,6 +46,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether clients share upstream connections.
     pub upstream_sharing: UpstreamSharing,
+    /// Threads of its own that the proxy carries connections on; none where the caller's runtime carries them.
+    pub threads: Option<NonZeroUsize>,
     /// How what passes is recorded.
     pub recorder: RecorderConfig,
     /// The rules that traffic meets; tools edit them.
@@ -82,6 +84,7 @@ impl Config {
             resolve: Vec::new(),
             timeouts: Timeouts::default(),
             upstream_sharing: UpstreamSharing::default(),
+            threads: None,
             recorder: RecorderConfig::default(),
             rules: Rules::new(),
             answer_bytes: 16 * 1024,

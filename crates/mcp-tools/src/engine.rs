@@ -82,6 +82,9 @@ fn builder(
     for range in &config.allow_clients {
         builder = builder.allow_clients(*range);
     }
+    if let Some(threads) = config.threads {
+        builder = builder.threads(threads);
+    }
     Ok(builder)
 }
 

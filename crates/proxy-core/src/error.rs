@@ -207,6 +207,12 @@ pub enum ErrorKind {
         /// The latest.
         max: TlsVersion,
     },
+    /// The system gives the proxy no threads of its own.
+    #[error("start {threads} threads for connections (ask for fewer, or for none of the proxy's own)")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+    },
     /// The TLS library refuses its configuration.
     #[error("set up TLS")]
     Tls,

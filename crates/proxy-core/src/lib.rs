@@ -15,6 +15,7 @@ mod client;
 mod client_hello;
 mod coding;
 mod connection;
+mod crew;
 mod cut;
 mod detect;
 mod dial;

@@ -1,6 +1,6 @@
 //! The proxy: built, bound, served, drained.
 
-use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, oneshot, watch},
@@ -12,6 +12,7 @@ use crate::{
     ca::{CertificateAuthority, Leafs},
     changes::Changes,
     connection::{self, Layer},
+    crew::Crew,
     cut::{Cut, Socket},
     dial::LoopGuard,
     engine::{Engine, Ids},
@@ -44,6 +45,7 @@ pub struct ProxyBuilder {
     pub(crate) plan: Plan,
     pub(crate) roads: Roads,
     pub(crate) tls: TlsOptions,
+    pub(crate) threads: Option<NonZeroUsize>,
 }
 
 impl ProxyBuilder {
@@ -103,7 +105,9 @@ impl ProxyBuilder {
         let listeners: Arc<[Listener]> = doors.listeners().into();
         let main = listeners.iter().find(|listener| listener.kind() == ListenerKind::Explicit);
         let local = main.or(listeners.first()).map(Listener::address).ok_or(ErrorKind::NoListener)?;
-        Ok(Proxy { engine: Arc::new(self.engine(&listeners, local)?), doors, listeners })
+        let threads = self.threads;
+        let engine = Arc::new(self.engine(&listeners, local)?);
+        Ok(Proxy { engine, doors, listeners, crew: Crew::start(threads)? })
     }
 
     /// Makes the engine behind these listeners.
@@ -136,6 +140,7 @@ pub struct Proxy {
     engine: Arc<Engine>,
     doors: Doors,
     listeners: Arc<[Listener]>,
+    crew: Crew,
 }
 
 impl Proxy {
@@ -153,6 +158,7 @@ impl Proxy {
             plan: Plan::default(),
             roads: Roads::default(),
             tls: TlsOptions::default(),
+            threads: None,
         }
     }
 
@@ -208,7 +214,7 @@ impl Proxy {
     }
 
     async fn serve(self, shutdown: impl Future<Output = Duration>) -> Drained {
-        let Self { engine, mut doors, .. } = self;
+        let Self { engine, mut doors, crew, .. } = self;
         let mut strangers = Strangers::default();
         let room = Arc::new(Semaphore::new(engine.limits.max_connections));
         let (drain, draining) = watch::channel(false);
@@ -219,7 +225,11 @@ impl Proxy {
                 deadline = &mut shutdown => break deadline,
                 accepted = doors.accept(&room) => {
                     if engine.clients.lets_in(accepted.peer.ip()) {
-                        connections.spawn(client(engine.clone(), accepted, draining.clone()));
+                        let (engine, draining) = (engine.clone(), draining.clone());
+                        let Accepted { tcp, peer, listener, permit } = accepted;
+                        crew.carry(&mut connections, tcp, move |tcp| {
+                            client(engine, Accepted { tcp, peer, listener, permit }, draining)
+                        });
                     } else if let Some(turning_away) = strangers.turn_away(&engine, accepted) {
                         connections.spawn(turning_away);
                     }
@@ -232,6 +242,7 @@ impl Proxy {
         let rest = async { while connections.join_next().await.is_some() {} };
         let cut = if timeout(deadline, rest).await.is_ok() { 0 } else { connections.len() };
         connections.shutdown().await;
+        crew.stop().await;
         engine.tell_untold();
         Drained { cut_connections: cut }
     }

@@ -34,6 +34,7 @@ mod keeping;
 mod roads;
 mod rules_file;
 mod seconds;
+mod threads;
 mod tls;
 mod upstream;
 
@@ -43,5 +44,6 @@ pub use error::FlagError;
 pub use keeping::KeepingFlags;
 pub use roads::{RoadFlags, TimeoutFlags};
 pub use rules_file::{Reloaded, RulesFile, RulesFlags};
+pub use threads::ThreadFlags;
 pub use tls::TlsFlags;
 pub use upstream::UpstreamFlags;

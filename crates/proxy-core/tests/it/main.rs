@@ -32,6 +32,7 @@ mod sending;
 mod smuggling;
 mod socks;
 mod stalls;
+mod threads;
 mod trust;
 mod tunnels;
 mod upgrades;

@@ -1,0 +1,155 @@
+//! Threads of the proxy's own, each with a runtime that carries a share of the connections
+//! (docs/design/034-a-runtime-for-each-thread.md).
+
+use std::{
+    io,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
+    thread,
+};
+
+use tokio::{
+    net::TcpStream,
+    runtime::{Builder, Handle, Runtime},
+    sync::oneshot,
+    task::JoinSet,
+};
+
+use crate::{
+    error::{Error, ErrorKind},
+    proxy::ProxyBuilder,
+};
+
+/// More threads than this are no help to anybody; a greater number counts as this.
+const MAX_THREADS: usize = 256;
+
+/// Work that blocks a thread at once, of each runtime: looking names up, coding large bodies. Further work waits.
+const MAX_BLOCKING_THREADS: usize = 128;
+
+impl ProxyBuilder {
+    /// Carries client connections, and everything done for them, on this many threads of the proxy's own: each connection
+    /// stays on one, and costs less there than where threads hand work to each other. A connection goes to the thread
+    /// that carries the fewest. Without this the caller's runtime carries them; accepting them is its part in any case.
+    ///
+    /// Observers, interceptors and bodies are called on these threads. What computes for long in one of them, an
+    /// interceptor or a rule over a large body, holds up the other connections of its thread.
+    pub fn threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+}
+
+/// The threads that carry connections. Dropping it lets them end; what they still carry is cut.
+pub(crate) struct Crew {
+    /// Empty where the caller's runtime carries them.
+    hands: Vec<Hand>,
+}
+
+/// One thread.
+struct Hand {
+    runtime: Handle,
+    /// Connections it carries.
+    carries: Arc<AtomicUsize>,
+    /// Dropped, it lets the thread end.
+    stop: oneshot::Sender<()>,
+    /// Closed once its runtime is gone.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Crew {
+    /// Starts the threads that were asked for.
+    pub(crate) fn start(threads: Option<NonZeroUsize>) -> Result<Self, Error> {
+        let count = threads.map_or(0, NonZeroUsize::get).min(MAX_THREADS);
+        let failed = |error| Error::new(ErrorKind::Threads { threads: count }).because(error);
+        let hands = (1..=count).map(Hand::start).collect::<io::Result<_>>().map_err(failed)?;
+        Ok(Self { hands })
+    }
+
+    /// Gives a connection to the thread that carries the fewest, or to the caller's runtime where there are none.
+    pub(crate) fn carry<C: Future<Output = ()> + Send + 'static>(
+        &self,
+        connections: &mut JoinSet<()>,
+        tcp: TcpStream,
+        connection: impl FnOnce(TcpStream) -> C + Send + 'static,
+    ) {
+        let Some(hand) = self.hands.iter().min_by_key(|hand| hand.carries.load(Relaxed)) else {
+            connections.spawn(connection(tcp));
+            return;
+        };
+        // Readiness is told by the runtime that a socket is registered with: it changes over.
+        let tcp = match tcp.into_std() {
+            Ok(tcp) => tcp,
+            Err(error) => return tracing::debug!(%error, "cannot hand a connection to its thread"),
+        };
+        let carried = Carried::by(hand);
+        let work = async move {
+            match TcpStream::from_std(tcp) {
+                Ok(tcp) => connection(tcp).await,
+                Err(error) => tracing::debug!(%error, "cannot take over a connection"),
+            }
+            drop(carried);
+        };
+        connections.spawn_on(work, &hand.runtime);
+    }
+
+    /// Lets the threads end, and waits for that. What they carry is cut. Dropped, it no longer waits.
+    pub(crate) async fn stop(self) {
+        let ending: Vec<_> = self
+            .hands
+            .into_iter()
+            .map(|Hand { stop, ended, .. }| {
+                drop(stop);
+                ended
+            })
+            .collect();
+        for ended in ending {
+            // Nothing is ever sent: it is closed.
+            let _ = ended.await;
+        }
+    }
+}
+
+impl Hand {
+    fn start(number: usize) -> io::Result<Self> {
+        // The thread is there before its runtime: one that never got a thread could not be dropped here.
+        let (give, take) = mpsc::sync_channel::<Runtime>(1);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (ends, ended) = oneshot::channel::<()>();
+        thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
+            let Ok(runtime) = take.recv() else { return };
+            let _ = runtime.block_on(stopped);
+            // A look-up that hangs is not waited for.
+            runtime.shutdown_background();
+            drop(ends);
+        })?;
+        let built = Builder::new_current_thread()
+            .enable_all()
+            .thread_name(format!("proxy-{number}-blocking"))
+            .max_blocking_threads(MAX_BLOCKING_THREADS)
+            .build()?;
+        let runtime = built.handle().clone();
+        // There is room for one, and the thread waits for it.
+        let _ = give.send(built);
+        Ok(Self { runtime, carries: Arc::default(), stop, ended })
+    }
+}
+
+/// A connection's place in the count of its thread.
+struct Carried(Arc<AtomicUsize>);
+
+impl Carried {
+    fn by(hand: &Hand) -> Self {
+        hand.carries.fetch_add(1, Relaxed);
+        Self(hand.carries.clone())
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
