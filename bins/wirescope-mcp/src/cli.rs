@@ -38,9 +38,9 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "PORT", default_value_t = 0, env = "WIRESCOPE_PORT")]
     proxy_port: u16,
     #[command(flatten)]
-    upstream: UpstreamFlags,
-    #[command(flatten)]
     threads: ThreadFlags,
+    #[command(flatten)]
+    upstream: UpstreamFlags,
     #[command(flatten)]
     keeping: KeepingFlags,
     #[command(flatten)]

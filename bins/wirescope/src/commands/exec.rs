@@ -58,9 +58,9 @@ pub(crate) struct Arguments {
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
-    upstream: UpstreamFlags,
-    #[command(flatten)]
     threads: ThreadFlags,
+    #[command(flatten)]
+    upstream: UpstreamFlags,
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,

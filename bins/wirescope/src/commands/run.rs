@@ -51,9 +51,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     keeping: KeepingFlags,
     #[command(flatten)]
-    upstream: UpstreamFlags,
-    #[command(flatten)]
     threads: ThreadFlags,
+    #[command(flatten)]
+    upstream: UpstreamFlags,
     #[command(flatten)]
     rules: RulesFlags,
 }
