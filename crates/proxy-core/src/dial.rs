@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -219,23 +219,47 @@ fn timed_out(addresses: &[SocketAddr], limit: Duration) -> Failure {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LoopGuard {
     listening: Arc<[SocketAddr]>,
+    /// Of listeners opened later; few at a time.
+    further: Arc<RwLock<Vec<SocketAddr>>>,
 }
 
 impl LoopGuard {
     /// Makes a guard for a proxy that listens at these addresses.
     pub(crate) fn new(listening: impl IntoIterator<Item = SocketAddr>) -> Self {
-        Self { listening: listening.into_iter().collect() }
+        Self { listening: listening.into_iter().collect(), further: Arc::default() }
+    }
+
+    /// Knows one more, for a listener opened while the proxy runs.
+    pub(crate) fn add(&self, address: SocketAddr) {
+        self.further.write().unwrap_or_else(PoisonError::into_inner).push(address);
+    }
+
+    /// Forgets it, when the listener closes.
+    pub(crate) fn remove(&self, address: SocketAddr) {
+        let mut further = self.further.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = further.iter().position(|known| *known == address) {
+            further.swap_remove(at);
+        }
+    }
+
+    /// Whether a listener passes the test.
+    fn any(&self, is_it: impl Fn(&SocketAddr) -> bool) -> bool {
+        self.listening.iter().any(&is_it)
+            || self.further.read().unwrap_or_else(PoisonError::into_inner).iter().any(is_it)
     }
 
     /// Tells whether the proxy listens at this port, at whatever address.
     pub(crate) fn has_port(&self, port: u16) -> bool {
-        self.listening.iter().any(|own| own.port() == port)
+        self.any(|own| own.port() == port)
     }
 
     /// Tells whether to dial the address is to dial the proxy.
     pub(crate) fn is_own(&self, addr: SocketAddr) -> bool {
         let target = addr.ip().to_canonical();
-        self.listening.iter().filter(|own| own.port() == addr.port()).any(|own| {
+        self.any(|own| {
+            if own.port() != addr.port() {
+                return false;
+            }
             let own = own.ip().to_canonical();
             if target.is_unspecified() {
                 // Connecting to the unspecified address reaches the loopback one.

@@ -74,8 +74,8 @@ pub use hosts::{HostPattern, ParseHostPatternError};
 pub use interceptor::{Interceptor, Verdict};
 pub use limits::{Limits, Timeouts};
 pub use listener::{
-    AddressRange, HostField, Listener, OriginUrl, ParseAddressRangeError, ParseListenerError,
-    ParseOriginUrlError, ParseProxyCredentialsError, ProxyCredentials,
+    AddressRange, FurtherListener, HostField, Listener, OriginUrl, ParseAddressRangeError,
+    ParseListenerError, ParseOriginUrlError, ParseProxyCredentialsError, ProxyCredentials,
 };
 pub use observer::{BoxFuture, Observer};
 pub use parent::{

@@ -214,38 +214,48 @@ impl Proxy {
     }
 
     async fn serve(self, shutdown: impl Future<Output = Duration>) -> Drained {
-        let Self { engine, mut doors, crew, .. } = self;
-        let mut strangers = Strangers::default();
-        let room = Arc::new(Semaphore::new(engine.limits.max_connections));
-        let (drain, draining) = watch::channel(false);
-        let mut connections = JoinSet::new();
-        let mut shutdown = std::pin::pin!(shutdown);
-        let deadline = loop {
-            tokio::select! {
-                deadline = &mut shutdown => break deadline,
-                accepted = doors.accept(&room) => {
-                    if engine.clients.lets_in(accepted.peer.ip()) {
-                        let (engine, draining) = (engine.clone(), draining.clone());
-                        let Accepted { tcp, peer, listener, permit } = accepted;
-                        crew.carry(&mut connections, tcp, move |tcp| {
-                            client(engine, Accepted { tcp, peer, listener, permit }, draining)
-                        });
-                    } else if let Some(turning_away) = strangers.turn_away(&engine, accepted) {
-                        connections.spawn(turning_away);
-                    }
-                }
-                Some(_) = connections.join_next() => {}
-            }
-        };
-        drop(doors);
-        drain.send_replace(true);
-        let rest = async { while connections.join_next().await.is_some() {} };
-        let cut = if timeout(deadline, rest).await.is_ok() { 0 } else { connections.len() };
-        connections.shutdown().await;
-        crew.stop().await;
-        engine.tell_untold();
-        Drained { cut_connections: cut }
+        serve(self.engine, self.doors, self.crew, shutdown).await
     }
+}
+
+/// Serves what comes through the doors until `shutdown` resolves to how long exchanges under way may go on then.
+/// Dropping the future cuts everything at once.
+pub(crate) async fn serve(
+    engine: Arc<Engine>,
+    mut doors: Doors,
+    crew: Crew,
+    shutdown: impl Future<Output = Duration>,
+) -> Drained {
+    let mut strangers = Strangers::default();
+    let room = Arc::new(Semaphore::new(engine.limits.max_connections));
+    let (drain, draining) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    let deadline = loop {
+        tokio::select! {
+            deadline = &mut shutdown => break deadline,
+            accepted = doors.accept(&room) => {
+                if engine.clients.lets_in(accepted.peer.ip()) {
+                    let (engine, draining) = (engine.clone(), draining.clone());
+                    let Accepted { tcp, peer, listener, permit } = accepted;
+                    crew.carry(&mut connections, tcp, move |tcp| {
+                        client(engine, Accepted { tcp, peer, listener, permit }, draining)
+                    });
+                } else if let Some(turning_away) = strangers.turn_away(&engine, accepted) {
+                    connections.spawn(turning_away);
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    };
+    drop(doors);
+    drain.send_replace(true);
+    let rest = async { while connections.join_next().await.is_some() {} };
+    let cut = if timeout(deadline, rest).await.is_ok() { 0 } else { connections.len() };
+    connections.shutdown().await;
+    crew.stop().await;
+    engine.tell_untold();
+    Drained { cut_connections: cut }
 }
 
 /// How a shutdown went.

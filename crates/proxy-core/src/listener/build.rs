@@ -87,22 +87,33 @@ impl ProxyBuilder {
 impl Plan {
     async fn open(&self, doors: &mut Doors, listener: Listener) -> Result<(), Error> {
         self.check(listener.address(), listener.kind())?;
-        doors.open(listener).await
+        doors.open(listener).await.map(|_| ())
     }
 
     /// Refuses to let everybody in where nobody said so.
     fn check(&self, addr: SocketAddr, listener: ListenerKind) -> Result<(), Error> {
-        let asks = matches!(listener, ListenerKind::Explicit | ListenerKind::Socks);
-        let is_guarded = !self.ranges.is_empty() || (asks && !self.credentials.is_empty());
-        if is_guarded || addr.ip().to_canonical().is_loopback() {
-            return Ok(());
-        }
-        Err(ErrorKind::OpenToAll { addr, listener }.into())
+        let (asks, admits) = (!self.credentials.is_empty(), !self.ranges.is_empty());
+        guarded(addr, listener, asks, admits)
     }
 
     pub(crate) fn clients(&self) -> Result<Clients, Error> {
         Clients::new(&self.credentials, self.ranges.clone())
     }
+}
+
+/// Refuses to let everybody in: `asks` says whether clients that can are asked for credentials, `admits` whether only
+/// those of certain addresses are let in.
+pub(super) fn guarded(
+    addr: SocketAddr,
+    listener: ListenerKind,
+    asks: bool,
+    admits: bool,
+) -> Result<(), Error> {
+    let can_be_asked = matches!(listener, ListenerKind::Explicit | ListenerKind::Socks);
+    if admits || (can_be_asked && asks) || addr.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    Err(ErrorKind::OpenToAll { addr, listener }.into())
 }
 
 #[cfg(test)]

@@ -96,6 +96,11 @@ impl Clients {
         !self.users.is_empty()
     }
 
+    /// Whether only clients of certain addresses are let in.
+    pub(crate) fn has_ranges(&self) -> bool {
+        !self.ranges.is_empty()
+    }
+
     /// Whether a client of this address may speak at all.
     pub(crate) fn lets_in(&self, address: IpAddr) -> bool {
         self.ranges.is_empty() || self.ranges.iter().any(|range| range.contains(address))

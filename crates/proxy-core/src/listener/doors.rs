@@ -32,14 +32,15 @@ pub(crate) struct Accepted {
 }
 
 impl Doors {
-    /// Opens one more.
-    pub(crate) async fn open(&mut self, listener: Listener) -> Result<(), Error> {
+    /// Opens one more; gives it with the address the system gave it.
+    pub(crate) async fn open(&mut self, listener: Listener) -> Result<Listener, Error> {
         let addr = listener.address();
         let failed = |error: io::Error| Error::new(ErrorKind::Bind { addr }).because(error);
         let tcp = TcpListener::bind(addr).await.map_err(failed)?;
         let bound = tcp.local_addr().map_err(failed)?;
-        self.open.push((tcp, Arc::new(listener.at(bound))));
-        Ok(())
+        let listener = listener.at(bound);
+        self.open.push((tcp, Arc::new(listener.clone())));
+        Ok(listener)
     }
 
     pub(crate) fn listeners(&self) -> Vec<Listener> {

@@ -6,6 +6,7 @@ mod build;
 mod clients;
 mod doors;
 mod entrance;
+mod further;
 mod loops;
 mod meter;
 mod origin;
@@ -15,6 +16,7 @@ mod strangers;
 
 pub use address::{Listener, ParseListenerError};
 pub use clients::{ParseProxyCredentialsError, ProxyCredentials};
+pub use further::FurtherListener;
 pub use origin::{HostField, OriginUrl, ParseOriginUrlError};
 pub use range::{AddressRange, ParseAddressRangeError};
 

@@ -239,3 +239,43 @@ async fn a_transparent_listener_serves_no_proxy_clients() {
     let _ = nameless.read_to_end().await;
     assert_eq!(lab.log.one().await.failure(), FailureKind::ClientMalformed);
 }
+
+#[tokio::test]
+async fn a_listener_opens_and_closes_while_the_proxy_runs() {
+    let origin = Origin::plain().await.unwrap();
+    let lab = Lab::with(|builder| builder).await;
+    let proxy = lab.proxy.as_ref().unwrap();
+    let further = proxy.listen(Listener::transparent("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let address = further.local_addr();
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let mut client = HttpClient::http1(tcp, String::new(), &origin.authority()).await.unwrap();
+    assert_eq!(client.get("/json").await.unwrap().status, 200);
+    assert_eq!(lab.log.one().await.client.unwrap().listener, ListenerKind::Transparent);
+
+    // It is no place to dial, and is one again when it is closed.
+    let mut raw = lab.client(&[]).raw().await.unwrap();
+    raw.send(format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n")).await.unwrap();
+    assert!(raw.read_head().await.unwrap().starts_with("HTTP/1.1 508"));
+    drop(client);
+    assert_eq!(further.shutdown(Duration::from_secs(20)).await.cut_connections, 0);
+    assert!(TcpStream::connect(address).await.is_err());
+    let mut raw = lab.client(&[]).raw().await.unwrap();
+    raw.send(format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n")).await.unwrap();
+    assert!(raw.read_head().await.unwrap().starts_with("HTTP/1.1 502"));
+    // The others did not notice.
+    let mut client = lab.client(&[]).http(&origin.authority()).await.unwrap();
+    assert_eq!(client.get("/json").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_further_listener_lets_nobody_in_whom_nobody_meant() {
+    let lab = Lab::with(|builder| builder).await;
+    let proxy = lab.proxy.as_ref().unwrap();
+    let open = Listener::transparent("0.0.0.0:0".parse().unwrap());
+    let error = proxy.listen(open).await.err().unwrap();
+    assert!(matches!(error.kind(), ErrorKind::OpenToAll { .. }), "{error}");
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let again = Listener::transparent(taken.local_addr().unwrap());
+    let error = proxy.listen(again).await.err().unwrap();
+    assert!(matches!(error.kind(), ErrorKind::Bind { .. }), "{error}");
+}
