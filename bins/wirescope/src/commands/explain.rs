@@ -3,7 +3,7 @@
 use anyhow::Result;
 use capture_store::Seq;
 use clap::Args;
-use traffic_analysis::explain;
+use traffic_analysis::explain::{self, Explanation};
 
 use crate::{output::Out, place::Place, text};
 
@@ -20,23 +20,26 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     let store = place.store_to_read()?;
     let told = explain::exchange(&store, arguments.exchange)?;
     let mut out = Out::new();
-    let at: Vec<&str> = [told.side, told.phase].into_iter().flatten().collect();
-    let at = if at.is_empty() { String::new() } else { format!(", {}", at.join(", ")) };
     out.line(text::harmless(&told.summary))?;
-    out.line(format_args!("  cause:    {} ({}{at})", told.cause.code(), told.certainty.as_str()))?;
-    for line in &told.evidence {
-        out.line(format_args!("  evidence: {}", text::harmless(line)))?;
-    }
-    if let Some(body) = &told.body {
-        for (pointer, value) in &body.fields {
-            out.line(format_args!("  body:     {}: {}", text::harmless(pointer), text::harmless(value)))?;
-        }
-        if let Some(said) = &body.text {
-            out.line(format_args!("  body:     {}", text::harmless(said)))?;
-        }
-    }
-    for line in &told.fixes {
-        out.line(format_args!("  helps:    {}", text::harmless(line)))?;
+    for line in details(&told) {
+        out.line(line)?;
     }
     out.flush()
+}
+
+/// What is told of a cause beside its summary: a line each, aligned.
+pub(super) fn details(told: &Explanation) -> Vec<String> {
+    let at: Vec<&str> = [told.side, told.phase].into_iter().flatten().collect();
+    let at = if at.is_empty() { String::new() } else { format!(", {}", at.join(", ")) };
+    let mut lines = vec![format!("  cause:    {} ({}{at})", told.cause.code(), told.certainty.as_str())];
+    lines.extend(told.evidence.iter().map(|line| format!("  evidence: {}", text::harmless(line))));
+    if let Some(body) = &told.body {
+        let field = |(pointer, value): &(String, String)| {
+            format!("  body:     {}: {}", text::harmless(pointer), text::harmless(value))
+        };
+        lines.extend(body.fields.iter().map(field));
+        lines.extend(body.text.iter().map(|said| format!("  body:     {}", text::harmless(said))));
+    }
+    lines.extend(told.fixes.iter().map(|line| format!("  helps:    {}", text::harmless(line))));
+    lines
 }

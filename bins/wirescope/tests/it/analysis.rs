@@ -45,7 +45,10 @@ async fn a_session_of_charles_is_explained_and_its_api_inferred() {
     assert!(told.starts_with("answered with 422") && told.contains("no such order"), "{told}");
     assert!(told.contains("cause:    http_error (certain, client, response)"), "{told}");
     let told = home.ok(["explain", "e10"]).await;
-    assert!(told.contains("cause:    unknown") && told.contains("Connection refused"), "{told}");
+    assert!(told.contains("cause:    connection_refused") && told.contains("Connection refused"), "{told}");
+    let shown = home.ok(["show", "e10"]).await;
+    assert!(shown.contains("why: ") && shown.contains("cause:    connection_refused"), "{shown}");
+    assert!(!home.ok(["show", "e9"]).await.contains("why: "));
     assert_eq!(home.run(["explain", "e99"]).await.code, Some(1));
 
     let document: Value = serde_json::from_str(&home.ok(["infer", "s1"]).await).unwrap();

@@ -3,7 +3,7 @@
 use capture_store::{Error, Exchange, Store};
 use proxy_core::{Failure, FailureKind};
 
-use super::{Cause, Certainty, Explanation, client, ruled};
+use super::{Cause, Certainty, Explanation, client, ruled, words};
 
 /// Explains a failure.
 pub(super) fn explain(store: &Store, exchange: &Exchange, failure: &Failure) -> Result<Explanation, Error> {
@@ -72,6 +72,10 @@ fn upstream_tls(exchange: &Exchange, failure: &Failure) -> Explanation {
         _ => sure(Cause::UpstreamTls, failure)
             .fix("see the evidence: some servers want a certificate of the client (--client-certificate)")
             .fix(format!("or pass the host through undecrypted: --passthrough {host}")),
+    };
+    let told = match words::alert(&failure.detail) {
+        Some(alert) => told.because(format!("upstream's alert {alert}: {}", words::alert_meaning(alert))),
+        None => told,
     };
     told.at("upstream", "upstream_tls")
 }

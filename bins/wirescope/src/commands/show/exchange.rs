@@ -4,9 +4,10 @@ use anyhow::Result;
 use capture_store::{BodySide, Exchange, ExchangeKind, ExchangeState, Peer, Recorded, Seq, Store};
 use proxy_core::{Headers, ListenerKind, RequestHead, ResponseHead, ResponseSource};
 use serde_json::{Value, json};
+use traffic_analysis::explain as analysis;
 
 use super::body::{self, Preview};
-use crate::{json, output::Out, text};
+use crate::{commands::explain, json, output::Out, text};
 
 /// Bytes of a body shown at its beginning.
 const PREVIEW_BYTES: usize = 4 * 1024;
@@ -25,6 +26,13 @@ pub(super) fn print(store: &Store, seq: Seq, as_json: bool) -> Result<()> {
         out.line(line)?;
     }
     out.line(times(&exchange))?;
+    if matches!(exchange.summary.state, ExchangeState::Failed(_)) {
+        let told = analysis::exchange(store, seq)?;
+        out.line(format_args!("why: {}", text::harmless(&told.summary)))?;
+        for line in explain::details(&told) {
+            out.line(line)?;
+        }
+    }
     out.line("")?;
     for line in request_head(&exchange.request) {
         out.line(line)?;
