@@ -30,7 +30,8 @@ use crate::{
     tools::{
         analysis_charles, bodies, capture, diff, exchange_wait, explain, figures, fingerprints, handshakes,
         har, history, infer, interceptors, pauses, proxy, query, recordings, replay, rules, run, send,
-        server, session_bodies, session_care, sessions, toolsets, traffic, upstream, values, window,
+        server, session_bodies, session_care, sessions, toolsets, traffic, transparent, upstream, values,
+        window,
     },
     toolsets::{Toolset, Toolsets},
 };
@@ -38,6 +39,7 @@ use crate::{
 /// The families, in the order documents show them.
 const FAMILIES: &[Family] = &[
     proxy::FAMILY,
+    transparent::FAMILY,
     traffic::FAMILY,
     window::FAMILY,
     capture::FAMILY,

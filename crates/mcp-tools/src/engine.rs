@@ -3,7 +3,8 @@
 use std::{error::Error as _, io, net::SocketAddr, time::Duration};
 
 use proxy_core::{
-    CertificateAuthority, Error, ErrorKind, HostPattern, Observer, Proxy, ProxyBuilder, ProxyHandle, Sender,
+    CertificateAuthority, Error, ErrorKind, FurtherListener, HostPattern, Listener, Observer, Proxy,
+    ProxyBuilder, ProxyHandle, Sender,
 };
 
 use crate::{
@@ -40,6 +41,15 @@ impl Engine {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.handle.local_addr()
+    }
+
+    /// Opens a listener for connections that the system redirects.
+    pub(crate) fn listen_transparent(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = Result<FurtherListener, ToolError>> + Send + use<> {
+        let opening = self.handle.listen(Listener::transparent(address));
+        async move { opening.await.map_err(|error| failed(&error)) }
     }
 
     /// Stops accepting, lets exchanges end within `drain`, cuts the rest.
@@ -110,6 +120,11 @@ fn failed(error: &Error) -> ToolError {
     match (error.kind(), cause) {
         (ErrorKind::Bind { .. }, Some(io::ErrorKind::AddrInUse)) => {
             ToolError::new("port_in_use", text).hint("give another port, or 0 for any free one")
+        }
+        (ErrorKind::Bind { .. }, Some(io::ErrorKind::PermissionDenied)) => {
+            ToolError::new("permission_denied", text).hint(
+                "ports below 1024 need privileges this server does not have: give another port, or 0 for any",
+            )
         }
         (ErrorKind::Bind { .. }, _) => {
             ToolError::new("listen_failed", text).hint("give another port, or 0 for any free one")

@@ -54,8 +54,6 @@ struct Shared {
     catalogue: Arc<Catalogue>,
     /// The toolsets of clients without a session, who cannot be told apart.
     everyone: Open,
-    /// Where redaction is on.
-    vault: Option<Vault>,
 }
 
 impl Server {
@@ -63,10 +61,9 @@ impl Server {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let open = Open::new(config.toolsets.clone());
-        let vault = config.redact.then(|| Vault::new(config.secrets.clone()));
         let everyone = Open::new(config.toolsets.clone());
         let catalogue = Arc::new(Catalogue::new());
-        let shared = Shared { toolbox: Toolbox::new(config), catalogue, everyone, vault };
+        let shared = Shared { toolbox: Toolbox::new(config), catalogue, everyone };
         Self { shared: Arc::new(shared), client: Arc::new(Client::new(open)) }
     }
 
@@ -99,7 +96,7 @@ impl Server {
     }
 
     pub(crate) fn vault(&self) -> Option<&Vault> {
-        self.shared.vault.as_ref()
+        self.toolbox().vault()
     }
 
     pub(crate) fn feed(&self) -> &LogFeed {
@@ -115,8 +112,9 @@ impl Server {
     }
 
     /// A resource's text without credentials. The names in it are ours.
-    fn hidden(&self, text: String) -> String {
+    async fn hidden(&self, text: String) -> String {
         let Some(vault) = self.vault() else { return text };
+        vault.learn(self.toolbox()).await;
         match serde_json::from_str::<Value>(&text) {
             Ok(mut value) => {
                 vault.hide(&mut value, None);
@@ -185,7 +183,7 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let text = self.hidden(resources::text(self.toolbox(), &request.uri).await?);
+        let text = self.hidden(resources::text(self.toolbox(), &request.uri).await?).await;
         Ok(resources::contents(&request.uri, text).into())
     }
 

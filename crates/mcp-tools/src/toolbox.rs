@@ -4,16 +4,20 @@
 
 mod apart;
 mod lifecycle;
+mod redirected;
 
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
-use capture_store::{Recorder, Store, StoreConfig};
-use proxy_core::{Breakpoints, CertificateAuthority, Sender, rules::Rules};
+use capture_store::{Recorder, Store, StoreConfig, secrets::Secrets};
+use proxy_core::{Breakpoints, CertificateAuthority, FurtherListener, Sender, rules::Rules};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +29,7 @@ use crate::{
     error::{ToolError, chain},
     live::LiveSession,
     processes::Processes,
+    secrets::Vault,
 };
 
 pub(crate) use apart::Apart;
@@ -52,8 +57,12 @@ struct Shared {
     processes: Processes,
     /// They outlive the proxy that runs them.
     changes: Changes,
+    /// Where redaction is on.
+    vault: Option<Vault>,
     /// Numbers the engines beside the running one.
     apart: apart::Numbers,
+    /// Exchanges that came by the transparent listener.
+    redirected: Arc<AtomicU64>,
     /// Counts commits of whatever recorder runs.
     commits: watch::Sender<u64>,
     /// The client is gone: nobody waits for answers any more.
@@ -92,6 +101,8 @@ struct Running {
     engine: Engine,
     recorder: Recorder,
     started_at: SystemTime,
+    /// The transparent listener, while it is open.
+    redirected: Option<FurtherListener>,
 }
 
 /// The running proxy as tools see it.
@@ -110,6 +121,7 @@ impl Toolbox {
         allowed.extend([config.state.path().to_owned(), config.store_dir.clone()]);
         let shared = Shared {
             files: Confinement::new(&allowed, &[config.state.ca(), config.state.clients()]),
+            vault: config.redact.then(|| Vault::new(config.secrets.clone())),
             changes: Changes { rules: config.rules.clone(), breakpoints: Breakpoints::default() },
             config,
             lifecycle: tokio::sync::Mutex::default(),
@@ -118,6 +130,7 @@ impl Toolbox {
             reads: tokio::sync::Mutex::default(),
             processes: Processes::default(),
             apart: apart::Numbers::default(),
+            redirected: Arc::default(),
             commits: watch::Sender::new(0),
             closing: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -135,6 +148,18 @@ impl Toolbox {
 
     pub(crate) fn processes(&self) -> &Processes {
         &self.shared.processes
+    }
+
+    /// The credentials hidden so far, where redaction is on.
+    pub(crate) fn vault(&self) -> Option<&Vault> {
+        self.shared.vault.as_ref()
+    }
+
+    /// What to hide in files, where redaction is on: all that is known to be a credential by now.
+    pub(crate) async fn secrets_of_files(&self) -> Option<Secrets> {
+        let vault = self.vault()?;
+        vault.learn(self).await;
+        Some(vault.all())
     }
 
     /// What changes traffic, whether the proxy runs or not.
@@ -218,6 +243,7 @@ impl Toolbox {
     }
 
     pub(crate) fn count_reset(&self) {
+        self.shared.redirected.store(0, Ordering::Relaxed);
         self.state().resets += 1;
     }
 

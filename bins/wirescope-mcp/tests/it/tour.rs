@@ -15,6 +15,8 @@ use crate::{
 const ORIGIN: u16 = 8443;
 /// What the proxy's port is shown as.
 const PROXY: u16 = 8080;
+/// What the transparent listener's port is shown as.
+const TRANSPARENT: u16 = 8444;
 /// A token, issued in one exchange and used in another.
 const TOKEN: &str = "tok_5f1c9a7be2d04c36";
 
@@ -290,6 +292,15 @@ impl Tour {
     async fn stops(&mut self) {
         self.ok("proxy_delete_session", json!({"session_id": "s2"})).await;
         self.ok("proxy_clear_traffic", json!({})).await;
+        let started = self.ok("proxy_start_transparent", json!({"port": 0})).await;
+        let port = u16::try_from(started["port"].as_u64().unwrap()).unwrap();
+        self.masks.port(port, TRANSPARENT);
+        self.masks.text(format!("--to-ports {port}"), &format!("--to-ports {TRANSPARENT}"));
+        // It was kept before its port had a name.
+        let kept = self.taken.get_mut("proxy_start_transparent").unwrap();
+        kept[0]["result"] = self.masks.apply(&started);
+        self.ok("proxy_transparent_status", json!({})).await;
+        self.ok("proxy_stop_transparent", json!({})).await;
         self.ok("proxy_stop", json!({})).await;
         self.refused("shutdown_server", json!({}), "not_confirmed").await;
         self.ok("shutdown_server", json!({"confirm": true})).await;

@@ -1,6 +1,6 @@
 //! Credentials in bodies, by their type.
 
-use super::{SecretKind, SecretSpan, Secrets, json, merge, pairs, shapes};
+use super::{SecretKind, SecretSpan, Secrets, json, merge, pairs};
 
 pub(super) fn find(secrets: &Secrets, content_type: &str, body: &[u8]) -> Vec<SecretSpan> {
     let lower = content_type.to_ascii_lowercase();
@@ -17,7 +17,7 @@ pub(super) fn find(secrets: &Secrets, content_type: &str, body: &[u8]) -> Vec<Se
     if begins_like_json || mime.ends_with("json") || mime.ends_with("+json") {
         return json::find(secrets, body);
     }
-    shapes::find(secrets, body)
+    secrets.anywhere(body)
 }
 
 /// The boundary a content type names (RFC 2046 section 5.1.1).
@@ -51,7 +51,7 @@ fn multipart(secrets: &Secrets, body: &[u8], boundary: &[u8]) -> Vec<SecretSpan>
         }
         at = next;
     }
-    merge(spans, shapes::find(secrets, body))
+    merge(spans, secrets.anywhere(body))
 }
 
 /// The `name` parameter in a part's head.

@@ -1,6 +1,6 @@
 //! Credentials in header fields.
 
-use super::{SecretKind, SecretSpan, Secrets, names, pairs, shapes};
+use super::{SecretKind, SecretSpan, Secrets, names, pairs};
 
 /// Header fields whose value is a URL, or begins with one.
 const URL_HEADERS: &[&str] =
@@ -15,7 +15,7 @@ pub(super) fn find(secrets: &Secrets, name: &[u8], value: &[u8]) -> Vec<SecretSp
         return whole(name, value);
     }
     let is_url = URL_HEADERS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name));
-    if is_url { pairs::url(secrets, value) } else { shapes::find(secrets, value) }
+    if is_url { pairs::url(secrets, value) } else { secrets.anywhere(value) }
 }
 
 /// All of a value but the scheme before credentials (RFC 9110 section 11.4): `Bearer abc` hides `abc`.

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{SecretKind, SecretSpan, Secrets, merge, shapes};
+use super::{SecretKind, SecretSpan, Secrets, merge};
 
 /// Levels below which nesting is no longer told apart; what is secret then stays secret.
 const MAX_DEPTH: usize = 10_000;
@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 10_000;
 pub(super) fn find(secrets: &Secrets, json: &[u8]) -> Vec<SecretSpan> {
     let mut scan = Scan { secrets, json, spans: Vec::new(), levels: Vec::new(), name: None };
     scan.run();
-    merge(scan.spans, shapes::find(secrets, json))
+    merge(scan.spans, secrets.anywhere(json))
 }
 
 /// One object or array around the place.

@@ -1,8 +1,8 @@
 //! The list, and what it is asked.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::{SecretKind, SecretSpan, body, header, json, names, pairs, shapes};
+use super::{Found, KnownSecrets, SecretKind, SecretSpan, body, header, json, merge, names, pairs, shapes};
 
 /// The list of what counts as a credential: the built-in one, and names added to it.
 ///
@@ -14,10 +14,24 @@ use super::{SecretKind, SecretSpan, body, header, json, names, pairs, shapes};
 /// let masked = mask(text, &secrets.json(text), MASK);
 /// assert_eq!(masked, br#"{"user": "ann", "access_token": "[redacted]", "shoeSize": "[redacted]"}"#);
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Secrets {
     added: BTreeSet<String>,
+    known: Option<Arc<KnownSecrets>>,
 }
+
+/// The same names, and the same list of values.
+impl PartialEq for Secrets {
+    fn eq(&self, other: &Self) -> bool {
+        let known = match (&self.known, &other.known) {
+            (Some(one), Some(another)) => Arc::ptr_eq(one, another),
+            (one, another) => one.is_none() && another.is_none(),
+        };
+        known && self.added == other.added
+    }
+}
+
+impl Eq for Secrets {}
 
 impl Secrets {
     /// Adds a name of header fields, cookies, parameters and members; case and punctuation do not matter. A name
@@ -29,6 +43,21 @@ impl Secrets {
             self.added.insert(name);
         }
         self
+    }
+
+    /// Adds values that are credentials wherever they stand.
+    #[must_use]
+    pub fn with_known(mut self, known: Arc<KnownSecrets>) -> Self {
+        self.known = Some(known);
+        self
+    }
+
+    /// Finds well-known tokens by their shape, and the values that were added.
+    pub(super) fn anywhere(&self, text: &[u8]) -> Vec<SecretSpan> {
+        let shapes = shapes::find(self, text);
+        let Some(known) = &self.known else { return shapes };
+        let span = |found: Found| SecretSpan::new(found.range, SecretKind::Token, b"known-value");
+        merge(shapes, known.find(text).into_iter().map(span).collect())
     }
 
     /// Tells whether a parameter, form field or member of this name is a credential.
@@ -76,7 +105,7 @@ impl Secrets {
     /// Finds tokens by their shape in any text, and parameters of the URLs that stand in it.
     #[must_use]
     pub fn text(&self, text: &[u8]) -> Vec<SecretSpan> {
-        shapes::find(self, text)
+        self.anywhere(text)
     }
 
     /// Finds the credentials in a decoded body by its `Content-Type`: JSON, forms, multipart forms, else any text. What

@@ -7,6 +7,7 @@
 mod body;
 mod header;
 mod json;
+mod known;
 mod list;
 mod mask;
 mod names;
@@ -14,6 +15,7 @@ mod pairs;
 mod shapes;
 mod span;
 
+pub use known::{Found, KnownSecrets, MIN_KNOWN_BYTES};
 pub use list::Secrets;
 pub use mask::{MASK, mask};
 pub use names::{COOKIE_HEADERS, CREDENTIAL_HEADERS, MEMBER_ENDINGS, MEMBER_EXCEPTIONS, MEMBER_NAMES};

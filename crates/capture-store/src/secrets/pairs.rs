@@ -1,13 +1,13 @@
 //! Credentials in `name=value` pairs: queries, fragments, forms, and whole URLs.
 
-use super::{SecretKind, SecretSpan, Secrets, merge, shapes};
+use super::{SecretKind, SecretSpan, Secrets, merge};
 
 /// What beside a parameter `code` makes it an authorization code (RFC 6749 sections 4.1.2 and 4.1.3).
 const OAUTH_COMPANIONS: &[&str] = &["state", "grant_type", "client_id", "iss", "session_state"];
 
 /// Finds the credentials in pairs joined by `&`.
 pub(super) fn form(secrets: &Secrets, form: &[u8], kind: SecretKind) -> Vec<SecretSpan> {
-    merge(named(secrets, form, 0, b"&", kind), shapes::find(secrets, form))
+    merge(named(secrets, form, 0, b"&", kind), secrets.anywhere(form))
 }
 
 /// The pairs of `text`, which stands `offset` bytes into a longer one, whose name is that of a credential.
@@ -53,7 +53,7 @@ pub(super) fn url(secrets: &Secrets, url: &[u8]) -> Vec<SecretSpan> {
         // Pages that route by fragment have a path and a `?` of their own in it.
         spans.extend(named(secrets, &url[fragment + 1..], fragment + 1, b"&?;/", SecretKind::Query));
     }
-    merge(spans, shapes::find(secrets, url))
+    merge(spans, secrets.anywhere(url))
 }
 
 fn first_semicolon(path: &[u8]) -> usize {

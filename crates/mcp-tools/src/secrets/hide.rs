@@ -11,6 +11,25 @@ const NAMING: [&str; 8] = ["name", "header", "cookie", "field", "key", "pointer"
 /// Members that such a name is about.
 const NAMED: [&str; 10] =
     ["value", "values", "before", "after", "left", "right", "old", "new", "example", "text"];
+/// Members of a schema that hold values (JSON Schema 2020-12, OpenAPI 3.1).
+const EXAMPLES: [&str; 5] = ["const", "default", "enum", "example", "examples"];
+/// What else such a schema says.
+const SCHEMA_WORDS: [&str; 14] = [
+    "type",
+    "format",
+    "items",
+    "properties",
+    "required",
+    "additionalProperties",
+    "nullable",
+    "description",
+    "pattern",
+    "anyOf",
+    "oneOf",
+    "minimum",
+    "maximum",
+    "contentEncoding",
+];
 /// Bytes of base64 that are looked into.
 const MAX_BASE64: usize = 512 * 1024;
 
@@ -140,10 +159,22 @@ impl<'a> Hider<'a> {
                     }
                 }
             }
+            Value::Object(map) if is_schema(map) => self.schema(name, map),
             Value::Object(map) if self.secrets.is_name(last(name).as_bytes()) => {
                 map.values_mut().for_each(|value| self.captured(name, value));
             }
             other => self.open(other),
+        }
+    }
+
+    /// What a schema of a member of this name gives as values.
+    fn schema(&self, name: &str, map: &mut Map<String, Value>) {
+        for (key, value) in map.iter_mut() {
+            if EXAMPLES.contains(&key.as_str()) {
+                self.captured(name, value);
+            } else {
+                self.open(value);
+            }
         }
     }
 
@@ -257,7 +288,7 @@ impl<'a> Hider<'a> {
 }
 
 /// What the schema says of a member, through alternatives; `None` when it does not know it.
-fn declared(schema: &Value, key: &str) -> Option<Value> {
+pub(super) fn declared(schema: &Value, key: &str) -> Option<Value> {
     if let Some(below) = schema.get("properties").and_then(|properties| properties.get(key)) {
         return Some(below.clone());
     }
@@ -285,6 +316,21 @@ fn is_open(schema: &Value) -> bool {
         && !map.contains_key("properties")
         && !map.contains_key("enum")
         && !map.contains_key("const")
+}
+
+/// Whether a captured member is the schema of one: it says of which type it is, and no more than schemas say.
+fn is_schema(map: &Map<String, Value>) -> bool {
+    let is_type = |kind: &Value| {
+        let kind = kind.as_str().unwrap_or_default();
+        matches!(kind, "string" | "integer" | "number" | "boolean" | "object" | "array" | "null")
+    };
+    let typed = match map.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().all(is_type),
+        Some(kind) => is_type(kind),
+        None => false,
+    };
+    let known = |key: &String| SCHEMA_WORDS.contains(&key.as_str()) || EXAMPLES.contains(&key.as_str());
+    typed && map.keys().all(known)
 }
 
 /// The name that an object gives to the value beside it.

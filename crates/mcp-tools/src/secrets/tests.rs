@@ -133,3 +133,29 @@ fn texts_are_hidden_outside_of_results_too() {
         vault.hide_text("sent to https://ann:hunter2secret@a.test/ with ghp_0123456789abcdefghijABCDEFGHIJ");
     assert!(!text.contains("ghp_0123"), "{text}");
 }
+
+#[test]
+fn a_hit_in_the_midst_of_a_credential_gives_none_of_it_away() {
+    let vault = vault();
+    let mut seen = json!({"headers": {"x-api-key": "c00kieValue77bb"}});
+    vault.hide(&mut seen, Some(&schema()));
+    assert_eq!(vault.hide_text("it was [c00kie]Value77bb, [and]"), "it was <secret:1>, [and]");
+    assert_eq!(vault.hide_text("[ue77bb] x"), "[ue77bb] x");
+    assert_eq!(vault.hide_text("eVa[lue]77bb x"), "<secret:?> x");
+}
+
+#[test]
+fn names_and_words_of_ours_stay_whatever_was_captured() {
+    let vault = vault();
+    let mut seen = json!({"headers": {"cookie": "a=rawHeaders; b=bodyEncoding"}});
+    vault.hide(&mut seen, Some(&schema()));
+    let value = json!({"rawHeaders": [["accept", "*/*"]], "bodyEncoding": null});
+    let mut hidden = value.clone();
+    vault.hide(&mut hidden, Some(&schema()));
+    assert_eq!(hidden, value);
+    let document = json!({"json": {"password": {"type": "string", "example": "tok-51f0c2aa9d"}}});
+    let mut hidden = document.clone();
+    vault.hide(&mut hidden, Some(&schema()));
+    assert_eq!(hidden["json"]["password"]["type"], "string");
+    assert!(!hidden.to_string().contains("tok-51f0"), "{hidden}");
+}

@@ -2,23 +2,27 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use aho_corasick::{AhoCorasick, MatchKind};
-use capture_store::secrets::{SecretSpan, Secrets};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use capture_store::secrets::{KnownSecrets, MIN_KNOWN_BYTES, SecretSpan, Secrets};
 use serde_json::{Map, Value};
 
-use super::{hide::Hider, learn::Learnt};
+use super::{
+    hide::{Hider, declared},
+    learn::Learnt,
+};
 use crate::error::ToolError;
 
 /// Credentials that are remembered. Beyond it they are hidden without a number, and cannot be put back.
 const MAX_SECRETS: usize = 20_000;
 /// Bytes of a credential that is remembered; a longer one is hidden without a number.
 const MAX_SECRET_BYTES: usize = 32 * 1024;
-/// Bytes from which on a credential is hidden wherever it stands, not only where its name gives it away: shorter ones are
-/// parts of too much else.
-const MIN_TELLING_BYTES: usize = 8;
+/// Bytes below which a credential from a body is no credential elsewhere if it is a plain word: what stands under
+/// `password` may well be `required`.
+const MAX_WORD_BYTES: usize = 12;
 
 const BEGIN: &str = "<secret:";
 const END: char = '>';
@@ -37,15 +41,8 @@ pub(crate) struct Vault {
 struct State {
     numbers: HashMap<Box<str>, usize>,
     values: Vec<Box<str>>,
-    /// Finds those that are long enough; made when asked for, dropped when there is a new one.
-    finder: Option<Arc<Finder>>,
-}
-
-/// Known credentials in any text, as they are and percent-encoded.
-struct Finder {
-    patterns: AhoCorasick,
-    /// The number of each pattern's credential.
-    numbers: Vec<usize>,
+    /// Finds those that are long enough, however they are written.
+    known: Arc<KnownSecrets>,
 }
 
 impl Vault {
@@ -62,18 +59,14 @@ impl Vault {
     pub(crate) fn hide(&self, value: &mut Value, schema: Option<&Map<String, Value>>) {
         Hider::new(self).result(value, schema);
         // What was found under its name here is hidden in other places, too.
-        if let Some(finder) = self.finder() {
-            replace_all(value, &finder);
-        }
+        let schema = schema.map(|schema| Value::Object(schema.clone()));
+        replace_all(value, &self.known(), schema.as_ref());
     }
 
     /// Hides the credentials of a text.
     pub(crate) fn hide_text(&self, text: &str) -> String {
         let text = Hider::new(self).text(text);
-        match self.finder() {
-            Some(finder) => finder.replaced(&text).unwrap_or(text),
-            None => text,
-        }
+        replaced(&text, &self.known()).unwrap_or(text)
     }
 
     /// Puts credentials back in arguments.
@@ -136,28 +129,59 @@ impl Vault {
                 state.values.push(secret.into());
                 let number = state.values.len();
                 state.numbers.insert(secret.into(), number);
-                state.finder = None;
+                Arc::make_mut(&mut state.known).add(number, secret);
                 number
             }
         };
         format!("{BEGIN}{number}{END}")
     }
 
-    /// Remembers credentials that are telling enough to be hidden wherever they stand.
+    /// Remembers credentials that are long enough to be hidden wherever they stand.
     pub(super) fn note(&self, text: &str, spans: &[SecretSpan]) {
-        let found = spans.iter().filter_map(|span| text.get(span.range.clone()));
-        for secret in found.filter(|secret| secret.len() >= MIN_TELLING_BYTES && !is_placeholder(secret)) {
+        for secret in spans.iter().filter_map(|span| text.get(span.range.clone())) {
+            if let Some(password) = password(secret) {
+                self.remember(&password);
+            }
+            self.remember(secret);
+        }
+    }
+
+    /// Remembers those of a body, but for plain words.
+    pub(super) fn note_body(&self, text: &str, spans: &[SecretSpan]) {
+        for secret in spans.iter().filter_map(|span| text.get(span.range.clone())) {
+            // As a reader of the JSON has it.
+            let unescaped =
+                secret.contains('\\').then(|| serde_json::from_str(&format!("\"{secret}\"")).ok());
+            let secret = unescaped.flatten().unwrap_or_else(|| secret.to_owned());
+            let is_word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b' ');
+            if secret.len() >= MAX_WORD_BYTES || !secret.bytes().all(is_word) {
+                self.remember(&secret);
+            }
+        }
+    }
+
+    fn remember(&self, secret: &str) {
+        if secret.len() >= MIN_KNOWN_BYTES && !is_placeholder(secret) {
             self.placeholder(secret);
         }
     }
 
-    fn finder(&self) -> Option<Arc<Finder>> {
-        let mut state = self.state();
-        if state.finder.is_none() {
-            state.finder = Finder::new(&state.values).map(Arc::new);
-        }
-        state.finder.clone()
+    fn known(&self) -> Arc<KnownSecrets> {
+        Arc::clone(&self.state().known)
     }
+
+    /// What counts as a credential, and all that are known to be one: for files.
+    pub(crate) fn all(&self) -> Secrets {
+        Secrets::clone(&self.secrets).with_known(self.known())
+    }
+}
+
+/// The password in the credentials of the Basic scheme (RFC 7617 section 2).
+fn password(credentials: &str) -> Option<String> {
+    let decoded = STANDARD.decode(credentials.trim()).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (_, password) = text.split_once(':')?;
+    (!text.chars().any(char::is_control)).then(|| password.to_owned())
 }
 
 /// Whether a text is nothing but a placeholder.
@@ -166,52 +190,75 @@ pub(super) fn is_placeholder(text: &str) -> bool {
         .is_some_and(|rest| rest.strip_suffix(END).is_some_and(|number| !number.contains(END)))
 }
 
-impl Finder {
-    fn new(values: &[Box<str>]) -> Option<Self> {
-        let (mut texts, mut numbers) = (Vec::new(), Vec::new());
-        for (at, value) in values.iter().enumerate().filter(|(_, value)| value.len() >= MIN_TELLING_BYTES) {
-            texts.push(value.to_string());
-            numbers.push(at + 1);
-            let encoded = percent_encoded(value);
-            if encoded != **value {
-                texts.push(encoded);
-                numbers.push(at + 1);
+/// The text with placeholders, if it holds any credential.
+fn replaced(text: &str, known: &KnownSecrets) -> Option<String> {
+    let mut found: Vec<_> =
+        known.find(text.as_bytes()).into_iter().map(|found| (found.range, found.number)).collect();
+    found.extend(marked(text, known));
+    if found.is_empty() {
+        return None;
+    }
+    found.sort_by_key(|(range, _)| (range.start, std::cmp::Reverse(range.end)));
+    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+    for (range, number) in found {
+        if range.start >= at {
+            out.push_str(text.get(at..range.start).unwrap_or_default());
+            match number {
+                Some(number) => out.push_str(&format!("{BEGIN}{number}{END}")),
+                None => out.push_str(NAMELESS),
             }
         }
-        if texts.is_empty() {
-            return None;
-        }
-        let patterns = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(texts).ok()?;
-        Some(Self { patterns, numbers })
+        at = at.max(range.end);
     }
-
-    /// The text with placeholders, if it holds any credential.
-    fn replaced(&self, text: &str) -> Option<String> {
-        if !self.patterns.is_match(text) {
-            return None;
-        }
-        let mut out = String::with_capacity(text.len());
-        self.patterns.replace_all_with(text, &mut out, |found, _, out| {
-            let number = self.numbers[found.pattern().as_usize()];
-            out.push_str(&format!("{BEGIN}{number}{END}"));
-            true
-        });
-        Some(out)
-    }
+    out.push_str(text.get(at..).unwrap_or_default());
+    Some(out)
 }
 
-fn replace_all(value: &mut Value, finder: &Finder) {
+/// Credentials of which a hit is a part: the brackets around it stand in their midst.
+fn marked(text: &str, known: &KnownSecrets) -> Vec<(Range<usize>, Option<usize>)> {
+    if !text.contains('[') {
+        return Vec::new();
+    }
+    let is_mark = |byte: u8| matches!(byte, b'[' | b']');
+    let (places, plain): (Vec<usize>, Vec<u8>) =
+        text.bytes().enumerate().filter(|(_, byte)| !is_mark(*byte)).unzip();
+    let bytes = text.as_bytes();
+    let spans = known.find(&plain).into_iter().filter_map(|found| {
+        let (mut start, mut end) = (places[found.range.start], places[found.range.end - 1] + 1);
+        if !bytes[start..end].iter().any(|byte| is_mark(*byte)) {
+            return None;
+        }
+        // The other bracket goes with the one within.
+        start -= usize::from(bytes[..start].ends_with(b"["));
+        end += usize::from(bytes[end..].starts_with(b"]"));
+        Some((start..end, found.number))
+    });
+    spans.collect()
+}
+
+/// Hides what is known. Names and words of ours stay, whatever was captured elsewhere.
+fn replace_all(value: &mut Value, known: &KnownSecrets, schema: Option<&Value>) {
     match value {
         Value::String(text) => {
-            if let Some(replaced) = finder.replaced(text) {
+            if let Some(replaced) = replaced(text, known).filter(|_| !is_word_of_ours(schema)) {
                 *text = replaced;
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| replace_all(item, finder)),
+        Value::Array(items) => {
+            let below = schema.and_then(|schema| schema.get("items"));
+            items.iter_mut().for_each(|item| replace_all(item, known, below));
+        }
         Value::Object(map) => {
-            map.values_mut().for_each(|value| replace_all(value, finder));
-            let told: Vec<(String, String)> =
-                map.keys().filter_map(|key| Some((key.clone(), finder.replaced(key)?))).collect();
+            let mut told = Vec::new();
+            for (key, value) in map.iter_mut() {
+                let below = schema.and_then(|schema| declared(schema, key));
+                if below.is_none()
+                    && let Some(replaced) = replaced(key, known)
+                {
+                    told.push((key.clone(), replaced));
+                }
+                replace_all(value, known, below.as_ref());
+            }
             for (key, replaced) in told {
                 if let Some(value) = map.remove(&key) {
                     map.insert(replaced, value);
@@ -222,15 +269,7 @@ fn replace_all(value: &mut Value, finder: &Finder) {
     }
 }
 
-/// As a component of a URL.
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+/// Whether a schema leaves no other texts than ours.
+fn is_word_of_ours(schema: Option<&Value>) -> bool {
+    schema.is_some_and(|schema| schema.get("enum").is_some() || schema.get("const").is_some())
 }

@@ -11,7 +11,7 @@ use super::{Running, RunningView, Toolbox, blocking};
 use crate::{confine::same_place, engine::Engine, error::ToolError, live::LiveSession, processes};
 
 /// How long exchanges may go on when the proxy is stopped.
-const DRAIN: Duration = Duration::from_secs(5);
+pub(super) const DRAIN: Duration = Duration::from_secs(5);
 /// The same when the whole server ends: clients kill a server that lingers.
 const LAST_DRAIN: Duration = Duration::from_millis(500);
 
@@ -54,14 +54,14 @@ impl Toolbox {
         .map_err(|error| self.with_another_store(error))?;
         let session = recorder.session();
         let port = start.port.unwrap_or(self.shared.config.port);
-        let engine =
-            match Engine::start(&self.shared.config, port, ca, recorder.clone(), self.changes()).await {
-                Ok(engine) => engine,
-                Err(error) => {
-                    undo(recorder, store).await;
-                    return Err(error);
-                }
-            };
+        let observer = self.counting(recorder.clone());
+        let engine = match Engine::start(&self.shared.config, port, ca, observer, self.changes()).await {
+            Ok(engine) => engine,
+            Err(error) => {
+                undo(recorder, store).await;
+                return Err(error);
+            }
+        };
         let commits = self.shared.commits.clone();
         recorder.on_commit(move |_| commits.send_modify(|count| *count += 1));
         let view = RunningView {
@@ -78,7 +78,7 @@ impl Toolbox {
         }
         state.store = Some(store);
         state.goes_on_in(LiveSession::new(session, newest, scratch));
-        state.running = Some(Running { engine, recorder, started_at: view.started_at });
+        state.running = Some(Running { engine, recorder, started_at: view.started_at, redirected: None });
         tracing::info!(address = %view.address, %session, "the proxy runs");
         Ok(view)
     }
@@ -110,7 +110,12 @@ impl Toolbox {
                 ToolError::new("not_running", "the proxy is not running").hint("proxy_start starts it")
             );
         };
-        running.engine.stop(drain).await;
+        let redirected = async {
+            if let Some(listener) = running.redirected {
+                listener.shutdown(drain).await;
+            }
+        };
+        tokio::join!(running.engine.stop(drain), redirected);
         let recorder = running.recorder;
         let closed = blocking(move || Ok(recorder.close()?)).await;
         self.shared.commits.send_modify(|count| *count += 1);

@@ -385,8 +385,9 @@ impl Toolbox {
         if persist {
             let name = format!("capture-{}-{}.har", capture.id, millis(SystemTime::now()));
             let path = self.exports_dir().join(name);
+            let redact = self.secrets_of_files().await;
             let (written, foreign) =
-                har::export_sessions(&capture.store, sessions, capture.start, path.clone())
+                har::export_sessions(&capture.store, sessions, capture.start, path.clone(), redact)
                     .await
                     .inspect_err(|_| {
                         result.warnings.push("persist_failed: the capture stays readable".to_owned())

@@ -73,9 +73,8 @@ pub(crate) struct ExportParams {
     /// Write bodies, too.
     #[serde(default = "yes")]
     include_bodies: bool,
-    /// Hide credentials: authorization, cookies, tokens.
-    #[serde(default)]
-    redact: bool,
+    /// Hide credentials: authorization, cookies, tokens. A server with --redact always does.
+    redact: Option<bool>,
     /// asc: oldest first; desc: newest first.
     #[serde(default)]
     sort: Sort,
@@ -176,7 +175,7 @@ impl Toolbox {
         query.condition = params.filter.as_deref().map(|text| filter("filter", text)).transpose()?;
         let mut options = ExportOptions::default();
         options.bodies = if params.include_bodies { BodyLevel::All } else { BodyLevel::None };
-        options.redact = params.redact.then(Secrets::default);
+        options.redact = self.redaction(params.redact).await?;
         let path = out.clone();
         let summary = blocking(move || {
             store.session(session)?;
@@ -237,6 +236,23 @@ impl Toolbox {
     }
 }
 
+impl Toolbox {
+    /// What to hide in an exported file: what was asked for, and always where redaction is on.
+    async fn redaction(&self, asked: Option<bool>) -> Result<Option<Secrets>, ToolError> {
+        match (self.secrets_of_files().await, asked) {
+            (Some(_), Some(false)) => Err(ToolError::new(
+                "redaction_on",
+                "redact: this server hides credentials, in the files it writes, too",
+            )
+            .hint(
+                "leave redact out; `wirescope export` writes them, or a server started with --redact=false",
+            )),
+            (Some(all), _) => Ok(Some(all)),
+            (None, asked) => Ok(asked.unwrap_or_default().then(|| self.config().secrets.clone())),
+        }
+    }
+}
+
 /// Writes what came after `start` in several sessions into one file. Gives the entries written, and how many of
 /// them belong to sessions imported into the same store meanwhile, whose seqs lie between.
 pub(crate) async fn export_sessions(
@@ -244,6 +260,7 @@ pub(crate) async fn export_sessions(
     sessions: &[LiveSession],
     start: Seq,
     out: PathBuf,
+    redact: Option<Secrets>,
 ) -> Result<(u64, u64), ToolError> {
     let (store, sessions) = (store.clone(), sessions.to_vec());
     blocking(move || {
@@ -253,7 +270,9 @@ pub(crate) async fn export_sessions(
         if let [only] = sessions.as_slice() {
             query.session = Some(only.id);
         }
-        let summary = export(&store, &query, &out, &ExportOptions::default(), true)?;
+        let mut options = ExportOptions::default();
+        options.redact = redact;
+        let summary = export(&store, &query, &out, &options, true)?;
         Ok((summary.entries, summary.entries.saturating_sub(ours)))
     })
     .await

@@ -203,8 +203,16 @@ impl Toolbox {
         (options.origin, options.path_contains) = (params.host.clone(), params.path_contains.clone());
         options.examples = params.examples;
         let budget = self.config().answer_bytes;
+        let vault = self.vault().cloned();
+        if let Some(vault) = &vault {
+            vault.learn(self).await;
+        }
         blocking(move || {
-            let inferred = infer::infer(&store, &query, &options)?;
+            let mut inferred = infer::infer(&store, &query, &options)?;
+            if let Some(vault) = vault {
+                // A file does not go the way of answers. All names in it were captured.
+                vault.hide(&mut inferred.document, Some(&serde_json::Map::new()));
+            }
             if let (Some(host), None) = (&params.host, &inferred.origin) {
                 let known: Vec<&str> =
                     inferred.other_origins.iter().map(|(origin, _)| origin.as_str()).take(10).collect();

@@ -27,6 +27,7 @@ pub(crate) mod session_care;
 pub(crate) mod sessions;
 pub(crate) mod toolsets;
 pub(crate) mod traffic;
+pub(crate) mod transparent;
 pub(crate) mod upstream;
 pub(crate) mod values;
 pub(crate) mod window;

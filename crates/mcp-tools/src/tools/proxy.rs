@@ -23,6 +23,7 @@ use crate::{
     persistence::Persistence,
     processes::GRACE,
     toolbox::{RunningView, Start, Toolbox, blocking},
+    tools::transparent::Transparent,
     toolsets::Toolset,
     view::{Success, millis},
 };
@@ -47,11 +48,7 @@ pub(crate) const FAMILY: Family = Family {
             "proxy-mcp",
             "lets exchanges under way end first, for at most 5 seconds",
         ),
-        Reference::new(
-            "proxy_status",
-            "proxy-mcp",
-            "`running` is true only while the listener is there; rule and transparent fields are empty until those are built",
-        ),
+        Reference::new("proxy_status", "proxy-mcp", "`running` is true only while the listener is there"),
         Reference::new(
             "proxy_get_ca_cert",
             "proxy-mcp",
@@ -165,15 +162,6 @@ pub(crate) struct StatusView {
     /// When the proxy was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<u64>,
-}
-
-/// Not built yet.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Transparent {
-    running: bool,
-    port: Option<u16>,
-    traffic_count: u64,
 }
 
 /// What to give of the certificate.
@@ -327,7 +315,7 @@ impl Toolbox {
                 .collect(),
             rule_count: self.changes().rules.list().len() as u64,
             traffic_count,
-            transparent_proxy: Transparent::default(),
+            transparent_proxy: Transparent::of(self),
             persistence,
             started_at: running.map(|running| millis(running.started_at)),
         }))

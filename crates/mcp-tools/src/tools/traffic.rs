@@ -1,6 +1,6 @@
 //! The traffic as it comes: list, look at, search, clear.
 
-use capture_store::{Query, Seq, StatusFilter};
+use capture_store::{Condition, Pattern, Query, Seq, StatusFilter, TextField};
 use rmcp::{
     handler::server::{
         router::tool::ToolRouter,
@@ -75,6 +75,16 @@ pub(crate) enum SourceFilter {
     Transparent,
 }
 
+impl SourceFilter {
+    fn condition(self) -> Condition {
+        let redirected = Condition::Text(TextField::Listener, Pattern::equals("transparent"));
+        match self {
+            Self::Explicit => Condition::Not(Box::new(redirected)),
+            Self::Transparent => redirected,
+        }
+    }
+}
+
 fn fifty() -> u32 {
     50
 }
@@ -112,7 +122,7 @@ pub(crate) struct ListParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     hostname_filter: Option<String>,
-    /// How the exchange reached the proxy; there is only explicit traffic so far.
+    /// transparent: by the transparent listener; explicit: all else.
     #[serde(skip_serializing_if = "Option::is_none")]
     source_filter: Option<SourceFilter>,
     /// asc: oldest first; desc: newest first.
@@ -129,7 +139,10 @@ pub(crate) struct ListParams {
 impl ListParams {
     fn query(&self) -> Result<Query, ToolError> {
         let mut query = Query::default();
-        query.condition = self.filter.as_deref().map(|text| filter("filter", text)).transpose()?;
+        let given = self.filter.as_deref().map(|text| filter("filter", text)).transpose()?;
+        let conditions: Vec<Condition> =
+            given.into_iter().chain(self.source_filter.map(SourceFilter::condition)).collect();
+        query.condition = (!conditions.is_empty()).then_some(Condition::All(conditions));
         query.methods = self.method_filter.iter().cloned().collect();
         query.url_contains = self.url_filter.clone();
         query.host_contains = self.hostname_filter.clone();
@@ -266,10 +279,7 @@ impl Toolbox {
         &self,
         Parameters(params): Parameters<ListParams>,
     ) -> Result<Json<Traffic>, ToolError> {
-        let (store, mut live) = (self.fresh_store().await?, self.live());
-        if params.source_filter == Some(SourceFilter::Transparent) {
-            live.clear();
-        }
+        let (store, live) = (self.fresh_store().await?, self.live());
         let budget = self.config().answer_bytes;
         let (query, rows) = (params.query()?, params.fields.rows(&BY_AGE)?);
         blocking(move || {
