@@ -5,6 +5,7 @@
 //! [`Event`]s that ends exactly once. What it does not know: storage, HAR, MCP, command lines.
 
 mod address;
+mod ahead;
 mod alarm;
 pub mod body;
 pub mod breakpoints;

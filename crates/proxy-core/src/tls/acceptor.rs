@@ -21,6 +21,7 @@ use super::{
     stream::{ClientStream, Refusal},
 };
 use crate::{
+    ahead::Ahead,
     ca::Leafs,
     client_hello::ClientHelloSummary,
     error::{Error, ErrorKind},
@@ -110,11 +111,12 @@ impl Acceptor {
         timeout: Duration,
     ) -> Result<Accepted, NotAccepted> {
         let deadline = Instant::now() + timeout;
-        let start = match timeout_at(deadline, LazyConfigAcceptor::new(Default::default(), io)).await {
-            Ok(Ok(start)) => start,
-            Ok(Err(error)) => return Err(failure_in_hello(&error).into()),
-            Err(_elapsed) => return Err(too_slow(timeout).into()),
-        };
+        let start =
+            match timeout_at(deadline, LazyConfigAcceptor::new(Default::default(), Ahead::new(io))).await {
+                Ok(Ok(start)) => start,
+                Ok(Err(error)) => return Err(failure_in_hello(&error).into()),
+                Err(_elapsed) => return Err(too_slow(timeout).into()),
+            };
         let (sni, config) = self.answer(&start.client_hello(), &wanted)?;
         let tls = match timeout_at(deadline, start.into_stream(Arc::new(config))).await {
             Ok(Ok(tls)) => tls,

@@ -25,6 +25,7 @@ use super::{
     verify::{Rejected, Verifier, one_line},
 };
 use crate::{
+    ahead::Ahead,
     error::{Error, ErrorKind},
     event::TlsFacts,
     failure::{Failure, FailureKind},
@@ -162,7 +163,8 @@ impl Connector {
         let of_host = self.certified.iter().find(|(hosts, _)| hosts.matches(server_name));
         let Connectors { strict, insecure } = of_host.map_or(&self.plain, |(_, connectors)| connectors);
         let connector = if self.verifies(server_name) { strict } else { insecure };
-        let handshake = connector.with_alpn(alpn.to_vec()).connect(name, HelloTap::new(io)).into_fallible();
+        let handshake =
+            connector.with_alpn(alpn.to_vec()).connect(name, HelloTap::new(Ahead::new(io))).into_fallible();
         match timeout(limit, handshake).await {
             Ok(Ok(mut tls)) => {
                 let hello = tls.get_mut().0.take();
