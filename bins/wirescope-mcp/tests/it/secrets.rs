@@ -181,7 +181,8 @@ fn about_each() -> Vec<(&'static str, Value)> {
         questions
             .push(("proxy_get_exchange", json!({"exchange_id": id, "full_headers": true, "as_curl": true})));
         questions.push(("proxy_get_session_exchange", json!({"session_id": "s1", "exchange_id": id})));
-        let entry = json!({"source": "history", "entry_id": id, "include_full_body": true});
+        let entry =
+            json!({"source": "history", "recording_path": "s1", "entry_id": id, "include_full_body": true});
         questions.push(("get_traffic_entry_detail", entry));
         questions.push(("explain_failure", json!({"exchange_id": id})));
         questions.push(("proxy_get_tls_fingerprints", json!({"exchange_id": id})));

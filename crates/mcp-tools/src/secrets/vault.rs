@@ -190,8 +190,21 @@ pub(super) fn is_placeholder(text: &str) -> bool {
         .is_some_and(|rest| rest.strip_suffix(END).is_some_and(|number| !number.contains(END)))
 }
 
-/// The text with placeholders, if it holds any credential.
+/// The text with placeholders, if it holds any credential. Where it was cut (`…`), a part of one may begin or end.
 fn replaced(text: &str, known: &KnownSecrets) -> Option<String> {
+    let mut any = false;
+    let pieces: Vec<String> = text
+        .split('…')
+        .map(|piece| {
+            let hidden = replaced_in(piece, known);
+            any |= hidden.is_some();
+            hidden.unwrap_or_else(|| piece.to_owned())
+        })
+        .collect();
+    any.then(|| pieces.join("…"))
+}
+
+fn replaced_in(text: &str, known: &KnownSecrets) -> Option<String> {
     let mut found: Vec<_> =
         known.find(text.as_bytes()).into_iter().map(|found| (found.range, found.number)).collect();
     found.extend(marked(text, known));
