@@ -1,5 +1,7 @@
 //! The traffic as it comes: list, look at, search, clear.
 
+mod search;
+
 use capture_store::{Condition, Pattern, Query, Seq, StatusFilter, TextField};
 use rmcp::{
     handler::server::{
@@ -12,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use self::search::{Found, SearchParams};
 use crate::{
     body::slice,
     budget::NextCall,
@@ -20,7 +23,6 @@ use crate::{
     curl,
     detail::{Depth, ExchangeView},
     error::ToolError,
-    hits::{self, FOUND, Hit, search},
     live::{self, Sort, Span},
     rows::{BY_AGE, Fields, nothing},
     scoped::filter,
@@ -210,56 +212,6 @@ pub(crate) struct Got {
     curl: Option<String>,
 }
 
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-pub(crate) struct SearchParams {
-    /// Text to look for, in whatever case, in URLs, header names and values, decoded bodies and WebSocket messages.
-    #[schemars(length(min = 1, max = 1000))]
-    query: String,
-    /// Exchanges at most.
-    #[serde(default = "twenty")]
-    #[schemars(range(min = 1, max = 200))]
-    limit: u32,
-    /// Filter: host:a.test status:>=500 since:10m.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 4000))]
-    filter: Option<String>,
-    /// Only before this id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 40))]
-    before: Option<String>,
-    #[serde(flatten)]
-    fields: Fields,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Found {
-    status: Success,
-    query: String,
-    /// Exchanges in this answer.
-    matches: usize,
-    /// Whole rows, newest first, where `fields` asks for them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    results: Option<Vec<Hit>>,
-    /// Newest first; `in` is where the text stands, `text` what surrounds it there.
-    #[serde(flatten)]
-    table: Option<Table>,
-    /// Exchanges looked through.
-    scanned: u64,
-    /// Bodies that could not be looked through (not decodable, cut): a missing match proves nothing there.
-    #[serde(skip_serializing_if = "is_zero")]
-    skipped_bodies: u64,
-    /// Whether there is more to look through.
-    truncated: bool,
-    /// The call that continues; absent at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<NextCall>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes references")]
-fn is_zero(value: &u64) -> bool {
-    *value == 0
-}
-
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Cleared {
     status: Success,
@@ -347,37 +299,13 @@ impl Toolbox {
         &self,
         Parameters(params): Parameters<SearchParams>,
     ) -> Result<Json<Found>, ToolError> {
-        let before = params.before.as_deref().map(str::parse::<Seq>).transpose()?;
-        let condition = params.filter.as_deref().map(|text| filter("filter", text)).transpose()?;
+        let before = params.before()?;
+        let condition = params.condition()?;
         let (store, live) = (self.fresh_store().await?, self.live());
         let budget = self.config().answer_bytes;
-        let rows = params.fields.rows(&FOUND)?;
+        let rows = params.rows()?;
         blocking(move || {
-            let (cursor, limit) = (before, params.limit as usize);
-            let found = search(&store, &live, (&params.query, condition), (cursor, limit))?;
-            let exchanges: Vec<_> = found.hits.iter().map(|hit| hit.exchange.clone()).collect();
-            let added = |index: usize, name: &str| hits::cell(&found.hits[index], name, &params.query);
-            let whole = || Ok(found.hits.iter().map(Hit::new).collect());
-            let listing = rows.list((&store, &exchanges), budget, &added, whole)?;
-            let shown = listing.shown;
-            // Where rows were dropped, the search goes on after the last one shown.
-            let last = exchanges.get(shown.saturating_sub(1)).filter(|_| shown < exchanges.len());
-            let next = last.map(|last| last.seq).or(found.next);
-            Ok(Json(Found {
-                status: Success::Success,
-                matches: shown,
-                results: listing.whole,
-                table: listing.table,
-                scanned: found.scanned,
-                skipped_bodies: found.skipped_bodies,
-                truncated: next.is_some(),
-                next: next.map(|seq| {
-                    let mut arguments = json!(params);
-                    arguments["before"] = seq.to_string().into();
-                    NextCall::new("proxy_search_traffic", arguments)
-                }),
-                query: params.query,
-            }))
+            search::answer((&store, &live), params, (before, condition), &rows, budget).map(Json)
         })
         .await
     }
