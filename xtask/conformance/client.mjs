@@ -54,6 +54,27 @@ async function investigate(name, transport) {
   console.log(`ok: the TypeScript client over ${name}: ${tools.length} tools, then ${more.tools.length}`);
 }
 
+// What would wait, or cannot be called without more.
+const ARGUMENTS = { capture_traffic: { duration: 0.05 }, wait_for_exchange: { timeout_ms: 1 } };
+
+// Calls every tool that only reads and needs no argument: the client checks each result against its schema.
+async function read(transport) {
+  const client = new Client({ name: "wirescope-conformance", version: "1" });
+  await client.connect(transport);
+  const { tools } = await client.listTools();
+  const plain = tools.filter((tool) => tool.annotations.readOnlyHint && !tool.inputSchema.required?.length);
+  for (const { name } of plain) {
+    const { structuredContent, isError } = await client.callTool({ name, arguments: ARGUMENTS[name] ?? {} });
+    assert(structuredContent.status !== undefined, `${name}: ${JSON.stringify(structuredContent)}`);
+    assert(!isError || structuredContent.hint, `${name}: ${JSON.stringify(structuredContent)}`);
+  }
+  await client.close();
+  assert(plain.length > 20, `only ${plain.length} tools`);
+  console.log(`ok: the TypeScript client calls ${plain.length} tools that only read`);
+}
+
 const state = mkdtempSync(join(tmpdir(), "wirescope-conformance-"));
 await investigate("stdio", new StdioClientTransport({ command: server, args: ["--state-dir", state], cwd: state }));
 await investigate("http", new StreamableHTTPClientTransport(new URL(url)));
+const everything = ["--toolsets", "all", "--state-dir", state];
+await read(new StdioClientTransport({ command: server, args: everything, cwd: state }));

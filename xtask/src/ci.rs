@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{api, codegen, package, repo::Repo, steps::Steps, tidy};
+use crate::{api, codegen, conformance, package, repo::Repo, steps::Steps, tidy};
 
 /// Runs the checks from the quickest to the slowest; the tests come last, so that their results close the output.
 ///
@@ -18,6 +18,7 @@ pub(crate) fn run(repo: &Repo) -> Result<()> {
     steps.run("api --check", || api::run(repo, true))?;
     steps.command("build", repo.cargo().args(codegen::BUILD))?;
     steps.run("codegen --check", || codegen::run(repo, true))?;
+    steps.run_if_possible("conformance", || conformance::run_on_built(repo))?;
     steps.run("package", || package::run(repo))?;
     let test = ["test", "--workspace", "--locked", "--no-fail-fast"];
     steps.tests_last("test", repo.cargo().args(test))

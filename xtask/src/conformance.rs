@@ -37,18 +37,38 @@ pub(crate) struct Arguments {
     scenario: Option<String>,
 }
 
-/// Installs the judges below the target directory and runs them.
+/// Installs the judges below the target directory, builds what they judge and runs them.
 pub(crate) fn run(repo: &Repo, arguments: &Arguments) -> Result<()> {
-    let judges =
-        Judges::install(&repo.root().join("xtask/conformance"), &repo.target()?.join("conformance"))?;
+    let judges = install(repo)?;
     let mut build = repo.cargo();
     build.args(["build", "--locked", "-p", "wirescope-mcp", "--bin", "wirescope-mcp"]);
     process::run(build.args(["-p", "mcp-tools", "--example", "conformance"]))?;
-    let binaries = repo.target()?.join("debug");
-    let fixture = Service::start(&mut Command::new(binaries.join("examples/conformance")))?;
-    if let Some(scenario) = &arguments.scenario {
-        return judges.scenario(fixture.first_line(), scenario);
+    match &arguments.scenario {
+        Some(scenario) => judges.scenario(fixture(repo)?.first_line(), scenario),
+        None => judge(repo, &judges),
     }
+}
+
+/// Has the judges look at what was built with all targets.
+///
+/// # Errors
+///
+/// [`process::Missing`] when there is no Node, no npm, or no way to the packages.
+pub(crate) fn run_on_built(repo: &Repo) -> Result<()> {
+    judge(repo, &install(repo)?)
+}
+
+fn install(repo: &Repo) -> Result<Judges> {
+    Judges::install(&repo.root().join("xtask/conformance"), &repo.target()?.join("conformance"))
+}
+
+fn fixture(repo: &Repo) -> Result<Service> {
+    Service::start(&mut Command::new(repo.target()?.join("debug/examples/conformance")))
+}
+
+fn judge(repo: &Repo, judges: &Judges) -> Result<()> {
+    let fixture = fixture(repo)?;
+    let binaries = repo.target()?.join("debug");
     let directory = tempfile::tempdir()?;
     let server = binaries.join("wirescope-mcp");
     let mut serve = Command::new(&server);

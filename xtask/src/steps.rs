@@ -14,6 +14,8 @@ use crate::process;
 #[derive(Default)]
 pub(crate) struct Steps {
     done: Vec<(&'static str, Duration)>,
+    /// What could not be done here, and why.
+    notes: Vec<String>,
 }
 
 impl Steps {
@@ -29,6 +31,28 @@ impl Steps {
     /// Runs `command` under `name`.
     pub(crate) fn command(&mut self, name: &'static str, command: &mut Command) -> Result<()> {
         self.run(name, || process::run(command))
+    }
+
+    /// Runs `step` under `name`; that it lacks something is told, here and at the end, and is no failure.
+    ///
+    /// # Errors
+    ///
+    /// Every other error of the step, with its name.
+    pub(crate) fn run_if_possible(
+        &mut self,
+        name: &'static str,
+        step: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let mut missing = None;
+        let outcome = self.run(name, || {
+            step().or_else(|error| error.downcast::<process::Missing>().map(|lack| missing = Some(lack)))
+        });
+        if let Some(lack) = missing {
+            let note = format!("NOT RUN: {name}: {lack}");
+            println!("{note}");
+            self.notes.push(note);
+        }
+        outcome
     }
 
     /// Runs the tests, then tells how long each step took, repeats the runner's closing lines as they were, and
@@ -58,6 +82,9 @@ impl Steps {
         println!("==> times");
         for (name, took) in &self.done {
             println!("{:>8.1}s  {name}", took.as_secs_f64());
+        }
+        for note in &self.notes {
+            println!("{note}");
         }
         println!("==> results");
         let mut all = Results::default();
@@ -105,6 +132,16 @@ mod tests {
         let error = steps.run("fmt", || bail!("not formatted")).unwrap_err();
         assert_eq!(format!("{error:#}"), "step `fmt`: not formatted");
         assert_eq!(steps.done.len(), 1);
+    }
+
+    #[test]
+    fn what_lacks_something_is_noted_and_what_fails_fails() {
+        let mut steps = Steps::default();
+        steps.run_if_possible("judges", || Err(process::Missing(vec!["npm".to_owned()]).into())).unwrap();
+        assert_eq!(steps.notes, ["NOT RUN: judges: missing: npm"]);
+        steps.run_if_possible("judges", || bail!("a scenario failed")).unwrap_err();
+        steps.run_if_possible("judges", || Ok(())).unwrap();
+        assert_eq!(steps.notes.len(), 1);
     }
 
     #[test]

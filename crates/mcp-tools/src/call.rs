@@ -8,10 +8,10 @@ use rmcp::{
     model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock},
     service::RequestContext,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
-    arguments,
+    arguments, cap,
     catalogue::Entry,
     error::ToolError,
     progress::{Progress, Teller},
@@ -43,6 +43,7 @@ pub(crate) async fn run(
     let (peer, gone) = (context.peer.clone(), context.ct.clone());
     let beside = beside(server, &context, progress);
     let changes = !is_read_only(entry);
+    let room = cap::room(&request.name, request.arguments.as_ref().unwrap_or(&Map::new()));
     let call = catalogue.router.call(ToolCallContext::new(server.toolbox(), request, context));
     let answer = tokio::select! {
         answer = call => answer,
@@ -61,7 +62,9 @@ pub(crate) async fn run(
         vault.learn(server.toolbox()).await;
     }
     match answer {
-        Ok(CallToolResponse::Complete(result)) => Ok(finished(server, Some(entry), result).into()),
+        Ok(CallToolResponse::Complete(result)) => {
+            Ok(cap::capped(Some(entry), changes, room, finished(server, Some(entry), result)).into())
+        }
         other => other,
     }
 }

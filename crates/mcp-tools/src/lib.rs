@@ -10,6 +10,7 @@ mod body;
 mod brief;
 mod budget;
 mod call;
+mod cap;
 mod captures;
 mod catalogue;
 mod client;

@@ -20,8 +20,8 @@ use rmcp::{
 use serde_json::Value;
 
 use crate::{
-    call, catalogue::Catalogue, client::Client, completion, config::Config, feed::LogFeed, markdown, prompts,
-    resources, secrets::Vault, shown::Shown, subscriptions, toolbox::Toolbox, toolsets::Open,
+    call, cap, catalogue::Catalogue, client::Client, completion, config::Config, feed::LogFeed, markdown,
+    prompts, resources, secrets::Vault, shown::Shown, subscriptions, toolbox::Toolbox, toolsets::Open,
 };
 
 /// What every client is told first.
@@ -184,6 +184,7 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let text = self.hidden(resources::text(self.toolbox(), &request.uri).await?).await;
+        let text = cap::report(&request.uri, text)?;
         Ok(resources::contents(&request.uri, text).into())
     }
 

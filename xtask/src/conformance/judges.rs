@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Result, bail};
@@ -17,6 +18,9 @@ const FILES: [&str; 3] = ["package.json", "package-lock.json", "client.mjs"];
 /// The least major version of Node the judges run on.
 const NODE: u32 = 22;
 
+/// How long npm may take to install them.
+const INSTALLING: Duration = Duration::from_secs(300);
+
 /// The judges, installed.
 pub(super) struct Judges {
     directory: PathBuf,
@@ -25,6 +29,10 @@ pub(super) struct Judges {
 
 impl Judges {
     /// Copies `source` to `directory` and installs the pinned packages there, unless it has been done.
+    ///
+    /// # Errors
+    ///
+    /// [`Missing`] when Node or npm is not there, or npm cannot get the packages.
     pub(super) fn install(source: &Path, directory: &Path) -> Result<Self> {
         for program in ["node", "npm"] {
             if process::output(Command::new(program).arg("--version")).is_err() {
@@ -40,7 +48,14 @@ impl Judges {
         }
         if !installed {
             let install = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
-            process::run(Command::new("npm").args(install).current_dir(directory))?;
+            let mut npm = Command::new("npm");
+            if let Err(error) = process::run_within(npm.args(install).current_dir(directory), INSTALLING) {
+                // What is half installed does not count as installed the next time.
+                fs::remove_file(directory.join(lock))?;
+                return Err(
+                    Missing(vec![format!("the judges, which npm failed to install: {error:#}")]).into()
+                );
+            }
         }
         Ok(Self { node: node(directory)?, directory: directory.to_owned() })
     }

@@ -4,9 +4,12 @@
 mod agent;
 mod captures;
 mod charles;
+#[cfg(unix)]
+mod clients;
 mod commands;
 mod explaining;
 mod explaining_tls;
+mod hostile;
 mod http;
 mod inferring;
 mod lifecycle;

@@ -20,7 +20,7 @@ use crate::agent::{Agent, command, within};
 
 /// What a client was told.
 #[derive(Debug)]
-enum Heard {
+pub(crate) enum Heard {
     Progress(f64),
     Updated(String),
     Log(Value),
@@ -28,7 +28,7 @@ enum Heard {
 }
 
 /// A client that writes down what it is told.
-struct Ears(mpsc::UnboundedSender<Heard>);
+pub(crate) struct Ears(pub(crate) mpsc::UnboundedSender<Heard>);
 
 impl ClientHandler for Ears {
     async fn on_progress(&self, told: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
