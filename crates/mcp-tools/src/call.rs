@@ -43,7 +43,7 @@ pub(crate) async fn run(
     let (peer, gone) = (context.peer.clone(), context.ct.clone());
     let beside = beside(server, &context, progress);
     let changes = !is_read_only(entry);
-    let room = cap::room(&request.name, request.arguments.as_ref().unwrap_or(&Map::new()));
+    let asked = cap::Asked::of(&request.name, request.arguments.as_ref().unwrap_or(&Map::new()));
     let call = catalogue.router.call(ToolCallContext::new(server.toolbox(), request, context));
     let answer = tokio::select! {
         answer = call => answer,
@@ -63,7 +63,7 @@ pub(crate) async fn run(
     }
     match answer {
         Ok(CallToolResponse::Complete(result)) => {
-            Ok(cap::capped(Some(entry), changes, room, finished(server, Some(entry), result)).into())
+            Ok(cap::capped(Some(entry), changes, &asked, finished(server, Some(entry), result)).into())
         }
         other => other,
     }

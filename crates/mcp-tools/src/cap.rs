@@ -32,15 +32,33 @@ const WAYS: &[(&str, &str)] = &[
     ("body_limit", "set body_limit to 0 and read the body by slices with get_body"),
     ("pointer", "ask for less with limit, or for a part with pointer, lines or pattern"),
     ("tail_bytes", "ask for fewer tail_bytes"),
+    ("keep_request", "set keep_request or keep_response to false"),
+    ("after", "go past the entry with after"),
     ("filter", "narrow it down with filter"),
 ];
+/// How a way begins that is one only for who gave the argument.
+const LEAVE: &str = "leave ";
 /// Bytes of a member of the answer that is told all the same.
 const SMALL: usize = 200;
 /// Characters of a text in a report that is too large.
 const REPORT_CHARS: usize = 300;
 
-/// How much a call with these arguments may be answered.
-pub(crate) fn room(tool: &str, arguments: &Map<String, Value>) -> usize {
+/// What a call asked for, as far as it counts here.
+pub(crate) struct Asked {
+    /// Bytes that it may be answered.
+    room: usize,
+    /// The names of its arguments.
+    given: Vec<String>,
+}
+
+impl Asked {
+    /// Reads it from the call's arguments.
+    pub(crate) fn of(tool: &str, arguments: &Map<String, Value>) -> Self {
+        Self { room: room(tool, arguments), given: arguments.keys().cloned().collect() }
+    }
+}
+
+fn room(tool: &str, arguments: &Map<String, Value>) -> usize {
     let asked = arguments.iter().filter_map(|(name, value)| {
         let slice = SLICES.contains(&name.as_str()) || (tool == SLICER && name == "limit");
         value.as_u64().filter(|_| slice)
@@ -49,15 +67,15 @@ pub(crate) fn room(tool: &str, arguments: &Map<String, Value>) -> usize {
     asked.saturating_mul(ESCAPED * SIDES).saturating_add(MAX_ANSWER_BYTES)
 }
 
-/// The result, or the refusal to give it: one that weighs more than `room` bytes. Images have a limit of their own.
+/// The result, or the refusal to give it: one that weighs more than what was asked for. Images have a limit of their own.
 pub(crate) fn capped(
     entry: Option<&Entry>,
     changes: bool,
-    room: usize,
+    asked: &Asked,
     result: CallToolResult,
 ) -> CallToolResult {
     let Some(structure) = &result.structured_content else { return result };
-    let bytes = json_bytes(structure);
+    let (bytes, room) = (json_bytes(structure), asked.room);
     if bytes <= room {
         return result;
     }
@@ -70,7 +88,7 @@ pub(crate) fn capped(
     }
     let done = if changes { "the call was carried out, but its" } else { "the" };
     let error = format!("{done} answer of {bytes} bytes is more than the {room} that one may have");
-    let hint = entry.map(|entry| ways(entry, structure, bytes, room)).unwrap_or_default();
+    let hint = entry.map(|entry| ways(entry, asked, structure, bytes)).unwrap_or_default();
     let mut refused = refusal("answer_too_large", &error, &hint);
     if let (true, Some(refused), Some(answer)) =
         (changes, &mut refused.structured_content, structure.as_object())
@@ -90,15 +108,18 @@ fn refusal(code: &str, error: &str, hint: &str) -> CallToolResult {
 }
 
 /// What the caller can do, by the arguments that the tool has.
-fn ways(entry: &Entry, structure: &Value, bytes: usize, room: usize) -> String {
+fn ways(entry: &Entry, asked: &Asked, structure: &Value, bytes: usize) -> String {
     let properties = entry.input.get("properties").and_then(Value::as_object);
     let has = |name: &str| properties.is_some_and(|properties| properties.contains_key(name));
-    let fewer = longest(structure).checked_mul(room / 2).map_or(1, |items| (items / bytes).max(1));
-    let limit = LIMITS.iter().find(|name| has(name) && entry.tool.name != SLICER);
+    let items = longest(structure);
+    let fewer = items.saturating_mul(asked.room / 2) / bytes;
+    let limit = LIMITS.iter().find(|name| has(name) && fewer > 0 && entry.tool.name != SLICER);
     let mut ways: Vec<String> =
         limit.map(|limit| format!("ask for fewer with {limit}: {fewer}")).into_iter().collect();
-    ways.extend(WAYS.iter().filter(|(name, _)| has(name)).map(|(_, way)| (*way).to_owned()));
-    if ways.is_empty() {
+    let given = |name: &str| asked.given.iter().any(|given| given == name);
+    let open = WAYS.iter().filter(|(name, way)| has(name) && (given(name) || !way.starts_with(LEAVE)));
+    ways.extend(open.map(|(_, way)| (*way).to_owned()));
+    if limit.is_none() {
         ways.push("query_sql gives chosen columns, get_body a body by slices".to_owned());
     }
     ways.join("; ")
@@ -147,7 +168,7 @@ mod tests {
     fn refused(tool: &str, changes: bool, structure: Value) -> Value {
         let catalogue = Catalogue::new();
         let result = CallToolResult::structured(structure);
-        let result = capped(catalogue.entry(tool), changes, MAX_ANSWER_BYTES, result);
+        let result = capped(catalogue.entry(tool), changes, &Asked::of(tool, &Map::new()), result);
         assert_eq!(result.is_error, Some(true));
         result.structured_content.unwrap()
     }
@@ -186,7 +207,7 @@ mod tests {
     fn errors_and_reports_that_are_too_large_are_cut() {
         let text = "x".repeat(100_000);
         let error = CallToolResult::structured_error(json!({"status": "error", "code": "c", "error": text}));
-        let error = capped(None, false, MAX_ANSWER_BYTES, error).structured_content.unwrap();
+        let error = capped(None, false, &Asked::of("none", &Map::new()), error).structured_content.unwrap();
         assert_eq!(error["code"], "c");
         assert!(json_bytes(&error) < 1_000);
         let told = report("proxy://status", json!({"hosts": [{"host": text}], "n": 1}).to_string()).unwrap();

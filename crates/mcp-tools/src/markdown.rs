@@ -21,7 +21,9 @@ the argument or tool that helps. An argument given as null counts as not given; 
 
 Exchanges are named `e412`, sessions `s3`, captures `c1`, commands `proc_1234`. Times are epoch milliseconds, durations
 milliseconds, sizes bytes. Lists stay within a budget of bytes: they leave out whole items, say `truncated`, and `next`
-is the call that continues.
+is the call that continues. No answer has over 64 KB beside what `limit` of get_body, `body_limit`, `max_body_chars` and
+`tail_bytes` asked for: it is refused with `answer_too_large`, and the hint says what to ask for instead. When the call changed
+something, `answer` has what is small of its answer. Resources have that bound, too; texts in them are cut to it.
 
 File arguments are confined to the allowed directories (`--allow-dir`, else the server's current directory; and its state
 directory and store): links are followed first, `..` is refused. Relative paths are taken from the first of them.
