@@ -139,7 +139,7 @@ async fn clients_list_and_call_over_http_and_share_one_engine() {
     calls.join_all().await;
     let capture = first.call("start_live_capture", json!({})).await["capture_id"].clone();
     let peeked = second.call("peek_live_capture", json!({"capture_id": capture})).await;
-    assert_eq!(peeked["items"], json!([]), "{peeked}");
+    assert_eq!(peeked["rows"], json!([]), "{peeked}");
     second.call("proxy_stop", json!({})).await;
     assert_eq!(first.call("proxy_status", json!({})).await["running"], false);
 }
