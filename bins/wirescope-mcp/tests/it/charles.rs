@@ -14,29 +14,7 @@ fn entry_ids(answer: &Value) -> Vec<String> {
     rows(answer).iter().map(|row| row["entry_id"].as_str().unwrap().to_owned()).collect()
 }
 
-#[tokio::test]
-async fn a_capture_is_counted_grouped_filtered_and_looked_into() {
-    let (agent, origin, proxy) = Agent::with_origin().await;
-    let mut client = proxy.https(&origin.authority()).await.unwrap();
-    client.get("/json?page=1").await.unwrap();
-    client.post("/echo", full(r#"{"user":{"name":"ann"},"items":[1,2]}"#)).await.unwrap();
-    client.get("/html/dot.png").await.unwrap();
-    client.get("/status/404").await.unwrap();
-    agent.settled(4).await;
-    let id = capture(&agent).await;
-
-    let stats = agent.ok("get_capture_analysis_stats", json!({"source": "live", "capture_id": id})).await;
-    assert_eq!((&stats["total_items"], &stats["scanned_count"]), (&json!(4), &json!(4)));
-    assert_eq!(stats["classified_counts"]["static_asset"], 1);
-    assert!(stats["classified_counts"]["api_candidate"].as_u64().unwrap() >= 2, "{stats}");
-
-    let found = agent.ok("query_live_capture_entries", json!({"capture_id": id})).await;
-    assert_eq!((&found["matched_count"], &found["filtered_out_count"]), (&json!(3), &json!(1)));
-    assert_eq!(found["filtered_out_by_class"], json!({"static_asset": 1}));
-    let scores: Vec<u64> = rows(&found).iter().map(|row| row["priority_score"].as_u64().unwrap()).collect();
-    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
-    assert_eq!(found["match_reasons"], json!(["matched preset `api_focus`"]));
-
+async fn each_filter_says_what_it_matched(agent: &Agent, id: &Value) {
     for (filter, count, field) in [
         (json!({"method_in": ["post"]}), 1, "method"),
         (json!({"status_in": [404]}), 1, "response_status"),
@@ -61,6 +39,32 @@ async fn a_capture_is_counted_grouped_filtered_and_looked_into() {
             assert!(fields.contains(&json!(field)), "{filter}: {found}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_capture_is_counted_grouped_filtered_and_looked_into() {
+    let (agent, origin, proxy) = Agent::with_origin().await;
+    let mut client = proxy.https(&origin.authority()).await.unwrap();
+    client.get("/json?page=1").await.unwrap();
+    client.post("/echo", full(r#"{"user":{"name":"ann"},"items":[1,2]}"#)).await.unwrap();
+    client.get("/html/dot.png").await.unwrap();
+    client.get("/status/404").await.unwrap();
+    agent.settled(4).await;
+    let id = capture(&agent).await;
+
+    let stats = agent.ok("get_capture_analysis_stats", json!({"source": "live", "capture_id": id})).await;
+    assert_eq!((&stats["total_items"], &stats["scanned_count"]), (&json!(4), &json!(4)));
+    assert_eq!(stats["classified_counts"]["static_asset"], 1);
+    assert!(stats["classified_counts"]["api_candidate"].as_u64().unwrap() >= 2, "{stats}");
+
+    let found = agent.ok("query_live_capture_entries", json!({"capture_id": id})).await;
+    assert_eq!((&found["matched_count"], &found["filtered_out_count"]), (&json!(3), &json!(1)));
+    assert_eq!(found["filtered_out_by_class"], json!({"static_asset": 1}));
+    let scores: Vec<u64> = rows(&found).iter().map(|row| row["priority_score"].as_u64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    assert_eq!(found["match_reasons"], json!(["matched preset `api_focus`"]));
+
+    each_filter_says_what_it_matched(&agent, &id).await;
     let arguments = json!({"capture_id": id, "request_json_query": "items[?"});
     let error = agent.refused("query_live_capture_entries", arguments, "invalid_argument").await;
     assert!(error["error"].as_str().unwrap().contains("request_json_query"), "{error}");

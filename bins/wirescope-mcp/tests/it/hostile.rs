@@ -45,16 +45,16 @@ async fn flood(proxy: &ProxyClient, authority: &str) {
     }
 }
 
-/// A call of each tool that reads, some of more; the second part of a name tells them apart.
-fn calls(capture: &Value) -> Vec<(&'static str, Value)> {
-    let live = |more: Value| with(json!({"source": "live", "capture_id": capture}), more);
-    let of = |more: Value| with(json!({"session_id": "s1"}), more);
-    let all_headers = json!({"preset": "all_http", "max_headers_per_side": 32, "max_preview_chars": 4096,
-        "include_body_preview": true, "max_items": 200});
+/// A call with its tool; a second part of the name tells calls of one tool apart.
+type Call = (&'static str, Value);
+
+/// A call of each tool that reads, some of more.
+fn calls(capture: &Value) -> Vec<Call> {
+    [analysis(), recorded(capture), of_the_server()].concat()
+}
+fn analysis() -> Vec<Call> {
     vec![
         ("aggregate", json!({"by": ["path", "req.header.x-field-1"], "limit": 1000})),
-        ("analyze_recorded_traffic", with(json!({"recording_path": "s1"}), all_headers.clone())),
-        ("capture_traffic", json!({"duration": 0.05, "sessionId": "s1"})),
         ("check_api_drift", json!({"against": "s1"})),
         ("diff_exchanges", json!({"left": "e1", "right": "e2"})),
         ("diff_sessions", json!({"left": "s1", "right": "s1"})),
@@ -65,46 +65,6 @@ fn calls(capture: &Value) -> Vec<(&'static str, Value)> {
         ("get_body", json!({"exchange_id": "e1"})),
         ("get_body pointer", json!({"exchange_id": "e1", "pointer": ""})),
         ("get_body pattern", json!({"exchange_id": "e1", "pattern": "text", "context": 2000})),
-        ("get_capture_analysis_stats", live(json!({}))),
-        ("get_config", json!({})),
-        ("get_network_interfaces", json!({})),
-        ("get_recording_snapshot", json!({"path": "s1"})),
-        ("get_traffic_entry_detail", live(json!({"entry_id": "e1"}))),
-        ("get_traffic_entry_detail full", live(json!({"entry_id": "e1", "include_full_body": true}))),
-        ("get_version", json!({})),
-        ("group_capture_analysis", live(json!({"group_by": "path", "max_groups": 200}))),
-        ("interceptor_list", json!({})),
-        ("interceptor_status", json!({"interceptor_id": "terminal"})),
-        ("list_recordings", json!({})),
-        ("list_toolsets", json!({})),
-        ("peek_live_capture", json!({"capture_id": capture, "limit": 1000})),
-        ("proxy_enable_server_tls_capture", json!({"enabled": true})),
-        ("proxy_get_ca_cert", json!({})),
-        ("proxy_get_exchange", json!({"exchange_id": "e1"})),
-        ("proxy_get_exchange full", json!({"exchange_id": "e1", "full_headers": true})),
-        ("proxy_get_session", of(json!({}))),
-        ("proxy_get_session_exchange", of(json!({"exchange_id": "e1"}))),
-        ("proxy_get_session_handshakes", of(json!({"limit": 1000}))),
-        ("proxy_get_tls_config", json!({})),
-        ("proxy_get_tls_fingerprints", json!({"exchange_id": "e1"})),
-        ("proxy_list_paused", json!({})),
-        ("proxy_list_rules", json!({})),
-        ("proxy_list_sessions", json!({})),
-        ("proxy_list_tls_fingerprints", json!({"limit": 200})),
-        ("proxy_list_traffic", json!({"limit": 1000})),
-        (
-            "proxy_list_traffic fields",
-            json!({"limit": 1000, "fields": ["url", "req.header.x-field-1", "req.json./member-1"]}),
-        ),
-        ("proxy_query_session", of(json!({"limit": 1000}))),
-        ("proxy_query_session fields", of(json!({"limit": 1000, "fields": ["url", "req.header.x-field-2"]}))),
-        ("proxy_search_session_bodies", of(json!({"text": "text", "limit": 200, "context_chars": 1000}))),
-        ("proxy_search_traffic", json!({"query": "segment", "limit": 200})),
-        ("proxy_session_status", json!({})),
-        ("proxy_status", json!({})),
-        ("proxy_test_rule_match", json!({"mode": "exchange", "exchange_id": "e1"})),
-        ("query_live_capture_entries", with(json!({"capture_id": capture}), all_headers)),
-        ("query_recorded_traffic", json!({"keep_request": true, "keep_response": true})),
         ("query_sql", json!({"sql": "SELECT * FROM headers", "max_rows": 5000})),
         ("query_sql body", json!({"sql": "SELECT body_text(seq, 'req') AS b, url FROM exchanges"})),
         ("search_bodies", json!({"text": "text", "limit": 100, "object_bytes": 8192})),
@@ -116,7 +76,63 @@ fn calls(capture: &Value) -> Vec<(&'static str, Value)> {
             json!({"filter": "status:200", "since": "e0", "count": 20, "timeout_ms": 60_000}),
         ),
         ("infer_api", json!({"examples": true})),
+    ]
+}
+
+fn recorded(capture: &Value) -> Vec<Call> {
+    let live = |more: Value| with(json!({"source": "live", "capture_id": capture}), more);
+    let of = |more: Value| with(json!({"session_id": "s1"}), more);
+    let all_headers = json!({"preset": "all_http", "max_headers_per_side": 32, "max_preview_chars": 4096,
+        "include_body_preview": true, "max_items": 200});
+    vec![
+        ("analyze_recorded_traffic", with(json!({"recording_path": "s1"}), all_headers.clone())),
+        ("capture_traffic", json!({"duration": 0.05, "sessionId": "s1"})),
+        ("get_capture_analysis_stats", live(json!({}))),
+        ("get_recording_snapshot", json!({"path": "s1"})),
+        ("get_traffic_entry_detail", live(json!({"entry_id": "e1"}))),
+        ("get_traffic_entry_detail full", live(json!({"entry_id": "e1", "include_full_body": true}))),
+        ("group_capture_analysis", live(json!({"group_by": "path", "max_groups": 200}))),
+        ("list_recordings", json!({})),
+        ("peek_live_capture", json!({"capture_id": capture, "limit": 1000})),
+        ("proxy_get_exchange", json!({"exchange_id": "e1"})),
+        ("proxy_get_exchange full", json!({"exchange_id": "e1", "full_headers": true})),
+        ("proxy_get_session", of(json!({}))),
+        ("proxy_get_session_exchange", of(json!({"exchange_id": "e1"}))),
+        ("proxy_get_session_handshakes", of(json!({"limit": 1000}))),
+        ("proxy_get_tls_fingerprints", json!({"exchange_id": "e1"})),
+        ("proxy_list_sessions", json!({})),
+        ("proxy_list_tls_fingerprints", json!({"limit": 200})),
+        ("proxy_list_traffic", json!({"limit": 1000})),
+        (
+            "proxy_list_traffic fields",
+            json!({"limit": 1000, "fields": ["url", "req.header.x-field-1", "req.json./member-1"]}),
+        ),
+        ("proxy_query_session", of(json!({"limit": 1000}))),
+        ("proxy_query_session fields", of(json!({"limit": 1000, "fields": ["url", "req.header.x-field-2"]}))),
+        ("proxy_search_session_bodies", of(json!({"text": "text", "limit": 200, "context_chars": 1000}))),
+        ("proxy_search_traffic", json!({"query": "segment", "limit": 200})),
+        ("query_live_capture_entries", with(json!({"capture_id": capture}), all_headers)),
+        ("query_recorded_traffic", json!({"keep_request": true, "keep_response": true})),
         ("proxy_replay_session", of(json!({"limit": 1000}))),
+    ]
+}
+
+fn of_the_server() -> Vec<Call> {
+    vec![
+        ("get_config", json!({})),
+        ("get_network_interfaces", json!({})),
+        ("get_version", json!({})),
+        ("interceptor_list", json!({})),
+        ("interceptor_status", json!({"interceptor_id": "terminal"})),
+        ("list_toolsets", json!({})),
+        ("proxy_enable_server_tls_capture", json!({"enabled": true})),
+        ("proxy_get_ca_cert", json!({})),
+        ("proxy_get_tls_config", json!({})),
+        ("proxy_list_paused", json!({})),
+        ("proxy_list_rules", json!({})),
+        ("proxy_session_status", json!({})),
+        ("proxy_status", json!({})),
+        ("proxy_test_rule_match", json!({"mode": "exchange", "exchange_id": "e1"})),
     ]
 }
 
