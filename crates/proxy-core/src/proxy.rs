@@ -3,8 +3,8 @@
 use std::{future::Future, net::SocketAddr, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Semaphore, oneshot, watch},
-    task::{JoinHandle, JoinSet},
+    sync::{oneshot, watch},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -23,7 +23,7 @@ use crate::{
     http2,
     interceptor::Interceptor,
     limits::{Limits, Timeouts},
-    listener::{Accepted, Doors, Listener, Loops, Mode, Plan, Strangers, enter, original_destination},
+    listener::{Accepted, Doors, Intake, Listener, Loops, Mode, Plan, enter, original_destination},
     observer::Observer,
     roads::Roads,
     tls::{Acceptor, Connector, Interception, TlsOptions, UpstreamTrust},
@@ -222,34 +222,15 @@ impl Proxy {
 /// Dropping the future cuts everything at once.
 pub(crate) async fn serve(
     engine: Arc<Engine>,
-    mut doors: Doors,
+    doors: Doors,
     crew: Crew,
     shutdown: impl Future<Output = Duration>,
 ) -> Drained {
-    let mut strangers = Strangers::default();
-    let room = Arc::new(Semaphore::new(engine.limits.max_connections));
     let (drain, draining) = watch::channel(false);
-    let mut connections = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
-    let deadline = loop {
-        tokio::select! {
-            deadline = &mut shutdown => break deadline,
-            accepted = doors.accept(&room) => {
-                if engine.clients.lets_in(accepted.peer.ip()) {
-                    let (engine, draining) = (engine.clone(), draining.clone());
-                    let Accepted { tcp, peer, listener, permit } = accepted;
-                    crew.carry(&mut connections, tcp, move |tcp| {
-                        client(engine, Accepted { tcp, peer, listener, permit }, draining)
-                    });
-                } else if let Some(turning_away) = strangers.turn_away(&engine, accepted) {
-                    connections.spawn(turning_away);
-                }
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    };
-    drop(doors);
+    let intake = Intake::new(engine.clone(), crew.hands(), draining);
+    let deadline = intake.until(doors, shutdown).await;
     drain.send_replace(true);
+    let mut connections = intake.close();
     let rest = async { while connections.join_next().await.is_some() {} };
     let cut = if timeout(deadline, rest).await.is_ok() { 0 } else { connections.len() };
     connections.shutdown().await;
@@ -266,7 +247,8 @@ pub struct Drained {
     pub cut_connections: usize,
 }
 
-async fn client(engine: Arc<Engine>, accepted: Accepted, draining: watch::Receiver<bool>) {
+/// Carries a connection that was let in.
+pub(crate) async fn client(engine: Arc<Engine>, accepted: Accepted, draining: watch::Receiver<bool>) {
     let Accepted { tcp, peer, listener, permit } = accepted;
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "cannot switch off Nagle's algorithm for a client");

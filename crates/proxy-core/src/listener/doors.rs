@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -41,6 +42,17 @@ impl Doors {
         let listener = listener.at(bound);
         self.open.push((tcp, Arc::new(listener.clone())));
         Ok(listener)
+    }
+
+    /// The same doors for one more to stand at, who learns of connections by the runtime whose context this is called
+    /// in. Each connection comes to one of those who stand there. They are closed when all have left.
+    pub(crate) fn again(&self) -> io::Result<Self> {
+        let one_more = |(tcp, listener): &(TcpListener, Arc<Listener>)| {
+            let tcp = SockRef::from(tcp).try_clone()?;
+            Ok((TcpListener::from_std(tcp.into())?, listener.clone()))
+        };
+        let open = self.open.iter().map(one_more).collect::<io::Result<_>>()?;
+        Ok(Self { open, next: 0 })
     }
 
     pub(crate) fn listeners(&self) -> Vec<Listener> {

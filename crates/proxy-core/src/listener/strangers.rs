@@ -46,7 +46,7 @@ impl Strangers {
     /// Records that a client is not let in, and gives what tells it so if there is room for that. It takes no place
     /// among the connections of those who are.
     pub(crate) fn turn_away(
-        &mut self,
+        &self,
         engine: &Engine,
         accepted: Accepted,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
