@@ -19,6 +19,7 @@ use super::{
     key_log::KeyLog,
     provider::{prefers_aes, provider},
     stream::{ClientStream, Refusal},
+    tickets::Tickets,
 };
 use crate::{
     ahead::Ahead,
@@ -111,12 +112,12 @@ impl Acceptor {
         timeout: Duration,
     ) -> Result<Accepted, NotAccepted> {
         let deadline = Instant::now() + timeout;
-        let start =
-            match timeout_at(deadline, LazyConfigAcceptor::new(Default::default(), Ahead::new(io))).await {
-                Ok(Ok(start)) => start,
-                Ok(Err(error)) => return Err(failure_in_hello(&error).into()),
-                Err(_elapsed) => return Err(too_slow(timeout).into()),
-            };
+        let io = Tickets::new(Ahead::new(io));
+        let start = match timeout_at(deadline, LazyConfigAcceptor::new(Default::default(), io)).await {
+            Ok(Ok(start)) => start,
+            Ok(Err(error)) => return Err(failure_in_hello(&error).into()),
+            Err(_elapsed) => return Err(too_slow(timeout).into()),
+        };
         let (sni, config) = self.answer(&start.client_hello(), &wanted)?;
         let tls = match timeout_at(deadline, start.into_stream(Arc::new(config))).await {
             Ok(Ok(tls)) => tls,

@@ -13,6 +13,7 @@ mod key_log;
 mod options;
 mod provider;
 mod stream;
+mod tickets;
 mod trust;
 mod verify;
 mod versions;

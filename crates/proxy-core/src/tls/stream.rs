@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::alert;
+use super::{alert, tickets::Tickets};
 use crate::{failure::Failure, wire::Io};
 
 /// How soon after the handshake a silent leaving counts as an answer to our certificate. Browsers keep spare
@@ -42,17 +42,20 @@ impl Refusal {
 /// An end without a close_notify reads as a plain end: requests are delimited by HTTP itself, and many clients
 /// just close.
 pub(super) struct ClientStream<T> {
-    tls: TlsStream<T>,
+    tls: TlsStream<Tickets<T>>,
     refusal: Refusal,
     /// Since when the client's first word is awaited; `None` once it came. A client that resumed a session has
     /// accepted our certificate before.
     awaited_since: Option<Instant>,
+    /// Whether the client said anything yet; until it does, whoever waits for it sends what it is to have.
+    heard: bool,
 }
 
 impl<T> ClientStream<T> {
-    pub(super) fn new(tls: TlsStream<T>) -> Self {
+    pub(super) fn new(mut tls: TlsStream<Tickets<T>>) -> Self {
+        tls.get_mut().0.over();
         let resumed = tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-        Self { tls, refusal: Refusal::default(), awaited_since: (!resumed).then(Instant::now) }
+        Self { tls, refusal: Refusal::default(), awaited_since: (!resumed).then(Instant::now), heard: false }
     }
 
     pub(super) fn refusal(&self) -> Refusal {
@@ -82,8 +85,12 @@ impl<T: Io> AsyncRead for ClientStream<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let (room, before) = (buf.remaining(), buf.filled().len());
-        match ready!(Pin::new(&mut this.tls).poll_read(cx, buf)) {
-            Ok(()) if buf.filled().len() > before => this.awaited_since = None,
+        let read = Pin::new(&mut this.tls).poll_read(cx, buf);
+        if read.is_pending() && !this.heard {
+            ready!(this.tls.get_mut().0.poll_release(cx))?;
+        }
+        match ready!(read) {
+            Ok(()) if buf.filled().len() > before => (this.awaited_since, this.heard) = (None, true),
             Ok(()) if room == 0 => {}
             Ok(()) => this.ended(None),
             Err(error) => {
