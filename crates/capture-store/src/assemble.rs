@@ -191,6 +191,10 @@ impl Assembly {
         self.pending_bytes = 0;
     }
 
+    pub(crate) fn request(&self) -> &RequestHead {
+        &self.request
+    }
+
     /// The upstream connection, for its certificates.
     pub(crate) fn upstream(&self) -> Option<&Arc<UpstreamFacts>> {
         self.upstream.as_ref()
@@ -241,8 +245,8 @@ impl Assembly {
         }
     }
 
-    /// Encodes the rest of it.
-    pub(crate) fn encode_detail(&self, upstream_certificates: &[u64], out: &mut Vec<u8>) {
+    /// Encodes the rest of it, and says where the numbers of upstream's certificates end.
+    pub(crate) fn encode_detail(&self, upstream_certificates: &[u64], out: &mut Vec<u8>) -> usize {
         let ended = self.ending.as_ref().map(|(ending, _)| ending);
         let failed = ended.is_none_or(|ending| matches!(ending.outcome, Outcome::Failed(_)));
         DetailRef {
@@ -287,7 +291,7 @@ impl Assembly {
             rules: &self.rules,
             foreign: None,
         }
-        .encode(out);
+        .encode(out)
     }
 
     /// What it takes on disk.
@@ -361,6 +365,12 @@ impl BodyBuffer {
     pub(crate) fn keep(&mut self, piece: &[u8]) {
         self.inline.extend_from_slice(piece);
         self.stored_bytes += piece.len() as u64;
+    }
+
+    /// Keeps a piece of a body that is small.
+    pub(crate) fn pass(&mut self, piece: &[u8]) {
+        self.wire_bytes += piece.len() as u64;
+        self.keep(piece);
     }
 
     /// Notes a piece that is in a file, as is what was kept in memory before it.

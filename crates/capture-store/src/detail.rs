@@ -7,6 +7,8 @@
 mod read;
 mod write;
 
+pub(crate) use write::with_certificates;
+
 use std::net::SocketAddr;
 
 use proxy_core::{
@@ -245,6 +247,17 @@ mod tests {
         #[test]
         fn what_is_encoded_decodes_to_the_same(detail in detail()) {
             prop_assert_eq!(Detail::decode(encoded(&detail)).unwrap(), detail);
+        }
+
+        #[test]
+        fn certificates_that_are_added_later_stand_where_they_belong(mut detail in detail()) {
+            let expected = encoded(&detail);
+            let numbers = detail.upstream.as_mut().map(|upstream| std::mem::take(&mut upstream.certificates));
+            let mut bare = Vec::new();
+            let end = with_ref(&detail, |detail| detail.encode(&mut bare));
+            let mut whole = Vec::new();
+            with_certificates(&bare, end, &numbers.unwrap_or_default(), &mut whole);
+            prop_assert_eq!(whole, expected);
         }
 
         #[test]

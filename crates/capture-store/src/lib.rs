@@ -89,11 +89,13 @@ mod search;
 pub mod secrets;
 mod session;
 mod sql;
+mod stage;
 mod statement;
 mod store;
 mod summary;
 mod template;
 mod verify;
+mod whole;
 mod writer;
 
 pub use bulk::{Batch, Recalled};

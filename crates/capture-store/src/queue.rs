@@ -1,6 +1,8 @@
 //! The queue between the engine's threads and the writer's: a short lock to put an event in, one swap to take all
 //! out, and a wake-up only when the writer sleeps and the event matters.
 
+mod intake;
+
 use std::{
     future::Future,
     mem,
@@ -10,12 +12,16 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use proxy_core::{Event, EventKind};
 
-use crate::writer::Command;
+use crate::{
+    stage::Stage,
+    whole::{Whole, emptied_block},
+    writer::Command,
+};
 
 /// Queued body bytes that wake the writer although it gathers for a commit; half the bound where that is less, so that
 /// the wire never waits for a writer that sleeps.
@@ -26,12 +32,22 @@ const WAKE_ITEMS: usize = 4096;
 const EVENT_BYTES: usize = 256;
 /// The heaviest queue, in multiples of the bound on body bytes, beyond which new exchanges are refused.
 const REFUSE_FACTOR: usize = 4;
+/// Blocks of whole exchanges that are kept to be used again: 8 MiB in all.
+const SPARE_BLOCKS: usize = 2048;
+/// How many of them are taken at once.
+const BLOCKS_AT_ONCE: usize = 8;
+/// Body bytes with exchanges that are gathered, at most; an eighth of the queue's bound where that is less.
+const STAGED_BYTES: usize = 1024 * 1024;
 /// And never less than this.
 const REFUSE_FLOOR: usize = 64 * 1024 * 1024;
 
 /// One thing to do for the writer, in order.
 pub(crate) enum Item {
     Event(Event),
+    /// A request that was told before this, at that time.
+    Late(Event, Instant),
+    /// An exchange from its beginning to its end.
+    Whole(Box<Whole>),
     Command(Command),
 }
 
@@ -61,6 +77,16 @@ pub(crate) enum Sleep {
 /// exchanges are refused, and counted.
 pub(crate) struct Queue {
     state: Mutex<State>,
+    /// Exchanges whose events are gathered until they end. Its locks are taken before `state`'s.
+    stage: Stage,
+    /// How many they are, counted under the lock of `state`.
+    staged: AtomicUsize,
+    /// What their bodies weigh.
+    staged_bytes: AtomicUsize,
+    max_staged_bytes: usize,
+    /// Memory of whole exchanges that were written, for the next: what one thread asks for and another gives back costs
+    /// both a lock.
+    blocks: Mutex<Vec<Vec<u8>>>,
     wake: Condvar,
     body_bytes: AtomicUsize,
     /// Whether the wire waits whatever is queued.
@@ -99,6 +125,11 @@ impl Queue {
                 waiters: Vec::new(),
                 next_waiter: 0,
             }),
+            stage: Stage::new(),
+            staged: AtomicUsize::new(0),
+            staged_bytes: AtomicUsize::new(0),
+            max_staged_bytes: STAGED_BYTES.min(max_body_bytes / 8),
+            blocks: Mutex::default(),
             wake: Condvar::new(),
             body_bytes: AtomicUsize::new(0),
             held: AtomicBool::new(false),
@@ -108,38 +139,9 @@ impl Queue {
         }
     }
 
-    /// Puts an event in. Never waits for the writer; ignored once the queue is closed.
-    pub(crate) fn push(&self, event: &Event) {
-        let bytes = body_bytes(event);
-        let event = event.clone();
-        let mut state = self.lock();
-        if state.closed {
-            return;
-        }
-        if matches!(event.kind, EventKind::Request { .. }) && state.weight > self.refuse_bytes {
-            state.refused += 1;
-            return;
-        }
-        let ends = matches!(event.kind, EventKind::Ended(_));
-        state.items.push(Item::Event(event));
-        state.weight += bytes.max(EVENT_BYTES);
-        state.ended |= ends;
-        let queued = self.body_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let wakes = match state.sleep {
-            Sleep::Awake => false,
-            Sleep::Idle => true,
-            Sleep::Watching => ends || self.is_much(queued, &state),
-            Sleep::Gathering => self.is_much(queued, &state),
-        };
-        if wakes {
-            state.sleep = Sleep::Awake;
-            drop(state);
-            self.wake.notify_one();
-        }
-    }
-
-    /// Puts a command in and wakes the writer. Returns false when the queue is closed.
+    /// Puts a command in, after all that was told before it, and wakes the writer. Returns false when the queue is closed.
     pub(crate) fn command(&self, command: Command) -> bool {
+        self.put_older(Duration::ZERO);
         let mut state = self.lock();
         if state.closed {
             return false;
@@ -162,7 +164,9 @@ impl Queue {
             Sleep::Watching => state.ended,
             Sleep::Gathering => false,
         };
-        if enough || state.commanded || self.is_much(self.body_bytes(), &state) {
+        // Who sleeps for anything would not hear of an exchange that is gathered and goes on.
+        let unheard = sleep == Sleep::Idle && self.has_staged();
+        if enough || unheard || state.commanded || self.is_much(self.body_bytes(), &state) {
             state.sleep = Sleep::Awake;
         }
         while state.sleep != Sleep::Awake {
@@ -181,6 +185,13 @@ impl Queue {
         state.weight = 0;
         state.commanded = false;
         state.ended = false;
+    }
+
+    /// Takes back the memory of whole exchanges.
+    pub(crate) fn give_blocks(&self, blocks: Vec<Vec<u8>>) {
+        let mut spare = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = SPARE_BLOCKS.saturating_sub(spare.len());
+        spare.extend(blocks.into_iter().filter_map(emptied_block).take(room));
     }
 
     /// Says that this many body bytes are written, or dropped, and lets the wire go on.
@@ -257,6 +268,8 @@ impl Queue {
         self.held.store(false, Ordering::Relaxed);
         drop(state);
         wake_all(waiters);
+        // What is still gathered is put in, and so dropped.
+        self.put_older(Duration::ZERO);
     }
 
     /// Resolves when there is room for body bytes; `None` while there is. Dropping the future has no effect.
@@ -338,6 +351,7 @@ mod tests {
     use proxy_core::{ExchangeId, Failure, FailureKind, Outcome, Sizes, Timings};
 
     use super::*;
+    use crate::record::BodySide;
 
     fn piece(bytes: usize) -> Event {
         event(EventKind::ResponseBody(Bytes::from(vec![0; bytes])))
@@ -448,7 +462,19 @@ mod tests {
     #[test]
     fn a_queue_far_beyond_its_bound_refuses_new_exchanges_and_counts_them() {
         let queue = Queue::new(0);
-        let client = proxy_core::ClientFacts::new(
+        let request = request();
+        queue.push(&request);
+        assert_eq!(queue.take_refused(), 0);
+        queue.push(&piece(REFUSE_FLOOR));
+        queue.push(&request);
+        queue.push(&ended());
+        assert_eq!(queue.take_refused(), 1);
+        let mut items = Vec::new();
+        queue.take(&mut items, Sleep::Awake, None);
+        assert_eq!(items.len(), 3);
+    }
+    fn request() -> Event {
+        let facts = proxy_core::ClientFacts::new(
             proxy_core::ConnectionId(1),
             "127.0.0.1:1".parse().unwrap(),
             "127.0.0.1:2".parse().unwrap(),
@@ -461,19 +487,94 @@ mod tests {
             version: http::Version::HTTP_11,
             headers: proxy_core::Headers::new(),
         };
-        let request = event(EventKind::Request {
-            client: Arc::new(client),
+        event(EventKind::Request {
+            client: Arc::new(facts),
             head: Arc::new(head),
             started_at: std::time::SystemTime::now(),
-        });
-        queue.push(&request);
-        assert_eq!(queue.take_refused(), 0);
-        queue.push(&piece(REFUSE_FLOOR));
-        queue.push(&request);
-        queue.push(&ended());
-        assert_eq!(queue.take_refused(), 1);
+        })
+    }
+
+    fn taken(queue: &Queue) -> Vec<Item> {
         let mut items = Vec::new();
         queue.take(&mut items, Sleep::Awake, None);
-        assert_eq!(items.len(), 3);
+        items
+    }
+
+    #[test]
+    fn an_exchange_comes_whole_when_it_ends() {
+        let queue = Queue::new(16 * 1024 * 1024);
+        for event in [request(), piece(3), piece(4)] {
+            queue.push(&event);
+        }
+        assert!(taken(&queue).is_empty());
+        assert!(queue.has_staged());
+        queue.push(&ended());
+        assert!(!queue.has_staged());
+        let items = taken(&queue);
+        assert!(matches!(&items[..], [Item::Whole(whole)] if whole.body(BodySide::Response) == [0; 7]));
+        assert_eq!(queue.body_bytes(), 7 + 2 * EVENT_BYTES);
+    }
+
+    #[test]
+    fn an_exchange_that_grows_comes_event_by_event_and_all_of_it() {
+        let large = || vec![piece(20_000), piece(20_000), piece(5), ended()];
+        let many = || (0..40).map(|_| piece(1)).chain([ended()]).collect::<Vec<_>>();
+        for events in [large(), many()] {
+            let queue = Queue::new(16 * 1024 * 1024);
+            queue.push(&request());
+            events.iter().for_each(|event| queue.push(event));
+            let items = taken(&queue);
+            assert!(matches!(items.first(), Some(Item::Late(..))));
+            assert!(matches!(items.last(), Some(Item::Event(Event { kind: EventKind::Ended(_), .. }))));
+            assert_eq!(items.len(), events.len() + 1);
+            assert!(!queue.has_staged());
+            assert_eq!(queue.body_bytes(), events.iter().map(body_bytes).sum::<usize>());
+        }
+    }
+
+    #[test]
+    fn what_goes_on_for_long_comes_before_its_end_and_before_a_command() {
+        let queue = Queue::new(16 * 1024 * 1024);
+        queue.push(&request());
+        queue.put_older(Duration::from_secs(3_600));
+        assert!(taken(&queue).is_empty());
+        let (reply, _answer) = std::sync::mpsc::sync_channel(1);
+        assert!(queue.command(Command::Flush(reply)));
+        assert!(matches!(&taken(&queue)[..], [Item::Late(..), Item::Command(_)]));
+        queue.push(&ended());
+        assert!(matches!(&taken(&queue)[..], [Item::Event(_)]));
+    }
+
+    #[test]
+    fn who_sleeps_for_anything_hears_of_an_exchange_that_is_gathered() {
+        let queue = Queue::new(16 * 1024 * 1024);
+        let mut items = Vec::new();
+        queue.push(&request());
+        queue.take(&mut items, Sleep::Idle, None);
+        let queue = Queue::new(16 * 1024 * 1024);
+        thread::scope(|scope| {
+            scope.spawn(|| queue.push(&request()));
+            queue.take(&mut items, Sleep::Idle, None);
+        });
+        assert!(items.is_empty() && queue.has_staged());
+    }
+
+    #[test]
+    fn a_queue_without_room_gathers_no_bodies() {
+        let queue = Queue::new(0);
+        queue.push(&request());
+        queue.push(&piece(1));
+        assert_eq!(taken(&queue).len(), 2);
+    }
+
+    #[test]
+    fn a_closed_queue_keeps_nothing_that_was_gathered() {
+        let queue = Queue::new(16 * 1024 * 1024);
+        queue.push(&request());
+        queue.close();
+        queue.push(&request());
+        queue.push(&ended());
+        assert!(!queue.has_staged());
+        assert!(taken(&queue).is_empty());
     }
 }

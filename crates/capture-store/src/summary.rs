@@ -70,7 +70,7 @@ impl ExchangeSummary {
 }
 
 /// Replaces a text, in its place.
-fn put(text: &mut String, new: &str) {
+pub(crate) fn put(text: &mut String, new: &str) {
     text.clear();
     text.push_str(new);
 }
@@ -82,7 +82,7 @@ fn put_content_type(text: &mut Option<String>, headers: &Headers) {
     }
 }
 
-fn version_text(version: http::Version) -> &'static str {
+pub(crate) fn version_text(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_09 => "HTTP/0.9",
         http::Version::HTTP_10 => "HTTP/1.0",

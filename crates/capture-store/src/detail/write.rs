@@ -8,15 +8,16 @@ use proxy_core::{Headers, ListenerKind, RequestHead, ResponseHead, ResponseSourc
 use super::{DetailRef, LAYOUT, PeerRef};
 
 impl DetailRef<'_> {
-    /// Encodes at the end of `out`.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        self.encode_first(out);
+    /// Encodes at the end of `out`, and says where the numbers of upstream's certificates end.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> usize {
+        let certificates_end = self.encode_first(out);
         self.encode_second(out);
         self.encode_third(out);
+        certificates_end
     }
 
     /// What the first version wrote.
-    pub(super) fn encode_first(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode_first(&self, out: &mut Vec<u8>) -> usize {
         out.push(LAYOUT);
         out.push(self.request_body.bits() | self.response_body.bits() << 4);
         put_request(out, self.request);
@@ -30,6 +31,7 @@ impl DetailRef<'_> {
         put_headers(out, self.response_trailers);
         put_option(out, self.client.as_ref(), put_peer);
         put_option(out, self.upstream.as_ref(), put_peer);
+        let certificates_end = out.len();
         put_option(out, self.tunnel, |out, text| put_bytes(out, text.as_bytes()));
         put_timings(out, &self.timings);
         for size in [
@@ -43,6 +45,7 @@ impl DetailRef<'_> {
             put_int(out, size);
         }
         put_text(out, self.comment);
+        certificates_end
     }
 
     /// What came to it: fingerprints, listeners, users, parents, rules.
@@ -61,6 +64,21 @@ impl DetailRef<'_> {
     fn encode_third(&self, out: &mut Vec<u8>) {
         put_text(out, self.client.as_ref().and_then(|client| client.origin));
         put_text(out, self.foreign);
+    }
+}
+
+/// Appends what was encoded without upstream's certificates, with their numbers where [`DetailRef::encode`] said that
+/// they end.
+pub(crate) fn with_certificates(detail: &[u8], end: usize, numbers: &[u64], out: &mut Vec<u8>) {
+    // Of none their count alone is written, which is one byte.
+    match end.checked_sub(1).and_then(|start| detail.get(..start).zip(detail.get(end..))) {
+        Some((before, after)) if !numbers.is_empty() => {
+            out.extend_from_slice(before);
+            put_int(out, numbers.len() as u64);
+            numbers.iter().for_each(|number| put_int(out, *number));
+            out.extend_from_slice(after);
+        }
+        _ => out.extend_from_slice(detail),
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Found {
 /// let mut known = KnownSecrets::default();
 /// known.add(1, "p4ss/word");
 /// let text = b"p4ss/word, p4ss%2Fword, eDpwNHNzL3dvcmQ= (of x:p4ss/word)";
-/// assert_eq!(known.find(text).len(), 3);
+/// assert_eq!(known.find(text).len(), 4);
 /// ```
 #[derive(Clone, Default)]
 pub struct KnownSecrets {

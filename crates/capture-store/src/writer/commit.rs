@@ -1,101 +1,23 @@
 //! One commit: everything that is due goes into one transaction, or stays for the next try.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{
-    certificates::Certificates,
     disk::Disk,
     patience::Refused,
-    press::Packable,
-    session::Recording,
-    settle::settle,
+    staged::Finished,
     thread::{Include, MAX_UNWRITTEN, MUCH_PENDING, REWRITE, Writer},
+    transaction::{Entry, Outcome, Written, write},
 };
 use crate::{
-    assemble::{Assembly, Bodies, BodyBuffer, Row},
-    contents::{Contents, Packing, SmallBody},
-    db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Spans, Tx},
-    id::{Seq, SessionId},
-    record::{BodySide, ExchangeSummary},
+    assemble::{Assembly, Bodies, Row},
+    id::Seq,
 };
 
-/// Exchanges in a commit up to which there is time to pack their bodies: beyond it the writer is busy, and packing
-/// would cost as much as writing does.
-const PACKED_AT_ONCE: usize = 128;
 /// The shortest pause between two looks for what is too old.
 const AGE_PAUSE: Duration = Duration::from_millis(20);
 /// A commit that takes longer is told of: the wire soon waits for it.
 const SLOW_COMMIT: Duration = Duration::from_secs(2);
-
-/// What most exchanges' encoded details stay under.
-const DETAIL_BYTES: usize = 4096;
-
-/// What the writer knows of what it put down.
-pub(super) struct Known {
-    certificates: Certificates,
-    contents: Contents,
-}
-
-impl Known {
-    pub(super) fn new() -> Self {
-        Self { certificates: Certificates::default(), contents: Contents::new() }
-    }
-}
-
-/// What exchanges are put in order to be written, one after the other.
-struct Scratch {
-    summary: ExchangeSummary,
-    detail: Vec<u8>,
-    now: Instant,
-}
-
-impl Scratch {
-    fn new() -> Self {
-        let detail = Vec::with_capacity(DETAIL_BYTES);
-        Self { summary: ExchangeSummary::empty(), detail, now: Instant::now() }
-    }
-}
-
-/// What a transaction did, to be taken over once it is committed.
-struct Outcome {
-    newest: Seq,
-    /// For each exchange, in order.
-    written: Vec<Written>,
-    /// What each session holds now.
-    bytes: Vec<(SessionId, u64)>,
-    /// Files of evicted bodies, and of bodies whose content was there already.
-    unused_files: Vec<u64>,
-    /// Files that are whole now.
-    packable: Vec<Packable>,
-    /// What came to the store, bodies included.
-    added_bytes: u64,
-    /// When the oldest of what is kept for a time is too old.
-    oldest_due: Option<Duration>,
-}
-
-impl Outcome {
-    fn new(newest: Seq, exchanges: usize) -> Self {
-        Self {
-            newest,
-            written: Vec::with_capacity(exchanges),
-            bytes: Vec::new(),
-            unused_files: Vec::new(),
-            packable: Vec::new(),
-            added_bytes: 0,
-            oldest_due: None,
-        }
-    }
-}
-
-/// What became of one exchange in a transaction.
-enum Written {
-    Row(Row),
-    /// Its row was deleted by someone else while it was open.
-    Deleted,
-}
 
 impl Writer {
     /// Commits; what the disk refuses for good is dropped and counted. Where it refuses for now this says when to try
@@ -120,14 +42,18 @@ impl Writer {
         // What the rows will name is on the disk before they are.
         disk.sync()?;
         let Disk { db, db_patience, .. } = disk;
-        let mut batch: Vec<&mut Assembly> = ended.iter_mut().collect();
-        batch.extend(open.values_mut().filter(|assembly| match include {
+        let due = open.values_mut().filter(|assembly| match include {
             Include::All => assembly.dirty,
             Include::Due => {
                 assembly.dirty
                     && (due_at(assembly, config.open_after) <= now || (much && assembly.pending_bytes > 0))
             }
-        }));
+        });
+        let ended = ended.iter_mut().map(|finished| match finished {
+            Finished::Assembly(assembly) => Entry::Assembly(assembly),
+            Finished::Whole(whole) => Entry::Whole(whole),
+        });
+        let mut batch: Vec<Entry<'_>> = ended.chain(due.map(Entry::Assembly)).collect();
         let aged = self.age_due.is_some_and(|due| due <= now);
         if batch.is_empty() && !aged && sessions.values().all(|session| session.not_recorded == 0) {
             self.open_due = next_due(self.open.values(), self.config.open_after, now);
@@ -145,19 +71,28 @@ impl Writer {
             written
         })?;
         let mut deleted_files = Vec::new();
-        for (assembly, written) in batch.into_iter().zip(&outcome.written) {
-            take_over(assembly, written, &mut deleted_files);
+        for (entry, written) in batch.into_iter().zip(&outcome.written) {
+            if let Entry::Assembly(assembly) = entry {
+                take_over(assembly, written, &mut deleted_files);
+            }
         }
         self.after_commit(outcome, deleted_files, now);
         Ok(())
     }
 
     fn after_commit(&mut self, outcome: Outcome, deleted_files: Vec<u64>, now: Instant) {
-        for assembly in self.ended.drain(..) {
-            let Bodies { request, response } = assembly.bodies;
-            self.disk.reuse(request.inline);
-            self.disk.reuse(response.inline);
+        let mut blocks = Vec::with_capacity(self.ended.len());
+        for finished in self.ended.drain(..) {
+            match finished {
+                Finished::Assembly(assembly) => {
+                    let Bodies { request, response } = assembly.bodies;
+                    self.disk.reuse(request.inline);
+                    self.disk.reuse(response.inline);
+                }
+                Finished::Whole(whole) => blocks.push(whole.into_block()),
+            }
         }
+        self.shared.queue.give_blocks(blocks);
         // An open exchange whose row was deleted is recorded no more.
         self.open.retain(|_, assembly| assembly.row.is_none_or(|row| row.seq != Seq(0)));
         self.pending_bytes = self.open.values().map(|assembly| assembly.pending_bytes).sum();
@@ -191,15 +126,22 @@ impl Writer {
     /// Drops what ended and cannot be written. What is in the store as open is kept for a later try.
     pub(super) fn drop_ended(&mut self) {
         let mut dropped = 0;
-        for assembly in std::mem::take(&mut self.ended) {
-            if assembly.row.is_some() && self.ended.len() < MAX_UNWRITTEN {
-                self.ended.push(assembly);
-                continue;
-            }
+        for finished in std::mem::take(&mut self.ended) {
+            let (session, assembly) = match finished {
+                Finished::Assembly(assembly)
+                    if assembly.row.is_some() && self.ended.len() < MAX_UNWRITTEN =>
+                {
+                    self.ended.push(Finished::Assembly(assembly));
+                    continue;
+                }
+                Finished::Assembly(assembly) => (assembly.session, Some(assembly)),
+                Finished::Whole(whole) => (whole.session, None),
+            };
             dropped += 1;
-            if let Some(recording) = self.sessions.get_mut(&assembly.session) {
+            if let Some(recording) = self.sessions.get_mut(&session) {
                 recording.not_recorded += 1;
             }
+            let Some(assembly) = assembly else { continue };
             for file in assembly.bodies.each().into_iter().filter_map(|(_, body)| body.file) {
                 self.disk.files.discard(file);
             }
@@ -259,134 +201,4 @@ fn next_due<'a>(
 ) -> Option<Instant> {
     let due = open.filter(|assembly| assembly.dirty).map(|assembly| due_at(assembly, open_after)).min();
     due.map(|due| due.max(now))
-}
-
-/// Writes a batch in one transaction.
-fn write(
-    db: &Connection,
-    sessions: &mut HashMap<SessionId, Recording>,
-    known: &mut Known,
-    batch: &mut [&mut Assembly],
-    error: Option<&(SessionId, String)>,
-) -> Result<Outcome, DbError> {
-    let tx = db.begin()?;
-    let mut newest = tx.newest_seq()?;
-    let mut deltas: HashMap<SessionId, SessionDelta> = HashMap::new();
-    let mut outcome = Outcome::new(newest, batch.len());
-    known.contents.begin();
-    let mut scratch = Scratch::new();
-    let mut spans = Spans::default();
-    let packing = if batch.len() <= PACKED_AT_ONCE { Packing::Yes } else { Packing::No };
-    for assembly in batch.iter_mut() {
-        let delta = deltas.entry(assembly.session).or_default();
-        let numbers = known.certificates.numbers(&tx, assembly.upstream())?;
-        let seq = assembly.row.map_or(Seq(newest.0 + 1), |row| row.seq);
-        scratch.detail.clear();
-        assembly.encode_detail(numbers, &mut scratch.detail);
-        let written = write_exchange(&tx, assembly, seq, &mut scratch)?;
-        if let Written::Row(row) = &written {
-            let before = assembly.row.map_or(0, |row| row.bytes);
-            delta.exchanges += i64::from(assembly.row.is_none());
-            delta.bytes += signed(row.bytes) - signed(before);
-            if assembly.row.is_none() {
-                spans.note(seq, assembly.session, assembly.started_at);
-            }
-            outcome.added_bytes += row.bytes.saturating_sub(before);
-            for (side, body) in assembly.bodies.each() {
-                let at = Place { seq, side, packing };
-                write_body(&tx, assembly, body, at, (&mut known.contents, &mut outcome))?;
-            }
-        }
-        newest = newest.max(seq);
-        outcome.written.push(written);
-    }
-    known.contents.count(&tx)?;
-    spans.write(&tx)?;
-    tx.set_newest_seq(newest)?;
-    if let Some((session, error)) = error {
-        tx.set_session_error(*session, error)?;
-    }
-    outcome.newest = newest;
-    for (id, recording) in sessions.iter() {
-        let mut delta = deltas.remove(id).unwrap_or_default();
-        delta.not_recorded = recording.not_recorded;
-        let bytes = settle(&tx, *id, recording, &delta, &mut outcome.unused_files)?;
-        outcome.bytes.push((*id, bytes));
-        if let Some(age) = recording.max_age
-            && let Some(oldest) = tx.oldest(*id)?
-        {
-            let left = (oldest + age).duration_since(SystemTime::now()).unwrap_or_default();
-            outcome.oldest_due = Some(outcome.oldest_due.map_or(left, |due| due.min(left)));
-        }
-    }
-    tx.commit()?;
-    Ok(outcome)
-}
-
-/// Writes an exchange's row and messages.
-fn write_exchange(
-    tx: &Tx<'_>,
-    assembly: &Assembly,
-    seq: Seq,
-    Scratch { summary, detail, now }: &mut Scratch,
-) -> Result<Written, DbError> {
-    assembly.summary(seq, summary);
-    let bytes = assembly.disk_bytes(summary, detail);
-    let row = ExchangeRow { summary, detail, bytes };
-    if assembly.row.is_none() {
-        tx.insert_exchange(&row)?;
-    } else if !tx.update_exchange(&row)? {
-        return Ok(Written::Deleted);
-    }
-    for message in &assembly.pending {
-        tx.insert_message(seq, message)?;
-    }
-    let content_bytes = assembly.content_bytes();
-    Ok(Written::Row(Row { seq, bytes, content_bytes, written_at: *now }))
-}
-
-/// Which body, and whether there is time to pack it.
-#[derive(Clone, Copy)]
-struct Place {
-    seq: Seq,
-    side: BodySide,
-    packing: Packing,
-}
-
-/// Writes a body, if there is one. Of a file whose content another file has already, only that one is kept.
-fn write_body(
-    tx: &Tx<'_>,
-    assembly: &Assembly,
-    body: &BodyBuffer,
-    Place { seq, side, packing }: Place,
-    (contents, outcome): (&mut Contents, &mut Outcome),
-) -> Result<(), DbError> {
-    if body.stored_bytes == 0 {
-        return Ok(());
-    }
-    let hash = assembly.has_ended().then(|| body.hash());
-    let Some(own) = body.file else {
-        let (data, plain) = (&body.inline[..], assembly.is_plain(side));
-        return match &hash {
-            Some(hash) => contents.put(tx, SmallBody { seq, side, data, plain, hash }, packing),
-            None => tx.put_body(seq, side, BodyContent::Inline { data, plain }, None),
-        };
-    };
-    let length = body.stored_bytes;
-    tx.put_file(own, length, hash.as_ref())?;
-    let shared = match &hash {
-        Some(hash) => tx.share_file(own, length, hash)?,
-        None => None,
-    };
-    match shared {
-        Some(_) => outcome.unused_files.push(own),
-        None if hash.is_some() => outcome.packable.push(Packable { file: own, length }),
-        None => {}
-    }
-    let content = BodyContent::File { file: shared.unwrap_or(own), length };
-    tx.put_body(seq, side, content, hash.as_ref())
-}
-
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

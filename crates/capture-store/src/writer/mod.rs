@@ -1,6 +1,7 @@
 //! The writer's thread: takes events from the queue, assembles exchanges, and commits them in groups.
 //!
-//! Start at [`thread`]; a commit is in [`commit`] and [`settle`], what the disk does to us in [`disk`], [`patience`] and
+//! Start at [`thread`]; a commit is in [`commit`], [`transaction`] and [`settle`], what
+//! comes whole in [`staged`], what the disk does to us in [`disk`], [`patience`] and
 //! [`stall`], and what is done beside it in [`checkpoint`] and [`press`].
 
 mod certificates;
@@ -11,8 +12,10 @@ mod patience;
 mod press;
 mod session;
 mod settle;
+mod staged;
 mod stall;
 mod thread;
+mod transaction;
 
 pub(crate) use patience::Stage;
 pub(crate) use thread::{Command, Writer};

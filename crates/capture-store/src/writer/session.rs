@@ -202,7 +202,8 @@ impl Writer {
         sessions.retain(|id, recording| {
             *id == current
                 || recording.not_recorded > 0
-                || open.values().chain(ended.iter()).any(|assembly| assembly.session == *id)
+                || open.values().any(|assembly| assembly.session == *id)
+                || ended.iter().any(|finished| finished.session() == *id)
         });
     }
 }

@@ -16,11 +16,12 @@ use proxy_core::{Ending, Event, EventKind, ExchangeId, Failure, FailureKind, Out
 
 use super::{
     checkpoint::Checkpoints,
-    commit::Known,
     disk::Disk,
     patience::Stage,
     press::Press,
     session::{Admission, Recording},
+    staged::Finished,
+    transaction::Known,
 };
 use crate::{
     assemble::Assembly,
@@ -65,7 +66,7 @@ pub(crate) struct Writer {
     pub(super) config: RecorderConfig,
     pub(super) disk: Disk,
     pub(super) open: HashMap<ExchangeId, Assembly>,
-    pub(super) ended: Vec<Assembly>,
+    pub(super) ended: Vec<Finished>,
     /// Bytes that `ended`, and messages of `open`, hold in memory.
     pub(super) pending_bytes: usize,
     pub(super) sessions: HashMap<SessionId, Recording>,
@@ -79,6 +80,8 @@ pub(crate) struct Writer {
     /// When open exchanges are looked through for one that is due.
     pub(super) open_due: Option<Instant>,
     pub(super) newest: Seq,
+    /// When exchanges that are gathered are looked through for such that go on for long.
+    pub(super) stage_due: Option<Instant>,
     /// When something kept is too old.
     pub(super) age_due: Option<Instant>,
     /// What is in hand: taken out of the queue, and not yet taken in.
@@ -132,6 +135,7 @@ impl Writer {
             last_commit: None,
             open_due: None,
             newest: Seq(0),
+            stage_due: None,
             age_due: None,
             batch: VecDeque::new(),
             overdue: false,
@@ -157,6 +161,7 @@ impl Writer {
     /// Commits what is due, else takes in what there is, else waits for it. While the disk refuses nothing more is taken
     /// in than is in hand, so that memory stays bounded.
     fn step(&mut self) -> Next {
+        self.look_at_stage();
         if self.is_due() {
             return match self.commit_or_drop(Include::Due) {
                 Ok(()) => Next::GoOn,
@@ -168,7 +173,8 @@ impl Writer {
         }
         if self.batch.is_empty() {
             let mut items = Vec::from(mem::take(&mut self.batch));
-            self.shared.queue.take(&mut items, self.sleep(), self.deadline());
+            let until = [self.deadline(), self.stage_due].into_iter().flatten().min();
+            self.shared.queue.take(&mut items, self.sleep(), until);
             self.batch = items.into();
             self.note_refused();
         }
@@ -191,6 +197,15 @@ impl Writer {
         let mut next = Next::GoOn;
         while let Some(item) = self.batch.pop_front() {
             next = match item {
+                Item::Late(event, begun) => {
+                    self.late(event, begun);
+                    Next::GoOn
+                }
+                Item::Whole(whole) => {
+                    released += whole.queued_bytes;
+                    self.whole(whole);
+                    Next::GoOn
+                }
                 Item::Event(event) => match self.event(event) {
                     Ok(bytes) => {
                         released += bytes;
@@ -221,7 +236,7 @@ impl Writer {
     fn sleep(&self) -> Sleep {
         if self.waiting_since.is_some() {
             Sleep::Gathering
-        } else if self.open.is_empty() {
+        } else if self.open.is_empty() && self.stage_due.is_none() {
             Sleep::Idle
         } else {
             Sleep::Watching
@@ -264,7 +279,7 @@ impl Writer {
         Ok(released)
     }
 
-    fn begin(&mut self, id: ExchangeId, make: impl FnOnce(SessionId, u64) -> Assembly) {
+    pub(super) fn begin(&mut self, id: ExchangeId, make: impl FnOnce(SessionId, u64) -> Assembly) {
         self.sync_full_session();
         let Some(recording) = self.sessions.get_mut(&self.current) else { return };
         match recording.admit() {
@@ -313,7 +328,7 @@ impl Writer {
                 self.disk.files.close(file);
             }
         }
-        self.ended.push(assembly);
+        self.ended.push(Finished::Assembly(Box::new(assembly)));
         self.waiting_since.get_or_insert_with(Instant::now);
     }
 

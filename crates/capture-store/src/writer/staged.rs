@@ -1,0 +1,72 @@
+//! Exchanges that were gathered before the writer heard of them.
+
+use std::time::Instant;
+
+use proxy_core::{Event, EventKind};
+
+use super::{session::Admission, thread::Writer};
+use crate::{assemble::Assembly, id::SessionId, whole::Whole};
+
+/// An exchange that ended and is to be written.
+pub(super) enum Finished {
+    /// Put together here.
+    Assembly(Box<Assembly>),
+    /// As it came.
+    Whole(Box<Whole>),
+}
+
+impl Finished {
+    pub(super) fn session(&self) -> SessionId {
+        match self {
+            Self::Assembly(assembly) => assembly.session,
+            Self::Whole(whole) => whole.session,
+        }
+    }
+}
+
+impl Writer {
+    /// Has exchanges that are gathered put in, once they go on for so long that they are soon to be written as open.
+    pub(super) fn look_at_stage(&mut self) {
+        let queue = &self.shared.queue;
+        let quarter = self.config.open_after / 4;
+        if self.stage_due.is_some_and(|due| due <= Instant::now()) {
+            queue.put_older(self.config.open_after - quarter);
+            self.stage_due = None;
+        }
+        if !queue.has_staged() {
+            self.stage_due = None;
+        } else if self.stage_due.is_none() {
+            self.stage_due = Some(Instant::now() + quarter);
+        }
+    }
+
+    /// Takes in a request that was told before.
+    pub(super) fn late(&mut self, event: Event, begun: Instant) {
+        let EventKind::Request { client, head, started_at } = event.kind else { return };
+        self.begin(event.exchange, |session, limit| {
+            let mut assembly = Assembly::new(session, client, head, started_at, limit);
+            assembly.begun = begun;
+            assembly
+        });
+    }
+
+    /// Takes in an exchange that was gathered until its end.
+    pub(super) fn whole(&mut self, mut whole: Box<Whole>) {
+        self.sync_full_session();
+        let Some(recording) = self.sessions.get_mut(&self.current) else { return };
+        self.waiting_since.get_or_insert_with(Instant::now);
+        if recording.admit() == Admission::Full {
+            return self.shared.count_dropped(1);
+        }
+        let limit = recording.body_limit(self.config.max_body_bytes);
+        for body in [&mut whole.request, &mut whole.response] {
+            body.kept = body.kept.min(usize::try_from(limit).unwrap_or(usize::MAX));
+            if body.kept > 0 && !recording.take(body.kept) {
+                body.kept = 0;
+            }
+        }
+        whole.session = self.current;
+        self.pending_bytes += whole.memory_bytes();
+        self.ended.push(Finished::Whole(whole));
+    }
+}

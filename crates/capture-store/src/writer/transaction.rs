@@ -1,0 +1,289 @@
+//! One transaction: rows, details, bodies, and what they change of their sessions.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{certificates::Certificates, press::Packable, session::Recording, settle::settle};
+use crate::{
+    assemble::{Assembly, BodyBuffer, Row, content_hash},
+    contents::{Contents, Packing, SmallBody},
+    db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Spans, Tx},
+    id::{Seq, SessionId},
+    record::{BodySide, ExchangeSummary},
+    whole::Whole,
+};
+
+/// Exchanges in a commit up to which there is time to pack their bodies: beyond it the writer is busy, and packing
+/// would cost as much as writing does.
+const PACKED_AT_ONCE: usize = 128;
+/// What most exchanges' encoded details stay under.
+const DETAIL_BYTES: usize = 4096;
+
+/// What the writer knows of what it put down.
+pub(super) struct Known {
+    pub(super) certificates: Certificates,
+    contents: Contents,
+}
+
+impl Known {
+    pub(super) fn new() -> Self {
+        Self { certificates: Certificates::default(), contents: Contents::new() }
+    }
+}
+
+/// What exchanges are put in order to be written, one after the other.
+struct Scratch {
+    summary: ExchangeSummary,
+    detail: Vec<u8>,
+    now: Instant,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        let detail = Vec::with_capacity(DETAIL_BYTES);
+        Self { summary: ExchangeSummary::empty(), detail, now: Instant::now() }
+    }
+}
+
+/// What a transaction did, to be taken over once it is committed.
+pub(super) struct Outcome {
+    pub(super) newest: Seq,
+    /// For each exchange, in order.
+    pub(super) written: Vec<Written>,
+    /// What each session holds now.
+    pub(super) bytes: Vec<(SessionId, u64)>,
+    /// Files of evicted bodies, and of bodies whose content was there already.
+    pub(super) unused_files: Vec<u64>,
+    /// Files that are whole now.
+    pub(super) packable: Vec<Packable>,
+    /// What came to the store, bodies included.
+    pub(super) added_bytes: u64,
+    /// When the oldest of what is kept for a time is too old.
+    pub(super) oldest_due: Option<Duration>,
+}
+
+impl Outcome {
+    fn new(newest: Seq, exchanges: usize) -> Self {
+        Self {
+            newest,
+            written: Vec::with_capacity(exchanges),
+            bytes: Vec::new(),
+            unused_files: Vec::new(),
+            packable: Vec::new(),
+            added_bytes: 0,
+            oldest_due: None,
+        }
+    }
+}
+
+/// An exchange to be written.
+pub(super) enum Entry<'a> {
+    Assembly(&'a mut Assembly),
+    Whole(&'a Whole),
+}
+
+impl Entry<'_> {
+    fn row(&self) -> Option<Row> {
+        match self {
+            Self::Assembly(assembly) => assembly.row,
+            Self::Whole(_) => None,
+        }
+    }
+
+    fn session(&self) -> SessionId {
+        match self {
+            Self::Assembly(assembly) => assembly.session,
+            Self::Whole(whole) => whole.session,
+        }
+    }
+
+    fn began(&self) -> SystemTime {
+        match self {
+            Self::Assembly(assembly) => assembly.started_at,
+            Self::Whole(whole) => whole.started_at,
+        }
+    }
+}
+
+/// What became of one exchange in a transaction.
+pub(super) enum Written {
+    Row(Row),
+    /// Its row was deleted by someone else while it was open.
+    Deleted,
+}
+
+/// Writes a batch in one transaction.
+pub(super) fn write(
+    db: &Connection,
+    sessions: &mut HashMap<SessionId, Recording>,
+    known: &mut Known,
+    batch: &mut [Entry<'_>],
+    error: Option<&(SessionId, String)>,
+) -> Result<Outcome, DbError> {
+    let tx = db.begin()?;
+    let mut newest = tx.newest_seq()?;
+    let mut deltas: HashMap<SessionId, SessionDelta> = HashMap::new();
+    let mut outcome = Outcome::new(newest, batch.len());
+    known.contents.begin();
+    let mut scratch = Scratch::new();
+    let mut spans = Spans::default();
+    let packing = if batch.len() <= PACKED_AT_ONCE { Packing::Yes } else { Packing::No };
+    for entry in batch.iter_mut() {
+        let (row, session) = (entry.row(), entry.session());
+        let seq = row.map_or(Seq(newest.0 + 1), |row| row.seq);
+        let delta = deltas.entry(session).or_default();
+        let also = (&mut *known, &mut outcome);
+        let written = match entry {
+            Entry::Assembly(assembly) => write_assembly(&tx, assembly, (seq, packing), &mut scratch, also)?,
+            Entry::Whole(whole) => write_whole(&tx, whole, (seq, packing), &mut scratch, known)?,
+        };
+        if let Written::Row(written) = &written {
+            let before = row.map_or(0, |row| row.bytes);
+            delta.exchanges += i64::from(row.is_none());
+            delta.bytes += signed(written.bytes) - signed(before);
+            if row.is_none() {
+                spans.note(seq, session, entry.began());
+            }
+            outcome.added_bytes += written.bytes.saturating_sub(before);
+        }
+        newest = newest.max(seq);
+        outcome.written.push(written);
+    }
+    known.contents.count(&tx)?;
+    spans.write(&tx)?;
+    tx.set_newest_seq(newest)?;
+    if let Some((session, error)) = error {
+        tx.set_session_error(*session, error)?;
+    }
+    outcome.newest = newest;
+    for (id, recording) in sessions.iter() {
+        let mut delta = deltas.remove(id).unwrap_or_default();
+        delta.not_recorded = recording.not_recorded;
+        let bytes = settle(&tx, *id, recording, &delta, &mut outcome.unused_files)?;
+        outcome.bytes.push((*id, bytes));
+        if let Some(age) = recording.max_age
+            && let Some(oldest) = tx.oldest(*id)?
+        {
+            let left = (oldest + age).duration_since(SystemTime::now()).unwrap_or_default();
+            outcome.oldest_due = Some(outcome.oldest_due.map_or(left, |due| due.min(left)));
+        }
+    }
+    tx.commit()?;
+    Ok(outcome)
+}
+
+/// Writes an exchange that was put together here, or what is new of it.
+fn write_assembly(
+    tx: &Tx<'_>,
+    assembly: &Assembly,
+    (seq, packing): (Seq, Packing),
+    scratch: &mut Scratch,
+    (known, outcome): (&mut Known, &mut Outcome),
+) -> Result<Written, DbError> {
+    let numbers = known.certificates.numbers(tx, assembly.upstream())?;
+    scratch.detail.clear();
+    assembly.encode_detail(numbers, &mut scratch.detail);
+    let written = write_exchange(tx, assembly, seq, scratch)?;
+    if matches!(written, Written::Row(_)) {
+        for (side, body) in assembly.bodies.each() {
+            let at = Place { seq, side, packing };
+            write_body(tx, assembly, body, at, (&mut known.contents, outcome))?;
+        }
+    }
+    Ok(written)
+}
+
+/// Writes an exchange that came whole.
+fn write_whole(
+    tx: &Tx<'_>,
+    whole: &Whole,
+    (seq, packing): (Seq, Packing),
+    Scratch { summary, detail, now }: &mut Scratch,
+    known: &mut Known,
+) -> Result<Written, DbError> {
+    let numbers = known.certificates.numbers(tx, whole.upstream.as_ref())?;
+    detail.clear();
+    whole.encode_detail(numbers, detail);
+    whole.summary(seq, summary);
+    let bytes = whole.disk_bytes(summary, detail);
+    tx.insert_exchange(&ExchangeRow { summary, detail, bytes })?;
+    for side in [BodySide::Request, BodySide::Response] {
+        let data = whole.body(side);
+        if !data.is_empty() {
+            let hash = content_hash(data);
+            let plain = whole.is_plain(side);
+            known.contents.put(tx, SmallBody { seq, side, data, plain, hash: &hash }, packing)?;
+        }
+    }
+    Ok(Written::Row(Row { seq, bytes, content_bytes: whole.content_bytes(), written_at: *now }))
+}
+
+/// Writes an exchange's row and messages.
+fn write_exchange(
+    tx: &Tx<'_>,
+    assembly: &Assembly,
+    seq: Seq,
+    Scratch { summary, detail, now }: &mut Scratch,
+) -> Result<Written, DbError> {
+    assembly.summary(seq, summary);
+    let bytes = assembly.disk_bytes(summary, detail);
+    let row = ExchangeRow { summary, detail, bytes };
+    if assembly.row.is_none() {
+        tx.insert_exchange(&row)?;
+    } else if !tx.update_exchange(&row)? {
+        return Ok(Written::Deleted);
+    }
+    for message in &assembly.pending {
+        tx.insert_message(seq, message)?;
+    }
+    let content_bytes = assembly.content_bytes();
+    Ok(Written::Row(Row { seq, bytes, content_bytes, written_at: *now }))
+}
+
+/// Which body, and whether there is time to pack it.
+#[derive(Clone, Copy)]
+struct Place {
+    seq: Seq,
+    side: BodySide,
+    packing: Packing,
+}
+
+/// Writes a body, if there is one. Of a file whose content another file has already, only that one is kept.
+fn write_body(
+    tx: &Tx<'_>,
+    assembly: &Assembly,
+    body: &BodyBuffer,
+    Place { seq, side, packing }: Place,
+    (contents, outcome): (&mut Contents, &mut Outcome),
+) -> Result<(), DbError> {
+    if body.stored_bytes == 0 {
+        return Ok(());
+    }
+    let hash = assembly.has_ended().then(|| body.hash());
+    let Some(own) = body.file else {
+        let (data, plain) = (&body.inline[..], assembly.is_plain(side));
+        return match &hash {
+            Some(hash) => contents.put(tx, SmallBody { seq, side, data, plain, hash }, packing),
+            None => tx.put_body(seq, side, BodyContent::Inline { data, plain }, None),
+        };
+    };
+    let length = body.stored_bytes;
+    tx.put_file(own, length, hash.as_ref())?;
+    let shared = match &hash {
+        Some(hash) => tx.share_file(own, length, hash)?,
+        None => None,
+    };
+    match shared {
+        Some(_) => outcome.unused_files.push(own),
+        None if hash.is_some() => outcome.packable.push(Packable { file: own, length }),
+        None => {}
+    }
+    let content = BodyContent::File { file: shared.unwrap_or(own), length };
+    tx.put_body(seq, side, content, hash.as_ref())
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
