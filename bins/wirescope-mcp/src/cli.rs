@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use mcp_tools::{AddressRange, Config, StateDir};
-use proxy_flags::{FlagError, KeepingFlags, RulesFlags, ThreadFlags, UpstreamFlags};
+use proxy_flags::{FlagError, KeepingFlags, ProcessFlags, RulesFlags, ThreadFlags, UpstreamFlags};
 
 use crate::serving::ServingArguments;
 
@@ -39,6 +39,8 @@ pub(crate) struct Cli {
     proxy_port: u16,
     #[command(flatten)]
     threads: ThreadFlags,
+    #[command(flatten)]
+    processes: ProcessFlags,
     #[command(flatten)]
     upstream: UpstreamFlags,
     #[command(flatten)]
@@ -95,6 +97,7 @@ impl Cli {
         config.insecure_upstream = upstream.insecure_upstream;
         config.passthrough = upstream.passthrough;
         config.threads = self.threads.count();
+        config.client_processes = self.processes.is_wanted();
         self.keeping.apply(&mut config.recorder);
         Ok(config)
     }

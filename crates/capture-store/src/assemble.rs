@@ -271,6 +271,7 @@ impl Assembly {
                 http2_fingerprint: self.client.http2_fingerprint.as_deref(),
                 parent: None,
                 origin: self.client.origin.as_deref(),
+                process: self.client.process(),
             }),
             upstream: self.upstream.as_ref().map(|upstream| PeerRef {
                 connection: upstream.connection.0,
@@ -282,6 +283,7 @@ impl Assembly {
                 http2_fingerprint: None,
                 parent: upstream.parent.as_deref(),
                 origin: None,
+                process: None,
             }),
             tunnel: self.client.tunnel.as_deref(),
             timings: ended.map(|ending| ending.timings).unwrap_or_default(),

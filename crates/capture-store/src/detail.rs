@@ -12,7 +12,8 @@ pub(crate) use write::with_certificates;
 use std::net::SocketAddr;
 
 use proxy_core::{
-    Headers, ListenerKind, RequestHead, ResponseHead, ResponseSource, RuleHit, Sizes, Timings, TlsFacts,
+    ClientProcess, Headers, ListenerKind, RequestHead, ResponseHead, ResponseSource, RuleHit, Sizes, Timings,
+    TlsFacts,
 };
 
 use crate::record::Peer;
@@ -71,6 +72,7 @@ pub(crate) struct PeerRef<'a> {
     pub(crate) http2_fingerprint: Option<&'a str>,
     pub(crate) parent: Option<&'a str>,
     pub(crate) origin: Option<&'a str>,
+    pub(crate) process: Option<&'a ClientProcess>,
 }
 
 impl<'a> PeerRef<'a> {
@@ -86,6 +88,7 @@ impl<'a> PeerRef<'a> {
             http2_fingerprint: peer.http2_fingerprint.as_deref(),
             parent: peer.parent.as_deref(),
             origin: peer.origin.as_deref(),
+            process: peer.process.as_ref(),
         }
     }
 }
@@ -186,6 +189,7 @@ mod tests {
                 (peer.parent, peer.http2_fingerprint) = (text.clone(), flag.then(|| "1:2|3|0|m".to_owned()));
                 let upstream = StoredPeer { peer: peer.clone(), certificates: vec![1, nanos] };
                 peer.origin = flag.then(|| "e412".to_owned());
+                peer.process = text.clone().map(|name| ClientProcess::new(7 + u32::from(flag), name));
                 let peer = StoredPeer { peer, certificates: vec![1, nanos] };
                 let rules = text.iter().map(|text| RuleHit::new("r1", vec![text.clone(), "b".to_owned()]));
                 let rules: Vec<_> = rules.collect();

@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use proxy_core::{
-    Failure, Headers, ListenerKind, MessageKind, RequestHead, ResponseHead, ResponseSource, RuleHit, Sizes,
-    Timings, TlsFacts,
+    ClientProcess, Failure, Headers, ListenerKind, MessageKind, RequestHead, ResponseHead, ResponseSource,
+    RuleHit, Sizes, Timings, TlsFacts,
 };
 
 use crate::id::{Seq, SessionId};
@@ -211,6 +211,8 @@ pub struct Peer {
     pub user: Option<String>,
     /// Of a client: the fingerprint of its HTTP/2 preface, in Akamai's form.
     pub http2_fingerprint: Option<String>,
+    /// Of a client: the process it is, on the proxy's own machine, where that was sought and found.
+    pub process: Option<ClientProcess>,
     /// Of upstream: the parent proxy it was reached through, without credentials; `address` is that proxy's then.
     pub parent: Option<String>,
     /// Of a client: what the request is a copy of, in the words of whoever sent it; a replay has the id of the exchange
@@ -229,6 +231,7 @@ impl Peer {
             listener: None,
             user: None,
             http2_fingerprint: None,
+            process: None,
             parent: None,
             origin: None,
         }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use capture_store::{ExchangeKind, ExchangeState, Peer, Recorded};
 use http::StatusCode;
 use proxy_core::{
-    Failure, FailureKind, ListenerKind, ResponseHead, ResponseSource, RuleHit, Sizes, TlsFacts,
-    TlsFingerprint,
+    ClientProcess, Failure, FailureKind, ListenerKind, ResponseHead, ResponseSource, RuleHit, Sizes,
+    TlsFacts, TlsFingerprint,
 };
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +130,16 @@ pub(crate) struct PeerExtra {
     pub(crate) parent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) process: Option<ProcessExtra>,
+}
+
+/// The process a client is.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ProcessExtra {
+    pub(crate) pid: u32,
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -315,6 +325,7 @@ impl PeerExtra {
             http2_fingerprint: peer.http2_fingerprint.clone(),
             parent: peer.parent.clone(),
             origin: peer.origin.clone(),
+            process: peer.process.as_ref().map(|it| ProcessExtra { pid: it.pid, name: it.name.clone() }),
         }
     }
 
@@ -323,6 +334,7 @@ impl PeerExtra {
         peer.listener = self.listener.as_deref().and_then(listener_of);
         (peer.user, peer.parent) = (self.user, self.parent);
         (peer.http2_fingerprint, peer.origin) = (self.http2_fingerprint, self.origin);
+        peer.process = self.process.map(|process| ClientProcess::new(process.pid, process.name));
         peer
     }
 }

@@ -71,7 +71,7 @@ impl OrderBy {
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct AggregateParams {
-    /// Fields: host, template, status, class, type, method, client, user, time:1m, resp.header.server.
+    /// Fields: host, template, status, class, type, method, client, process, user, time:1m, resp.header.server.
     #[serde(default = "by_host")]
     #[schemars(length(max = 6), inner(length(max = 200)))]
     pub(crate) by: Vec<String>,

@@ -48,6 +48,8 @@ pub struct Config {
     pub upstream_sharing: UpstreamSharing,
     /// Threads of its own that the proxy carries connections on; none where the caller's runtime carries them.
     pub threads: Option<NonZeroUsize>,
+    /// Whether to find out which process each client is.
+    pub client_processes: bool,
     /// How what passes is recorded.
     pub recorder: RecorderConfig,
     /// The rules that traffic meets; tools edit them.
@@ -85,6 +87,7 @@ impl Config {
             timeouts: Timeouts::default(),
             upstream_sharing: UpstreamSharing::default(),
             threads: None,
+            client_processes: false,
             recorder: RecorderConfig::default(),
             rules: Rules::new(),
             answer_bytes: 16 * 1024,

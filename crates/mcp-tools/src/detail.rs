@@ -69,6 +69,9 @@ pub(crate) struct ExchangeView {
     pub(crate) in_progress: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client_address: Option<String>,
+    /// Name and pid, where it was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_process: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) upstream_address: Option<String>,
     /// Bytes through a tunnel or opaque upgrade: towards upstream, towards the client.
@@ -239,6 +242,7 @@ impl ExchangeView {
             error: failure(&summary.state),
             in_progress: summary.state == ExchangeState::Open,
             client_address: address(&exchange.client),
+            client_process: process(&exchange.client),
             upstream_address: address(&exchange.upstream),
             tunnel_bytes: (relayed != (0, 0)).then_some(relayed),
             message_count: summary.messages,
@@ -246,6 +250,12 @@ impl ExchangeView {
             message_next_offset,
         })
     }
+}
+
+/// The process a client is: `curl (4242)`.
+fn process(client: &Option<capture_store::Peer>) -> Option<String> {
+    let process = client.as_ref()?.process.as_ref()?;
+    Some(format!("{} ({})", process.name, process.pid))
 }
 
 fn request(store: &Store, exchange: &Exchange, depth: Depth) -> Result<RequestView, ToolError> {

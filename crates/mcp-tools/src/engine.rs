@@ -75,6 +75,7 @@ fn builder(
         .address_policy(config.address_policy.clone())
         .timeouts(config.timeouts.clone())
         .upstream_sharing(config.upstream_sharing)
+        .client_processes(config.client_processes)
         .rules(changes.rules.clone())
         .breakpoints(changes.breakpoints.clone());
     for host in config.resolve.iter().cloned() {

@@ -24,6 +24,7 @@ use crate::{
     interceptor::Interceptor,
     limits::{Limits, Timeouts},
     listener::{Clients, Listener, Loops},
+    process::Processes,
     roads::Roads,
     setup_page, tls,
 };
@@ -50,6 +51,7 @@ pub(crate) struct Engine {
     pub(crate) roads: Roads,
     pub(crate) local: SocketAddr,
     pub(crate) ids: Ids,
+    pub(crate) processes: Processes,
 }
 
 /// The numbers of a proxy's connections and exchanges.
@@ -78,6 +80,7 @@ impl Engine {
         let local = tcp.local_addr().unwrap_or(listener.address());
         let mut facts = ClientFacts::new(self.next_connection(), peer, local);
         facts.listener = listener.kind();
+        facts.sought = self.processes.seek(peer, local, facts.listener);
         Arc::new(facts)
     }
 

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use crate::{
     failure::Failure,
     head::{Headers, RequestHead, ResponseHead},
+    process::Sought,
 };
 
 /// The engine's number for an exchange, unique within one [`Proxy`](crate) process and ever increasing.
@@ -254,6 +255,8 @@ pub struct ClientFacts {
     /// What the request is a copy of, in the words of whoever sent it through a [`Sender`](crate::Sender): the id of the
     /// exchange that was replayed.
     pub origin: Option<String>,
+    /// The process the client is, where it is sought; see [`process`](Self::process).
+    pub(crate) sought: Option<Arc<Sought>>,
 }
 
 /// How clients reach the proxy through a listener.
@@ -287,6 +290,7 @@ impl ClientFacts {
             user: None,
             http2_fingerprint: None,
             origin: None,
+            sought: None,
         }
     }
 }

@@ -41,6 +41,7 @@ pub mod observer;
 mod opening;
 mod parent;
 mod peek;
+mod process;
 mod proxy;
 mod resolve;
 mod roads;
@@ -83,6 +84,7 @@ pub use parent::{
     EnvironmentError, ParentProxy, ParentScheme, ParseParentProxyError, Route, RouteTable, RouteTarget,
     TooManyRoutes, UpstreamRoutes,
 };
+pub use process::ClientProcess;
 pub use proxy::{Drained, Proxy, ProxyBuilder, ProxyHandle};
 pub use resolve::{ParseResolveOverrideError, ResolveOverride};
 pub use roads::UpstreamSharing;

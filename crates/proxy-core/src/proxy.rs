@@ -25,6 +25,7 @@ use crate::{
     limits::{Limits, Timeouts},
     listener::{Accepted, Doors, Intake, Listener, Loops, Mode, Plan, enter, original_destination},
     observer::Observer,
+    process::Processes,
     roads::Roads,
     tls::{Acceptor, Connector, Interception, TlsOptions, UpstreamTrust},
     unstalled::Unstalled,
@@ -46,6 +47,7 @@ pub struct ProxyBuilder {
     pub(crate) roads: Roads,
     pub(crate) tls: TlsOptions,
     pub(crate) threads: Option<NonZeroUsize>,
+    pub(crate) processes: Processes,
 }
 
 impl ProxyBuilder {
@@ -131,6 +133,7 @@ impl ProxyBuilder {
             loops: Loops::default(),
             local,
             ids: Ids::default(),
+            processes: self.processes,
         })
     }
 }
@@ -159,6 +162,7 @@ impl Proxy {
             roads: Roads::default(),
             tls: TlsOptions::default(),
             threads: None,
+            processes: Processes::default(),
         }
     }
 
@@ -235,6 +239,7 @@ pub(crate) async fn serve(
     let cut = if timeout(deadline, rest).await.is_ok() { 0 } else { connections.len() };
     connections.shutdown().await;
     crew.stop().await;
+    engine.processes.give_up();
     engine.tell_untold();
     Drained { cut_connections: cut }
 }

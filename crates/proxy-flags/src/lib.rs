@@ -31,6 +31,7 @@ mod config_file;
 mod error;
 #[cfg(feature = "recording")]
 mod keeping;
+mod processes;
 mod roads;
 mod rules_file;
 mod seconds;
@@ -42,6 +43,7 @@ pub use config_file::{Refused, parse};
 pub use error::FlagError;
 #[cfg(feature = "recording")]
 pub use keeping::KeepingFlags;
+pub use processes::ProcessFlags;
 pub use roads::{RoadFlags, TimeoutFlags};
 pub use rules_file::{Reloaded, RulesFile, RulesFlags};
 pub use threads::ThreadFlags;

@@ -56,6 +56,8 @@ enum Plain {
     Failure,
     Error,
     Client,
+    Process,
+    Pid,
     User,
     Listener,
     Upstream,
@@ -96,6 +98,8 @@ const PLAIN: &[(&str, Plain)] = &[
     ("failure", Plain::Failure),
     ("error", Plain::Error),
     ("client", Plain::Client),
+    ("process", Plain::Process),
+    ("pid", Plain::Pid),
     ("user", Plain::User),
     ("listener", Plain::Listener),
     ("upstream", Plain::Upstream),
@@ -285,10 +289,13 @@ fn of_detail(plain: Plain, subject: &Subject<'_>) -> Value {
     let Some(exchange) = subject.exchange() else { return Value::Null };
     let (client, upstream) = (exchange.client.as_ref(), exchange.upstream.as_ref());
     let tls = client.and_then(|client| client.tls.as_ref());
+    let process = client.and_then(|client| client.process.as_ref());
     match plain {
         Plain::Wait => exchange.response.as_ref().map(|_| millis(exchange.timings.wait)).unwrap_or_default(),
         // Of the client its host: its ports are as many as its connections.
         Plain::Client => client.and_then(|peer| peer.address).map(|address| address.ip().to_string()).into(),
+        Plain::Process => process.map(|process| process.name.clone()).into(),
+        Plain::Pid => process.map(|process| process.pid).into(),
         Plain::User => client.and_then(|peer| peer.user.clone()).into(),
         Plain::Listener => client.and_then(|peer| peer.listener).map(listener).into(),
         Plain::Upstream => upstream.and_then(|peer| peer.address).map(|address| address.to_string()).into(),
@@ -443,6 +450,8 @@ mod tests {
             ("req.json./x", json!(null)),
             ("failure", json!(null)),
             ("user", json!(null)),
+            ("process", json!(null)),
+            ("pid", json!(null)),
             ("rules", json!(null)),
         ] {
             assert_eq!(value(0, name), expected, "{name}");

@@ -29,7 +29,9 @@ pub(crate) fn command(state: &std::path::Path, work: &std::path::Path, args: &[&
     let mut command = Command::new(env!("CARGO_BIN_EXE_wirescope-mcp"));
     command.args(args).current_dir(work).env("WIRESCOPE_STATE_DIR", state);
     command.env("WIRESCOPE_TOOLSETS", "all");
-    for name in ["WIRESCOPE_STORE", "WIRESCOPE_PORT", "WIRESCOPE_LISTEN", "RUST_LOG"] {
+    for name in
+        ["WIRESCOPE_STORE", "WIRESCOPE_PORT", "WIRESCOPE_LISTEN", "WIRESCOPE_CLIENT_PROCESS", "RUST_LOG"]
+    {
         command.env_remove(name);
     }
     command

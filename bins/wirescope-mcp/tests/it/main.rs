@@ -14,6 +14,7 @@ mod http;
 mod inferring;
 mod lifecycle;
 mod masks;
+mod processes;
 mod protocol;
 mod questions;
 mod refusals;

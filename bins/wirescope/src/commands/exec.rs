@@ -16,7 +16,7 @@ use clap::Args;
 use client_setup::ClientSetup;
 use har_export::ExportOptions;
 use proxy_core::Proxy;
-use proxy_flags::{ThreadFlags, UpstreamFlags};
+use proxy_flags::{ProcessFlags, ThreadFlags, UpstreamFlags};
 
 use self::{child::Ended, summary::Summary};
 use crate::{
@@ -59,6 +59,8 @@ pub(crate) struct Arguments {
     quiet: bool,
     #[command(flatten)]
     threads: ThreadFlags,
+    #[command(flatten)]
+    processes: ProcessFlags,
     #[command(flatten)]
     upstream: UpstreamFlags,
     /// The command and its arguments.
@@ -131,7 +133,7 @@ fn capture(arguments: &Arguments, place: &Place, recording: &Recording) -> Resul
     let ca = place.ca()?;
     let pem = ca.certificate_pem().to_owned();
     let builder = arguments.upstream.apply(Proxy::builder(ca))?.observer(recording.observer());
-    let builder = arguments.threads.apply(builder);
+    let builder = arguments.processes.apply(arguments.threads.apply(builder));
     let runtime = tokio::runtime::Runtime::new().context("start the proxy's threads")?;
     runtime.block_on(async {
         let proxy = bind(builder, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?.spawn();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use proxy_core::{Drained, Listener, Proxy, ProxyHandle};
-use proxy_flags::{KeepingFlags, Reloaded, RulesFile, RulesFlags, ThreadFlags, UpstreamFlags};
+use proxy_flags::{KeepingFlags, ProcessFlags, Reloaded, RulesFile, RulesFlags, ThreadFlags, UpstreamFlags};
 
 use crate::{
     engine::bind_all,
@@ -53,6 +53,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     threads: ThreadFlags,
     #[command(flatten)]
+    processes: ProcessFlags,
+    #[command(flatten)]
     upstream: UpstreamFlags,
     #[command(flatten)]
     rules: RulesFlags,
@@ -77,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments, place: &Place) -> Result<()> {
     let rules = arguments.rules.load()?;
     let ca = place.ca()?;
     let mut builder = arguments.listen.apply(arguments.upstream.apply(Proxy::builder(ca))?)?;
-    builder = arguments.threads.apply(builder);
+    builder = arguments.processes.apply(arguments.threads.apply(builder));
     if let Some(file) = &rules {
         builder = builder.rules(file.rules());
     }

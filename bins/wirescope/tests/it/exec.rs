@@ -58,6 +58,21 @@ async fn command_is_captured_summed_up_and_written() {
     assert_eq!(home.json(["show", "last", "--json"]).await[0]["url"], origin.url("/json"));
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn command_is_told_as_the_client_where_that_is_asked_for() {
+    let home = Home::new();
+    let (origin, ca) = origin(&home).await;
+    let arguments = ["--client-process".as_ref(), "--upstream-ca".as_ref(), ca.as_os_str()];
+    let ran = ran(&mut client(&home, &arguments, &origin.url("/json"))).await;
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let shown = home.json(["show", "e1", "--json"]).await;
+    let process = &shown["client"]["process"];
+    let own = fs::read_to_string("/proc/self/comm").unwrap();
+    assert_eq!(process["name"], own.trim_end(), "{shown}");
+    assert!(process["pid"].as_u64() > Some(1) && process["pid"] != std::process::id(), "{shown}");
+}
+
 #[tokio::test]
 async fn curl_is_captured_without_a_flag() {
     let home = Home::new();

@@ -151,6 +151,9 @@ fn text(field: TextField, pattern: &Pattern, subject: &Subject<'_>) -> Result<bo
             .and_then(|peer| peer.listener)
             .is_some_and(|kind| is(listener_name(kind))),
         TextField::Origin => is_some(client(subject.detail()?).and_then(|peer| peer.origin.as_deref())),
+        TextField::Process => client(subject.detail()?)
+            .and_then(|peer| peer.process.as_ref())
+            .is_some_and(|process| is(&process.name) || is(&process.pid.to_string())),
         TextField::User => is_some(client(subject.detail()?).and_then(|peer| peer.user.as_deref())),
         TextField::Parent => {
             let upstream = subject.detail()?.upstream.as_ref();

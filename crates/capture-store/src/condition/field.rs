@@ -49,6 +49,8 @@ pub enum TextField {
     Listener,
     /// What the request is a copy of: the id of the exchange that was replayed.
     Origin,
+    /// The process the client is: its name, or its number.
+    Process,
     /// The name the client proved to the proxy.
     User,
     /// The parent proxy that upstream was reached through.

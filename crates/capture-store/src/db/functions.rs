@@ -39,6 +39,7 @@ fn fact(context: &Context<'_>) -> rusqlite::Result<Value> {
     let client = detail.client.as_ref();
     let upstream = detail.upstream.as_ref();
     let tls = client.and_then(|peer| peer.peer.tls.as_ref());
+    let process = client.and_then(|peer| peer.peer.process.as_ref());
     let print = tls.and_then(|tls| tls.fingerprint.as_ref());
     let address = |peer: Option<&StoredPeer>| {
         peer.and_then(|peer| peer.peer.address).map(|address| address.to_string())
@@ -58,6 +59,8 @@ fn fact(context: &Context<'_>) -> rusqlite::Result<Value> {
         "ja4" => print.map(|print| print.ja4.clone()),
         "listener" => client.and_then(|peer| peer.peer.listener).map(|kind| listener_name(kind).to_owned()),
         "replay_of" => client.and_then(|peer| peer.peer.origin.clone()),
+        "client_process" => process.map(|process| process.name.clone()),
+        "client_pid" => return Ok(process.map_or(Value::Null, |process| Value::Integer(process.pid.into()))),
         "user" => client.and_then(|peer| peer.peer.user.clone()),
         "parent" => upstream.and_then(|peer| peer.peer.parent.clone()),
         "rules" => {

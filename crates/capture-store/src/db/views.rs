@@ -63,7 +63,9 @@ CREATE TEMP VIEW exchanges AS SELECT
     wirescope_fact('parent', d.detail) AS parent,
     wirescope_fact('rules', d.detail) AS rules,
     wirescope_fact('comment', d.detail) AS comment,
-    path_template(wirescope_path(e.url, e.target)) AS template
+    path_template(wirescope_path(e.url, e.target)) AS template,
+    wirescope_fact('client_process', d.detail) AS client_process,
+    wirescope_fact('client_pid', d.detail) AS client_pid
 FROM main.exchanges e LEFT JOIN main.details d ON d.seq = e.seq
 WHERE e.session NOT IN (SELECT id FROM main.sessions WHERE hidden <> 0);
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 use proxy_core::{
-    Headers, ListenerKind, RequestHead, ResponseHead, ResponseSource, RuleHit, Scheme, Sizes, Timings,
-    TlsFacts, TlsFingerprint,
+    ClientProcess, Headers, ListenerKind, RequestHead, ResponseHead, ResponseSource, RuleHit, Scheme, Sizes,
+    Timings, TlsFacts, TlsFingerprint,
 };
 
 use super::{BodyState, Damaged, Detail, LAYOUT, StoredPeer};
@@ -56,6 +56,10 @@ impl Detail {
             client.peer.origin = origin;
         }
         detail.foreign = input.option(Input::text)?;
+        let process = input.option(Input::process)?;
+        if let Some(client) = &mut detail.client {
+            client.peer.process = process;
+        }
         Ok(detail)
     }
 }
@@ -210,6 +214,11 @@ impl Input {
 
     fn fingerprint(&mut self) -> Result<TlsFingerprint, Damaged> {
         Ok(TlsFingerprint::new(self.text()?, self.text()?, self.text()?))
+    }
+
+    fn process(&mut self) -> Result<ClientProcess, Damaged> {
+        let pid = u32::try_from(self.int()?).map_err(|_| Damaged)?;
+        Ok(ClientProcess::new(pid, self.text()?))
     }
 
     fn rule(&mut self) -> Result<RuleHit, Damaged> {

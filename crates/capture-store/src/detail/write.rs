@@ -13,6 +13,7 @@ impl DetailRef<'_> {
         let certificates_end = self.encode_first(out);
         self.encode_second(out);
         self.encode_third(out);
+        self.encode_fourth(out);
         certificates_end
     }
 
@@ -64,6 +65,14 @@ impl DetailRef<'_> {
     fn encode_third(&self, out: &mut Vec<u8>) {
         put_text(out, self.client.as_ref().and_then(|client| client.origin));
         put_text(out, self.foreign);
+    }
+
+    /// And then: which process the client is.
+    fn encode_fourth(&self, out: &mut Vec<u8>) {
+        put_option(out, self.client.as_ref().and_then(|client| client.process), |out, process| {
+            put_int(out, process.pid.into());
+            put_bytes(out, process.name.as_bytes());
+        });
     }
 }
 

@@ -217,6 +217,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("h2", FieldKind::Word(TextField::Http2Fingerprint), "HTTP/2 fingerprint of the client"),
     field("listener", FieldKind::Word(TextField::Listener), "how the client came").of(LISTENERS),
     field("replay-of", FieldKind::Word(TextField::Origin), "id of the exchange that it replays"),
+    field("process", FieldKind::Word(TextField::Process), "name or number of the client's process"),
     field("user", FieldKind::Word(TextField::User), "name the client proved to the proxy"),
     field("parent", FieldKind::Text(TextField::Parent), "parent proxy's URL contains"),
     field("rule", FieldKind::Word(TextField::Rule), "id of a rule that applied"),

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use capture_store::{Condition, NumberField, Order, Seq, complete, parse};
 use flate2::{Compression, write::GzEncoder};
 use proxy_core::{
-    ClientFacts, ConnectionId, Direction, EventKind, Failure, FailureKind, MessageKind, Outcome, RuleHit,
-    TlsFacts, UpstreamFacts, WebSocketMessage,
+    ClientFacts, ClientProcess, ConnectionId, Direction, EventKind, Failure, FailureKind, MessageKind,
+    Outcome, RuleHit, TlsFacts, UpstreamFacts, WebSocketMessage,
 };
 
-use crate::support::{Teller, TestStore, get, query, request, response};
+use crate::support::{Teller, TestStore, client, get, query, request, response};
 
 fn gzip(text: &str) -> Vec<u8> {
     let mut out = GzEncoder::new(Vec::new(), Compression::default());
@@ -72,7 +72,8 @@ fn mixed() -> TestStore {
         .response(response(200, "text/plain; charset=iso-8859-1"))
         .response_body(&b"na\xefve r\xe9sum\xe9"[..])
         .end(Outcome::Mock);
-    Teller::begin(&recorder, 7, request("DELETE", "https", "api.example.com", "/v1/items/5"))
+    let curl = client().with_process(ClientProcess::new(4242, "curl"));
+    Teller::begin_by(curl, &recorder, 7, request("DELETE", "https", "api.example.com", "/v1/items/5"))
         .request_end()
         .response(response(404, "application/problem+json"))
         .response_body(vec![b'x'; 40_000])
@@ -182,6 +183,11 @@ const CASES: &[(&str, &[u64])] = &[
     ("rule:block-*", &[6]),
     ("-rule:* is:mock", &[]),
     ("user:ann", &[]),
+    ("process:curl", &[7]),
+    ("process:node,CU*", &[7]),
+    ("process:4242 host:api.example.com", &[7]),
+    ("process:424", &[]),
+    ("-process:* host:api.example.com", &[1]),
     ("replay-of:e412", &[]),
     ("listener:explicit is:mock", &[6]),
     ("(status:404 or status:503) -path:/login", &[7]),

@@ -53,7 +53,7 @@ fn the_views_have_the_columns_they_are_documented_with() {
              status request_type response_type request_bytes response_bytes messages failure failure_detail \
              client_address upstream_address tunnel tls_version tls_sni tls_alpn upstream_tls_version ja3 ja4 wait_ms \
              listener user replay_of parent rules \
-             comment template",
+             comment template client_process client_pid",
         ),
         ("headers", "seq side position name value"),
         ("bodies", "seq side stored_bytes sha256 in_file"),
@@ -95,6 +95,7 @@ fn what_was_recorded_is_read_as_tables() {
              json_at(body_text(seq, 'resp'), '/ok'), json_at(body_text(seq, 'resp'), '/no') FROM exchanges WHERE seq = 1",
             vec!["7|b|1|-"],
         ),
+        ("SELECT client_process, client_pid + 1 FROM exchanges WHERE seq < 3", vec!["-|-", "-|-"]),
         ("SELECT body_text(1, 'req') ->> '$.user'", vec!["ann"]),
         (
             "SELECT side, stored_bytes, in_file FROM bodies WHERE seq IN (1, 3) ORDER BY seq, side",

@@ -107,6 +107,11 @@ pub(crate) fn response(status: u16, content_type: &str) -> ResponseHead {
     head
 }
 
+/// A client on this machine.
+pub(crate) fn client() -> ClientFacts {
+    ClientFacts::new(ConnectionId(1), "127.0.0.1:50000".parse().unwrap(), "127.0.0.1:8080".parse().unwrap())
+}
+
 /// The life of one exchange, told step by step.
 pub(crate) struct Teller<'o> {
     observer: &'o dyn proxy_core::Observer,
@@ -116,11 +121,15 @@ pub(crate) struct Teller<'o> {
 
 impl<'o> Teller<'o> {
     pub(crate) fn begin(observer: &'o dyn proxy_core::Observer, id: u64, head: RequestHead) -> Self {
-        let client = ClientFacts::new(
-            ConnectionId(1),
-            "127.0.0.1:50000".parse().unwrap(),
-            "127.0.0.1:8080".parse().unwrap(),
-        );
+        Self::begin_by(client(), observer, id, head)
+    }
+
+    pub(crate) fn begin_by(
+        client: ClientFacts,
+        observer: &'o dyn proxy_core::Observer,
+        id: u64,
+        head: RequestHead,
+    ) -> Self {
         let teller = Self { observer, id: ExchangeId(id), at: Duration::ZERO };
         teller.tell(EventKind::Request {
             client: Arc::new(client),

@@ -19,6 +19,7 @@ use crate::{
     failure::{Failure, FailureKind},
     head::{Headers, RequestHead, ResponseHead},
     observer::Observer,
+    process::Sought,
 };
 
 /// Everyone who looks at exchanges.
@@ -67,6 +68,8 @@ pub(crate) struct Ledger {
     stirred_at: AtomicU64,
     dialled: Mutex<Dialled>,
     ended: AtomicBool,
+    /// What the ending waits for to be told, if anything.
+    sought: Option<Arc<Sought>>,
 }
 
 /// Where the time of getting an upstream connection went.
@@ -100,6 +103,7 @@ impl Ledger {
             stirred_at: AtomicU64::new(0),
             dialled: Mutex::default(),
             ended: AtomicBool::new(false),
+            sought: client.sought.clone(),
         };
         ledger.tell(|| EventKind::Request {
             client: client.clone(),
@@ -200,10 +204,20 @@ impl Ledger {
         self.tell(|| kind);
     }
 
-    /// Tells the ending, once; later calls do nothing.
+    /// Tells the ending, once; later calls do nothing. Where the client's process is still sought it is told when that is
+    /// known, so that it is known to whoever is told.
     pub(crate) fn end(&self, outcome: Outcome) {
-        if !self.ended.swap(true, Relaxed) {
-            self.tell(|| EventKind::Ended(Box::new(Ending::new(outcome, self.timings(), self.sizes()))));
+        if self.ended.swap(true, Relaxed) || self.observers.0.is_empty() {
+            return;
+        }
+        let kind = EventKind::Ended(Box::new(Ending::new(outcome, self.timings(), self.sizes())));
+        let event = Event { exchange: self.exchange, at: self.begun.elapsed(), kind };
+        match &self.sought {
+            Some(sought) => {
+                let observers = self.observers.clone();
+                sought.then(move || observers.tell(&event));
+            }
+            None => self.observers.tell(&event),
         }
     }
 

@@ -23,6 +23,7 @@ mod memory;
 mod messages;
 mod parents;
 mod paused;
+mod processes;
 mod resting;
 mod rewritten;
 mod ruled;

@@ -112,6 +112,7 @@ fn about_peers(exchange: &Exchange) -> Vec<String> {
                 .map(|kind| format!("by the {} listener", json::listener(kind))),
         );
         parts.extend(peer.origin.as_ref().map(|origin| format!("replaying {origin}")));
+        parts.extend(peer.process.as_ref().map(|it| format!("process {} ({})", it.name, it.pid)));
         parts.extend(peer.user.as_ref().map(|user| format!("user {user}")));
         parts.extend(peer.parent.as_ref().map(|parent| format!("through {parent}")));
         if let Some(tls) = &peer.tls {
@@ -287,6 +288,7 @@ fn peer(peer: &Peer) -> Value {
             "certificates": tls.certificates.len(),
         })),
         "listener": peer.listener.map(json::listener),
+        "process": peer.process.as_ref().map(|it| json!({"pid": it.pid, "name": it.name})),
         "user": peer.user,
         "http2Fingerprint": peer.http2_fingerprint,
         "parent": peer.parent,
