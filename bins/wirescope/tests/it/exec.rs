@@ -67,10 +67,10 @@ async fn command_is_told_as_the_client_where_that_is_asked_for() {
     let ran = ran(&mut client(&home, &arguments, &origin.url("/json"))).await;
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     let shown = home.json(["show", "e1", "--json"]).await;
-    let process = &shown["client"]["process"];
+    let process = &shown[0]["client"]["process"];
     let own = fs::read_to_string("/proc/self/comm").unwrap();
-    assert_eq!(process["name"], own.trim_end(), "{shown}");
-    assert!(process["pid"].as_u64() > Some(1) && process["pid"] != std::process::id(), "{shown}");
+    assert_eq!(process["name"], own.trim_end(), "{shown:?}");
+    assert!(process["pid"].as_u64() > Some(1) && process["pid"] != std::process::id(), "{shown:?}");
 }
 
 #[tokio::test]
