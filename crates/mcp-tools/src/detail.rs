@@ -54,7 +54,7 @@ pub(crate) struct ExchangeView {
     /// What TLS agreed on, on either side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<TlsView>,
-    /// Always null: rules are not built yet.
+    /// The first rule that applied.
     pub(crate) matched_rule_id: Option<String>,
     /// Milliseconds; null while it goes on.
     pub(crate) duration: Option<u64>,
@@ -231,7 +231,7 @@ impl ExchangeView {
             id: summary.seq.to_string(),
             session_id: summary.session.to_string(),
             timestamp: millis(summary.started_at),
-            source: Source::Explicit,
+            source: Source::of(exchange),
             kind: kind(summary.kind),
             request: request(store, exchange, depth)?,
             response: response(store, exchange, depth)?,

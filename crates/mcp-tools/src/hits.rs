@@ -59,13 +59,13 @@ pub(crate) struct HitPlace {
 }
 
 impl Hit {
-    pub(crate) fn new(hit: &SearchHit) -> Self {
+    pub(crate) fn new(store: &Store, hit: &SearchHit) -> Result<Self, ToolError> {
         let places = hit.places.iter().take(4).map(|place| HitPlace {
             field: place.field.clone(),
             position: place.position,
             snippet: cut(&place.snippet, 300),
         });
-        Self { row: Row::new(&hit.exchange), places: places.collect() }
+        Ok(Self { row: Row::new(store, &hit.exchange)?, places: places.collect() })
     }
 }
 

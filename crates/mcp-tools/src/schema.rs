@@ -49,13 +49,18 @@ pub(crate) fn input_on_the_wire(schema: &Map<String, Value>) -> Map<String, Valu
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
     for (name, property) in properties.into_iter().flatten() {
         let Some(map) = property.as_object_mut() else { continue };
-        // Lengths of texts, and what is empty, are refused by name when it comes to it.
-        map.remove("minLength");
-        map.remove("maxLength");
+        // Lengths of texts and lists, and what is empty, are refused by name when it comes to it.
+        for length in ["minLength", "maxLength", "minItems", "maxItems"] {
+            map.remove(length);
+        }
+        if let Some(items) = map.get_mut("items").and_then(Value::as_object_mut) {
+            items.remove("maxLength");
+        }
         if map.get("minimum").and_then(Value::as_f64) == Some(0.0) {
             map.remove("minimum");
         }
-        if map.get("default").is_some_and(|given| *given == json!(false) || *given == json!([])) {
+        let nothing = [json!(false), json!([]), json!(0)];
+        if map.get("default").is_some_and(|given| nothing.contains(given)) {
             map.remove("default");
         }
         if PLAIN.contains(&name.as_str()) {

@@ -8,13 +8,14 @@ use std::{
 };
 
 use capture_store::{
-    Exchange, ExchangeKind, ExchangeState, ExchangeSummary, Peer, Seq, SessionInfo, SessionKind, SessionState,
+    ErrorKind, Exchange, ExchangeKind, ExchangeState, ExchangeSummary, Peer, Seq, SessionInfo, SessionKind,
+    SessionState, Store,
 };
-use proxy_core::{Headers, TlsFacts, TlsFingerprint};
+use proxy_core::{Headers, ListenerKind, TlsFacts, TlsFingerprint};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::budget::cut;
+use crate::{budget::cut, error::ToolError};
 
 /// Characters of a URL in a list; the exchange itself has it whole.
 const MAX_LISTED_URL: usize = 500;
@@ -28,12 +29,23 @@ pub(crate) enum Success {
     Success,
 }
 
-/// How an exchange reached the proxy. Transparent proxying is not built yet.
+/// How an exchange reached the proxy.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Source {
     /// The client was told to use the proxy.
     Explicit,
+    /// The client's connection was redirected.
+    Transparent,
+}
+
+impl Source {
+    pub(crate) fn of(exchange: &Exchange) -> Self {
+        match exchange.client.as_ref().and_then(|client| client.listener) {
+            Some(ListenerKind::Transparent) => Self::Transparent,
+            _ => Self::Explicit,
+        }
+    }
 }
 
 pub(crate) fn millis(time: SystemTime) -> u64 {
@@ -99,11 +111,17 @@ pub(crate) fn kind(kind: ExchangeKind) -> Option<&'static str> {
 }
 
 impl Row {
-    pub(crate) fn new(summary: &ExchangeSummary) -> Self {
-        Self {
+    pub(crate) fn new(store: &Store, summary: &ExchangeSummary) -> Result<Self, ToolError> {
+        let source = match store.exchange(summary.seq) {
+            Ok(exchange) => Source::of(&exchange),
+            // Deleted since it was listed.
+            Err(error) if matches!(error.kind(), ErrorKind::UnknownExchange(_)) => Source::Explicit,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self {
             id: summary.seq.to_string(),
             timestamp: millis(summary.started_at),
-            source: Source::Explicit,
+            source,
             method: summary.method.clone(),
             url: cut(&summary.url, MAX_LISTED_URL),
             hostname: summary.host.clone(),
@@ -114,7 +132,7 @@ impl Row {
             kind: kind(summary.kind),
             error: failure(&summary.state),
             in_progress: summary.state == ExchangeState::Open,
-        }
+        })
     }
 }
 
@@ -145,7 +163,7 @@ pub(crate) struct IndexRow {
     pub(crate) has_full_request_body: bool,
     /// Whether the response's body is recorded whole.
     pub(crate) has_full_response_body: bool,
-    /// Always null: rules are not built yet.
+    /// The first rule that applied.
     pub(crate) matched_rule_id: Option<String>,
     /// The MD5 of the client's JA3.
     pub(crate) ja3: Option<String>,
@@ -191,7 +209,7 @@ impl IndexRow {
             has_response,
             has_full_request_body: whole(exchange.request_body),
             has_full_response_body: has_response && whole(exchange.response_body),
-            matched_rule_id: None,
+            matched_rule_id: exchange.rules.first().map(|hit| hit.rule.clone()),
             ja3: client.map(|it| it.ja3_hash.clone()),
             ja4: client.map(|it| it.ja4.clone()),
             ja3s: fingerprint(exchange.upstream.as_ref()).map(|it| it.ja3_hash.clone()),

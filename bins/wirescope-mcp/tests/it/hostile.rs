@@ -132,6 +132,7 @@ fn of_the_server() -> Vec<Call> {
         ("proxy_list_rules", json!({})),
         ("proxy_session_status", json!({})),
         ("proxy_status", json!({})),
+        ("proxy_transparent_status", json!({})),
         ("proxy_test_rule_match", json!({"mode": "exchange", "exchange_id": "e1"})),
     ]
 }

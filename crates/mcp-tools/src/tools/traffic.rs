@@ -237,7 +237,7 @@ impl Toolbox {
         blocking(move || {
             let span = Span { offset: params.offset, limit: params.limit as usize };
             let page = live::page(&store, &live, &query, span)?;
-            let whole = || Ok(page.items.iter().map(Row::new).collect());
+            let whole = || page.items.iter().map(|row| Row::new(&store, row)).collect();
             let listing = rows.list((&store, &page.items), budget, &nothing, whole)?;
             let showing = listing.shown;
             let reached = params.offset + showing as u64;

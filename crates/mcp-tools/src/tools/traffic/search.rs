@@ -96,7 +96,7 @@ pub(super) fn answer(
     let found = search(store, live, (&params.query, condition), (cursor, limit))?;
     let exchanges: Vec<_> = found.hits.iter().map(|hit| hit.exchange.clone()).collect();
     let added = |index: usize, name: &str| hits::cell(&found.hits[index], name, &params.query);
-    let whole = || Ok(found.hits.iter().map(Hit::new).collect());
+    let whole = || found.hits.iter().map(|hit| Hit::new(store, hit)).collect();
     let listing = rows.list((store, &exchanges), budget, &added, whole)?;
     let shown = listing.shown;
     // Where rows were dropped, the search goes on after the last one shown.
