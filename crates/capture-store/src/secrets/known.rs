@@ -24,7 +24,8 @@ const FILTER_BITS: usize = 1 << 16;
 pub struct Found {
     /// Where it stands, in bytes.
     pub range: Range<usize>,
-    /// The value's number; `None` where the text begins or ends within the value, so that only a part of it is there.
+    /// The value's number; `None` where only a part of it is there: the text begins or ends within the value, or another
+    /// one that was found covers its beginning.
     pub number: Option<usize>,
 }
 
@@ -107,49 +108,77 @@ impl KnownSecrets {
         self.forms.insert(form.into(), number);
     }
 
-    /// Finds them, in order, the longest where several begin.
+    /// Finds them, in order and apart from each other, the longest where several begin. What belongs to any of them is
+    /// found, also where they overlap.
     #[must_use]
     pub fn find(&self, text: &[u8]) -> Vec<Found> {
-        let mut found = Vec::new();
+        let mut found: Vec<Found> = Vec::new();
         if self.forms.is_empty() {
             return found;
         }
-        let mut at = 0;
-        while let Some(start) = text.get(at..).and_then(start_of) {
-            let here = match self.at(text, at, &start) {
-                None if at == 0 => self.end_at_the_beginning(text),
-                here => here,
-            };
-            match here {
-                Some((length, number)) => {
-                    found.push(Found { range: at..at + length, number });
-                    at += length;
-                }
-                None => at += 1,
+        // How far the values reach that begin before `at`.
+        let (mut at, mut reach) = (0, self.end_at_the_beginning(text));
+        while at < text.len() {
+            if at >= reach && self.lengths_at(text, at).is_empty() {
+                at += 1;
+                continue;
             }
+            if let Some((length, number)) = self.whole_at(text, at, 0) {
+                reach = self.reach_within(text, at..at + length, reach);
+                found.push(Found { range: at..at + length, number: Some(number) });
+                at += length;
+                continue;
+            }
+            reach = reach.max(self.beginning_at_the_end(text, at));
+            if at < reach {
+                add_part(&mut found, at);
+            }
+            at += 1;
         }
         found
     }
 
-    fn at(&self, text: &[u8], at: usize, start: &[u8; MIN_KNOWN_BYTES]) -> Option<(usize, Option<usize>)> {
-        let bit = hash(start);
-        if self.filter[bit / 64] & (1 << (bit % 64)) == 0 {
-            return None;
-        }
-        let lengths = self.starts.get(start)?;
-        let whole = lengths.iter().find_map(|length| {
-            let number = self.forms.get(text.get(at..at + length)?)?;
-            Some((*length, Some(*number)))
-        });
-        whole.or_else(|| {
-            let rest = &text[at..];
-            let (form, _) = self.forms.range::<[u8], _>((Bound::Included(rest), Bound::Unbounded)).next()?;
-            form.starts_with(rest).then_some((rest.len(), None))
+    /// How far values reach that begin within what was found, as far as `known` at least.
+    fn reach_within(&self, text: &[u8], found: Range<usize>, known: usize) -> usize {
+        // From its end on, so that most of what begins before cannot reach further, and is not compared.
+        found.rev().fold(known, |reach, at| {
+            let whole =
+                self.whole_at(text, at, reach.saturating_sub(at)).map_or(0, |(length, _)| at + length);
+            reach.max(whole).max(self.beginning_at_the_end(text, at))
         })
     }
 
-    /// How long the end of a value is that the text begins with.
-    fn end_at_the_beginning(&self, text: &[u8]) -> Option<(usize, Option<usize>)> {
+    /// The lengths of the forms that may begin here, longest first.
+    fn lengths_at(&self, text: &[u8], at: usize) -> &[usize] {
+        let Some(start) = text.get(at..).and_then(start_of) else { return &[] };
+        let bit = hash(&start);
+        if self.filter[bit / 64] & (1 << (bit % 64)) == 0 {
+            return &[];
+        }
+        self.starts.get(&start).map_or(&[], Vec::as_slice)
+    }
+
+    /// The longest form that stands here and is longer than `least`, and the number of its value.
+    fn whole_at(&self, text: &[u8], at: usize, least: usize) -> Option<(usize, usize)> {
+        let longer = self.lengths_at(text, at).iter().take_while(|length| **length > least);
+        longer.into_iter().find_map(|length| {
+            let number = self.forms.get(text.get(at..at + length)?)?;
+            Some((*length, *number))
+        })
+    }
+
+    /// The end of the text where the beginning of a form stands from here to there, else 0.
+    fn beginning_at_the_end(&self, text: &[u8], at: usize) -> usize {
+        let is_cut = self.lengths_at(text, at).first().is_some_and(|longest| at + longest > text.len());
+        let rest = &text[at..];
+        let from = (Bound::Included(rest), Bound::Unbounded);
+        let begins =
+            || self.forms.range::<[u8], _>(from).next().is_some_and(|(form, _)| form.starts_with(rest));
+        if is_cut && begins() { text.len() } else { 0 }
+    }
+
+    /// How long the end of a value is that the text begins with, 0 where there is none.
+    fn end_at_the_beginning(&self, text: &[u8]) -> usize {
         let lengths = MIN_KNOWN_BYTES..=text.len().min(MAX_END_BYTES);
         let is_end = |length: &usize| {
             let end = start_of(&text[length - MIN_KNOWN_BYTES..*length]);
@@ -160,7 +189,15 @@ impl KnownSecrets {
             let from = (Bound::Included(reversed.as_slice()), Bound::Unbounded);
             self.backwards.range::<[u8], _>(from).next().is_some_and(|form| form.starts_with(&reversed))
         };
-        lengths.rev().find(is_end).map(|length| (length, None))
+        lengths.rev().find(is_end).unwrap_or(0)
+    }
+}
+
+/// Adds the byte at a place to what was found, as a part of a value.
+fn add_part(found: &mut Vec<Found>, at: usize) {
+    match found.last_mut() {
+        Some(last) if last.number.is_none() && last.range.end == at => last.range.end = at + 1,
+        _ => found.push(Found { range: at..at + 1, number: None }),
     }
 }
 
@@ -306,6 +343,35 @@ mod tests {
         assert_eq!(found("it is another-sec"), [("another-sec".to_owned(), None)]);
         assert_eq!(found("secret-of-all"), [("secret-of-all".to_owned(), None)]);
         assert_eq!(found("of-all and so: first-s"), []);
+    }
+
+    #[test]
+    fn values_that_overlap_are_found_to_the_last_byte() {
+        let values = [
+            "abcdefgh",
+            "efgh-long-secret",
+            "cret-and-more-of-it",
+            "ofofofofof",
+            "value-one",
+            "value-one-two",
+        ];
+        let known = known(&values);
+        let found = |text: &str| {
+            let found = known.find(text.as_bytes()).into_iter();
+            found.map(|found| (text[found.range].to_owned(), found.number)).collect::<Vec<_>>()
+        };
+        let whole = |at: usize| (values[at - 1].to_owned(), Some(at));
+        let part = |text: &str| (text.to_owned(), None);
+        assert_eq!(found("x abcdefgh-long-secret."), [whole(1), part("-long-secret")]);
+        let three = [whole(1), part("-long-se"), whole(3)];
+        assert_eq!(found("abcdefgh-long-secret-and-more-of-it."), three);
+        assert_eq!(found("ng-secret-and-more-of-it"), [part("ng-se"), whole(3)]);
+        // What begins right behind one, or later, is found as a whole.
+        assert_eq!(found("ofofofofofofofofofof"), [whole(4), whole(4)]);
+        assert_eq!(found("abcdefgh-long-abcdefgh"), [whole(1), whole(1)]);
+        // Where the text is cut within the second.
+        assert_eq!(found("abcdefgh-long"), [whole(1), part("-long")]);
+        assert_eq!(found("value-one-tw"), [whole(5), part("-tw")]);
     }
 
     #[test]
