@@ -32,14 +32,14 @@ const WAKE_ITEMS: usize = 4096;
 const EVENT_BYTES: usize = 256;
 /// The heaviest queue, in multiples of the bound on body bytes, beyond which new exchanges are refused.
 const REFUSE_FACTOR: usize = 4;
+/// And never less than this.
+const REFUSE_FLOOR: usize = 64 * 1024 * 1024;
 /// Blocks of whole exchanges that are kept to be used again: 8 MiB in all.
 const SPARE_BLOCKS: usize = 2048;
 /// How many of them are taken at once.
 const BLOCKS_AT_ONCE: usize = 8;
 /// Body bytes with exchanges that are gathered, at most; an eighth of the queue's bound where that is less.
 const STAGED_BYTES: usize = 1024 * 1024;
-/// And never less than this.
-const REFUSE_FLOOR: usize = 64 * 1024 * 1024;
 
 /// One thing to do for the writer, in order.
 pub(crate) enum Item {
@@ -473,7 +473,30 @@ mod tests {
         queue.take(&mut items, Sleep::Awake, None);
         assert_eq!(items.len(), 3);
     }
+
+    #[test]
+    fn heads_weigh_what_they_hold() {
+        let queue = Queue::new(0);
+        queue.push(&request());
+        let mut head = proxy_core::ResponseHead::new(http::StatusCode::EARLY_HINTS);
+        head.headers.push("x-long", vec![b'x'; REFUSE_FLOOR / 4]);
+        let hint = event(EventKind::Informational(Arc::new(head)));
+        // Gathered until they are many, and one by one.
+        for (hints, exchange) in [(16, 2), (5, 3)] {
+            for _ in 0..hints {
+                queue.push(&hint);
+            }
+            queue.push(&request_of(exchange));
+            assert_eq!(queue.take_refused(), 1, "{hints}");
+            assert!(taken(&queue).len() >= hints);
+        }
+    }
+
     fn request() -> Event {
+        request_of(1)
+    }
+
+    fn request_of(exchange: u64) -> Event {
         let facts = proxy_core::ClientFacts::new(
             proxy_core::ConnectionId(1),
             "127.0.0.1:1".parse().unwrap(),
@@ -487,11 +510,12 @@ mod tests {
             version: http::Version::HTTP_11,
             headers: proxy_core::Headers::new(),
         };
-        event(EventKind::Request {
+        let kind = EventKind::Request {
             client: Arc::new(facts),
             head: Arc::new(head),
             started_at: std::time::SystemTime::now(),
-        })
+        };
+        Event { exchange: ExchangeId(exchange), ..event(kind) }
     }
 
     fn taken(queue: &Queue) -> Vec<Item> {

@@ -5,10 +5,13 @@ use std::{
     time::Duration,
 };
 
-use proxy_core::{Event, EventKind};
+use proxy_core::{Event, EventKind, Headers};
 
 use super::{BLOCKS_AT_ONCE, EVENT_BYTES, Item, Queue, Sleep, State, body_bytes};
 use crate::stage::{Shard, Staged};
+
+/// What one field of a head is taken to weigh beside its name and value.
+const FIELD_BYTES: usize = 64;
 
 impl Queue {
     /// Takes note of an event. Never waits for the writer; ignored once the queue is closed.
@@ -31,7 +34,7 @@ impl Queue {
             return;
         }
         let bytes = body_bytes(event);
-        self.put([Item::Event(event.clone())], (bytes, bytes.max(EVENT_BYTES)), ends);
+        self.put([Item::Event(event.clone())], (bytes, weight(event)), ends);
     }
 
     /// Adds an event to an exchange that is gathered, and puts that in where it is whole, or too much.
@@ -59,7 +62,7 @@ impl Queue {
         let Staged { begun, events, bytes, .. } = staged;
         let ends = events.last().is_some_and(|event| matches!(event.kind, EventKind::Ended(_)));
         self.unstage(bytes);
-        let weight = bytes.max(EVENT_BYTES * events.len());
+        let weight = events.iter().map(weight).sum();
         let items = events.into_iter().map(|event| match event.kind {
             EventKind::Request { .. } => Item::Late(event, begun),
             _ => Item::Event(event),
@@ -144,4 +147,21 @@ impl Queue {
             }
         }
     }
+}
+
+/// What an event weighs in the queue: what it carries, and itself.
+fn weight(event: &Event) -> usize {
+    let carried = match &event.kind {
+        EventKind::Request { head, .. } => {
+            head.authority.len() + head.target.len() + weight_of_fields(&head.headers)
+        }
+        EventKind::Informational(head) | EventKind::Response { head, .. } => weight_of_fields(&head.headers),
+        EventKind::RequestTrailers(fields) | EventKind::ResponseTrailers(fields) => weight_of_fields(fields),
+        _ => return body_bytes(event).max(EVENT_BYTES),
+    };
+    EVENT_BYTES + carried
+}
+
+fn weight_of_fields(fields: &Headers) -> usize {
+    fields.iter().map(|field| FIELD_BYTES + field.name.len() + field.value.len()).sum()
 }
