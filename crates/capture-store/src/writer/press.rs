@@ -110,13 +110,19 @@ impl Work {
             self.forget_frame(file);
             return Ok(());
         };
+        self.put_in_place(file, stored)
+    }
+
+    /// Makes the row say that the frame holds, and removes the file. Once the row does the frame stays, whatever becomes
+    /// of the file: one that cannot be removed is one too many, and no loss.
+    fn put_in_place(&self, file: u64, stored: u64) -> Result<(), Error> {
         let tx = self.db.begin()?;
         let known = tx.note_packed(file, stored)?;
         tx.commit()?;
-        if known {
-            self.files.remove_unpacked(file)?;
-        } else {
+        if !known {
             self.forget_frame(file);
+        } else if let Err(error) = self.files.remove_unpacked(file) {
+            tracing::warn!(file, %error, "a body is packed, and its file cannot be removed");
         }
         Ok(())
     }
@@ -163,5 +169,44 @@ impl<R: Read> Read for Patiently<'_, R> {
             return Err(io::Error::other("the recorder closes"));
         }
         self.reader.read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        files::create_private_directory,
+        recorder::RecorderConfig,
+        store::{Store, StoreConfig},
+    };
+
+    #[test]
+    fn a_frame_stays_although_the_file_it_replaces_cannot_be_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreConfig::default()).unwrap();
+        let parts = store.recording_parts().unwrap();
+        let work = Work {
+            db: parts.packing_db,
+            files: parts.files,
+            shared: Arc::new(Shared::new(&RecorderConfig::default())),
+            sync: SyncPolicy::Normal,
+            stop: Arc::default(),
+        };
+        let tx = work.db.begin().unwrap();
+        tx.put_file(7, 1_000, Some(&[1; 32])).unwrap();
+        tx.commit().unwrap();
+        // A directory in the file's place is no file that could be removed, whoever runs the test.
+        let frame = work.files.frame_path(7);
+        create_private_directory(&frame.with_extension("")).unwrap();
+        fs::write(&frame, "a frame").unwrap();
+        assert!(work.files.remove_unpacked(7).is_err());
+        work.put_in_place(7, 7).unwrap();
+        assert!(frame.exists());
+        let tx = work.db.snapshot().unwrap();
+        assert_eq!(
+            tx.file_length(7).unwrap().map(|on_disk| (on_disk.bytes, on_disk.is_frame)),
+            Some((7, true))
+        );
     }
 }
