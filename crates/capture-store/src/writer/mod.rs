@@ -14,6 +14,8 @@ mod session;
 mod settle;
 mod staged;
 mod stall;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod transaction;
 

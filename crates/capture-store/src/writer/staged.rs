@@ -1,11 +1,14 @@
 //! Exchanges that were gathered before the writer heard of them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proxy_core::{Event, EventKind};
 
 use super::{session::Admission, thread::Writer};
 use crate::{assemble::Assembly, id::SessionId, whole::Whole};
+
+/// The shortest pause between two looks at what is gathered.
+const LEAST_LOOK: Duration = Duration::from_millis(10);
 
 /// An exchange that ended and is to be written.
 pub(super) enum Finished {
@@ -25,15 +28,16 @@ impl Finished {
 }
 
 impl Writer {
-    /// Has exchanges that are gathered put in, once they go on for so long that they are soon to be written as open.
+    /// Has exchanges that are gathered put in, once they go on for so long that they are soon to be written as open. Looks
+    /// for such also while others are to be written: who sleeps until then does not hear of one that begins.
     pub(super) fn look_at_stage(&mut self) {
         let queue = &self.shared.queue;
-        let quarter = self.config.open_after / 4;
+        let quarter = (self.config.open_after / 4).max(LEAST_LOOK);
         if self.stage_due.is_some_and(|due| due <= Instant::now()) {
-            queue.put_older(self.config.open_after - quarter);
+            queue.put_older(self.config.open_after.saturating_sub(quarter));
             self.stage_due = None;
         }
-        if !queue.has_staged() {
+        if !queue.has_staged() && self.open_due.is_none() {
             self.stage_due = None;
         } else if self.stage_due.is_none() {
             self.stage_due = Some(Instant::now() + quarter);

@@ -236,7 +236,8 @@ impl Writer {
     fn sleep(&self) -> Sleep {
         if self.waiting_since.is_some() {
             Sleep::Gathering
-        } else if self.open.is_empty() && self.stage_due.is_none() {
+        } else if self.open_due.is_none() && self.stage_due.is_none() {
+            // Whatever comes next, also to an exchange that is open and was quiet, has to be given a time.
             Sleep::Idle
         } else {
             Sleep::Watching
@@ -289,8 +290,9 @@ impl Writer {
             }
             Admission::Open => {
                 let limit = recording.body_limit(self.config.max_body_bytes);
-                let replaced = self.open.insert(id, make(self.current, limit));
-                self.due_by(Instant::now() + self.config.open_after);
+                let assembly = make(self.current, limit);
+                self.due_by(assembly.begun + self.config.open_after);
+                let replaced = self.open.insert(id, assembly);
                 if let Some(mut replaced) = replaced {
                     replaced.end(unknown_ending(FailureKind::Crash), Duration::ZERO);
                     self.finish(replaced);
@@ -306,7 +308,9 @@ impl Writer {
             let length = message.data.len();
             let session = self.sessions.get_mut(&assembly.session);
             if !assembly.admits_message(length) || !session.is_some_and(|session| session.take(length)) {
-                return assembly.skip_message();
+                assembly.skip_message();
+                let due = assembly.row.map(|row| row.written_at + REWRITE);
+                return self.rewrite_by(due);
             }
         }
         assembly.apply(at, kind);

@@ -188,6 +188,30 @@ fn an_open_exchange_is_seen_and_then_updated_under_the_same_seq() {
 }
 
 #[test]
+fn what_comes_after_an_open_exchange_was_quiet_is_written_without_being_asked_for() {
+    let test = TestStore::new();
+    let mut config = RecorderConfig::default();
+    config.open_after = Duration::from_millis(30);
+    let recorder = Recorder::start(&test.store, SessionSpec::Scratch { max_bytes: None }, config).unwrap();
+    let (seen, commits) = mpsc::channel();
+    recorder.on_commit(move |newest| _ = seen.send(newest));
+    let committed = || commits.recv_timeout(Duration::from_secs(60)).expect("it is written");
+    let message =
+        || EventKind::Message(WebSocketMessage::new(Direction::ToClient, MessageKind::Text, "hi".into()));
+    let messages = || test.store.exchange(Seq(1)).unwrap().summary.messages;
+
+    let teller = Teller::begin(&recorder, 1, get("/chat")).response(response(101, "x/y")).tell(message());
+    while committed() != Seq(1) || messages() != 1 {}
+    // All that came is written, and nobody waits for anything.
+    let _teller = teller.tell(message());
+    while messages() != 2 {
+        committed();
+    }
+    let _poll = Teller::begin(&recorder, 2, get("/poll"));
+    while committed() != Seq(2) {}
+}
+
+#[test]
 fn websocket_messages_are_kept_in_order() {
     let test = TestStore::new();
     let recorder = test.scratch();
