@@ -298,7 +298,7 @@ impl Assembly {
 
     /// What it takes on disk.
     pub(crate) fn disk_bytes(&self, summary: &ExchangeSummary, detail: &[u8]) -> u64 {
-        disk_bytes(summary, detail) + self.content_bytes()
+        disk_bytes(&summary.url, &summary.host, detail) + self.content_bytes()
     }
 
     /// Bytes of bodies and messages that are kept.
@@ -308,8 +308,8 @@ impl Assembly {
 }
 
 /// What an exchange takes on disk without bodies and messages.
-pub(crate) fn disk_bytes(summary: &ExchangeSummary, detail: &[u8]) -> u64 {
-    ROW_BYTES + (summary.url.len() + summary.host.len() + detail.len()) as u64
+pub(crate) fn disk_bytes(url: &str, host: &str, detail: &[u8]) -> u64 {
+    ROW_BYTES + (url.len() + host.len() + detail.len()) as u64
 }
 
 /// The hash that tells one content from another.

@@ -1,12 +1,10 @@
 //! How a small body is put down: shared with others of its content where it came before, packed where that pays, and
 //! as it is otherwise.
 
-use std::collections::HashMap;
-
 use crate::{
     db::{BodyContent, DbError, Tx},
     id::Seq,
-    packing::{Packer, Repeats},
+    packing::{ByHash, Packer, Repeats},
     record::BodySide,
 };
 
@@ -41,7 +39,7 @@ pub(crate) struct Contents {
     repeats: Repeats,
     packer: Packer,
     /// What bodies of the transaction at hand share, by its hash; as many as there are such bodies at most.
-    shared: HashMap<[u8; 32], Sharing>,
+    shared: ByHash<Sharing>,
 }
 
 /// A content that bodies of one transaction share.
@@ -53,7 +51,7 @@ struct Sharing {
 
 impl Contents {
     pub(crate) fn new() -> Self {
-        Self { repeats: Repeats::default(), packer: Packer::new(), shared: HashMap::new() }
+        Self { repeats: Repeats::default(), packer: Packer::new(), shared: ByHash::default() }
     }
 
     /// Begins with a transaction; what another did that was rolled back is forgotten.

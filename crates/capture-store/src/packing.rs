@@ -2,7 +2,8 @@
 //! never by its bytes. What a peer encoded stays as it was, inside.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet, hash_map::RandomState},
+    hash::{BuildHasher, Hasher},
     io::{self, BufReader, Read, Write},
     mem,
 };
@@ -90,8 +91,56 @@ const REMEMBERED: usize = 65_536;
 /// and an index of all hashes would put a random write beside each append.
 #[derive(Default)]
 pub(crate) struct Repeats {
-    now: HashSet<u64>,
-    before: HashSet<u64>,
+    now: HashSet<u64, OfHashes>,
+    before: HashSet<u64, OfHashes>,
+}
+
+/// A map by content hash.
+pub(crate) type ByHash<T> = HashMap<[u8; 32], T, OfHashes>;
+
+/// Hashes what is a hash already: its first bytes, mixed with a seed of our own, so that contents made to begin alike do
+/// not meet.
+#[derive(Clone, Debug)]
+pub(crate) struct OfHashes(u64);
+
+impl Default for OfHashes {
+    fn default() -> Self {
+        Self(RandomState::new().hash_one(0))
+    }
+}
+
+impl BuildHasher for OfHashes {
+    type Hasher = OfHash;
+
+    fn build_hasher(&self) -> OfHash {
+        OfHash(self.0)
+    }
+}
+
+/// See [`OfHashes`].
+pub(crate) struct OfHash(u64);
+
+impl Hasher for OfHash {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.write_u64(u64::from_ne_bytes(*first));
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        // Both halves of the product, so that each bit of the result depends on all (the finalizer of foldhash and wyhash).
+        let product = u128::from(self.0 ^ value) * u128::from(self.0.rotate_left(32) | 1);
+        let [low, high] = [product, product >> 64].map(|half| (half & u128::from(u64::MAX)) as u64);
+        self.0 = low ^ high;
+    }
+
+    fn write_usize(&mut self, _length: usize) {
+        // They are all as long.
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Repeats {

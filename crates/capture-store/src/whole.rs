@@ -11,10 +11,11 @@ use proxy_core::{Event, EventKind, UpstreamFacts};
 
 use crate::{
     assemble::{Assembly, BodyBuffer, disk_bytes},
+    db::Columns,
     detail::with_certificates,
     id::{Seq, SessionId},
     record::{BodySide, ExchangeKind, ExchangeState, ExchangeSummary},
-    summary::{put, version_text},
+    summary::version_text,
 };
 
 /// Blocks grow by this, so that one that was used fits most exchanges.
@@ -111,33 +112,44 @@ impl Whole {
     }
 
     /// What it takes on disk.
-    pub(crate) fn disk_bytes(&self, summary: &ExchangeSummary, detail: &[u8]) -> u64 {
-        disk_bytes(summary, detail) + self.content_bytes()
+    pub(crate) fn disk_bytes(&self, detail: &[u8]) -> u64 {
+        disk_bytes(self.text(Part::Url), self.text(Part::Host), detail) + self.content_bytes()
     }
 
-    /// What lists show of it, in the place of what was said of another.
-    pub(crate) fn summary(&self, seq: Seq, summary: &mut ExchangeSummary) {
-        (summary.seq, summary.session) = (seq, self.session);
-        (summary.kind, summary.state) = (self.kind, self.state.clone());
-        (summary.started_at, summary.duration) = (self.started_at, self.duration);
-        put(&mut summary.method, self.text(Part::Method));
-        put(&mut summary.scheme, self.scheme);
-        put(&mut summary.host, self.text(Part::Host));
-        summary.port = self.port;
-        put(&mut summary.target, self.text(Part::Target));
-        put(&mut summary.url, self.text(Part::Url));
-        put(&mut summary.http_version, self.http_version);
-        summary.status = self.status;
-        put_some(&mut summary.request_content_type, self.has_request_type, self.text(Part::RequestType));
-        put_some(&mut summary.response_content_type, self.has_response_type, self.text(Part::ResponseType));
-        summary.request_body_bytes = self.request.wire_bytes;
-        summary.response_body_bytes = self.response.wire_bytes;
-        summary.messages = 0;
+    /// What lists show of it.
+    pub(crate) fn columns(&self, seq: Seq) -> Columns<'_> {
+        Columns {
+            seq,
+            session: self.session,
+            kind: self.kind,
+            state: &self.state,
+            started_at: self.started_at,
+            duration: self.duration,
+            method: self.text(Part::Method),
+            scheme: self.scheme,
+            host: self.text(Part::Host),
+            port: self.port,
+            target: self.text(Part::Target),
+            url: self.text(Part::Url),
+            http_version: self.http_version,
+            status: self.status,
+            request_content_type: self.has_request_type.then(|| self.text(Part::RequestType)),
+            response_content_type: self.has_response_type.then(|| self.text(Part::ResponseType)),
+            request_body_bytes: self.request.wire_bytes,
+            response_body_bytes: self.response.wire_bytes,
+            messages: 0,
+        }
     }
 
-    /// The encoded rest of it.
-    pub(crate) fn encode_detail(&self, upstream_certificates: &[u64], out: &mut Vec<u8>) {
-        with_certificates(self.part(Part::Detail), self.certificates_at, upstream_certificates, out);
+    /// The encoded rest of it. Where there are certificates it is put together in `memory`.
+    pub(crate) fn detail<'m>(&'m self, upstream_certificates: &[u64], memory: &'m mut Vec<u8>) -> &'m [u8] {
+        let detail = self.part(Part::Detail);
+        if upstream_certificates.is_empty() {
+            return detail;
+        }
+        memory.clear();
+        with_certificates(detail, self.certificates_at, upstream_certificates, memory);
+        memory
     }
 
     fn part(&self, part: Part) -> &[u8] {
@@ -160,14 +172,6 @@ impl Whole {
 pub(crate) fn emptied_block(mut block: Vec<u8>) -> Option<Vec<u8>> {
     block.clear();
     (block.capacity() <= MAX_SPARE_BYTES).then_some(block)
-}
-
-fn put_some(text: &mut Option<String>, is_some: bool, new: &str) {
-    if is_some {
-        put(text.get_or_insert_default(), new);
-    } else {
-        *text = None;
-    }
 }
 
 /// Packs exchanges, one after the other, with one working memory.

@@ -1,6 +1,6 @@
 //! Deleting exchanges: eviction, clearing, deletion of a session. What a tail may miss is noted as gone.
 
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use rusqlite::{OptionalExtension, params};
 
@@ -52,19 +52,10 @@ impl Tx<'_> {
     /// evicted.
     pub(crate) fn evict(&self, session: SessionId, excess: Excess, limit: usize) -> Result<Removed, DbError> {
         let rows = match excess {
-            Excess::Bytes(excess) => {
-                let mut freed = 0;
-                let mut rows = self.ended_exchanges(session, Seq(0), limit)?;
-                rows.retain(|(_, bytes)| {
-                    let wanted = freed < excess;
-                    freed += if wanted { *bytes } else { 0 };
-                    wanted
-                });
-                rows
-            }
+            Excess::Bytes(excess) => self.ended_exchanges(session, Seq(0), limit, excess)?,
             Excess::Exchanges(count) => {
                 let most = usize::try_from(count).unwrap_or(usize::MAX).min(limit);
-                self.ended_exchanges(session, Seq(0), most)?
+                self.ended_exchanges(session, Seq(0), most, u64::MAX)?
             }
             Excess::OlderThan(before) => self.older_exchanges(session, before, limit)?,
         };
@@ -88,7 +79,7 @@ impl Tx<'_> {
 
     /// Removes ended exchanges of a session after a seq, at most `limit`.
     pub(crate) fn clear(&self, session: SessionId, after: Seq, limit: usize) -> Result<Removed, DbError> {
-        let rows = self.ended_exchanges(session, after, limit)?;
+        let rows = self.ended_exchanges(session, after, limit, u64::MAX)?;
         self.remove(session, &rows, Note::Gone)
     }
 
@@ -144,11 +135,14 @@ impl Tx<'_> {
         Ok(older)
     }
 
+    /// The first ended exchanges of a session after a seq: at most `limit`, and no more than take `bytes` together. No
+    /// row behind them is looked at.
     fn ended_exchanges(
         &self,
         session: SessionId,
         after: Seq,
         limit: usize,
+        bytes: u64,
     ) -> Result<Vec<(i64, u64)>, DbError> {
         // An imported exchange that was open where it comes from does not go on.
         let imported = session_kind(SessionKind::Imported);
@@ -156,12 +150,16 @@ impl Tx<'_> {
             "SELECT seq, bytes FROM exchanges WHERE session = ?1 AND seq > ?2
              AND (state <> 0 OR (SELECT kind FROM sessions WHERE id = ?1) = ?4) ORDER BY seq LIMIT ?3",
         )?;
-        let rows = statement
-            .query_map(params![int(session.0), int(after.0), int(limit as u64), imported], |row| {
-                Ok((row.get::<_, i64>(0)?, uint(row.get(1)?)))
-            })?
-            .collect::<Result<_, _>>()?;
-        Ok(rows)
+        let mut rows = statement.query(params![int(session.0), int(after.0), int(limit as u64), imported])?;
+        let (mut ended, mut taken) = (Vec::new(), 0_u64);
+        while taken < bytes
+            && let Some(row) = rows.next()?
+        {
+            let (seq, more) = (row.get(0)?, uint(row.get(1)?));
+            taken = taken.saturating_add(more);
+            ended.push((seq, more));
+        }
+        Ok(ended)
     }
 
     /// Removes these exchanges, given in ascending order.
@@ -201,14 +199,18 @@ impl Tx<'_> {
         let mut statement = self.sql.prepare_cached(
             "SELECT file FROM bodies WHERE id BETWEEN ?1 * 2 AND ?2 * 2 + 1 AND file IS NOT NULL",
         )?;
-        let files = statement
-            .query_map(params![run.first, run.last], |row| row.get::<_, i64>(0))?
-            .collect::<Result<Vec<_>, _>>()?;
-        for file in files {
-            let left: Option<(i64, bool)> = self
-                .sql
-                .prepare_cached("UPDATE files SET refs = refs - 1 WHERE id = ? RETURNING refs, data IS NULL")?
-                .query_row([file], |row| Ok((row.get(0)?, row.get(1)?)))
+        // Many share few.
+        let mut bodies: BTreeMap<i64, i64> = BTreeMap::new();
+        let mut rows = statement.query(params![run.first, run.last])?;
+        while let Some(row) = rows.next()? {
+            *bodies.entry(row.get(0)?).or_default() += 1;
+        }
+        let mut release = self
+            .sql
+            .prepare_cached("UPDATE files SET refs = refs - ?2 WHERE id = ?1 RETURNING refs, data IS NULL")?;
+        for (file, count) in bodies {
+            let left: Option<(i64, bool)> = release
+                .query_row(params![file, count], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             let (refs, on_disk) = left.unwrap_or((0, true));
             if refs <= 0 {
@@ -263,4 +265,97 @@ fn runs(rows: &[(i64, u64)]) -> Vec<Run> {
         }
     }
     runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        db::{BodyContent, Connection, ExchangeRow, Mode, NewSession, Spans},
+        record::{BodySide, ExchangeState, ExchangeSummary},
+        session::SessionState,
+    };
+
+    /// What exchanges take, by their seq from 1 on.
+    const BYTES: [u64; 9] = [10, 20, 5, 40, 1, 100, 30, 30, 7];
+    /// The one that goes on.
+    const OPEN: u64 = 4;
+
+    fn filled(directory: &std::path::Path) -> (Connection, SessionId) {
+        let mut db = Connection::open(&directory.join("store.db"), Mode::Write).unwrap();
+        db.migrate().unwrap();
+        let tx = db.begin().unwrap();
+        let session = tx
+            .create_session(&NewSession {
+                name: None,
+                kind: SessionKind::Scratch,
+                state: SessionState::Active,
+                hidden: false,
+                max_bytes: None,
+                max_exchanges: None,
+                max_age: None,
+                window_ms: 0,
+            })
+            .unwrap();
+        let file = tx.put_content(3, &[7; 32], b"abc", false).unwrap();
+        tx.count_content(file, BYTES.len() as u64 - 1).unwrap();
+        let mut spans = Spans::default();
+        for (seq, bytes) in (1..).map(Seq).zip(BYTES) {
+            let mut summary = ExchangeSummary::empty();
+            (summary.seq, summary.session) = (seq, session);
+            summary.state = if seq.0 == OPEN { ExchangeState::Open } else { ExchangeState::Response };
+            tx.insert_exchange(&ExchangeRow { columns: (&summary).into(), detail: b"", bytes }).unwrap();
+            let content = BodyContent::Shared { file, length: 3, plain: true };
+            tx.put_body(seq, BodySide::Response, content, None).unwrap();
+            spans.note(seq, session, SystemTime::UNIX_EPOCH);
+        }
+        spans.write(&tx).unwrap();
+        tx.commit().unwrap();
+        (db, session)
+    }
+
+    fn seqs(tx: &Tx<'_>) -> Vec<u64> {
+        let mut statement = tx.sql.prepare("SELECT seq FROM exchanges ORDER BY seq").unwrap();
+        statement.query_map([], |row| Ok(uint(row.get(0)?))).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn the_oldest_ended_exchanges_go_until_enough_is_free() {
+        let directory = tempfile::tempdir().unwrap();
+        let (db, session) = filled(directory.path());
+        for excess in 1..=BYTES.iter().sum() {
+            for limit in [1, 3, 100] {
+                let tx = db.begin().unwrap();
+                let removed = tx.evict(session, Excess::Bytes(excess), limit).unwrap();
+                let (mut freed, mut left) = (0, Vec::new());
+                for (seq, bytes) in (1..).zip(BYTES) {
+                    let goes = seq != OPEN && freed < excess && removed.exchanges > (seq - 1 - left.len() as u64);
+                    freed += if goes { bytes } else { 0 };
+                    left.extend((!goes).then_some(seq));
+                }
+                assert_eq!(seqs(&tx), left, "{excess} bytes, {limit} at most");
+                assert_eq!(removed.bytes, freed);
+                let ended: u64 = BYTES.iter().sum::<u64>() - BYTES[OPEN as usize - 1];
+                assert!(removed.exchanges == limit as u64 || freed >= excess.min(ended));
+            }
+        }
+    }
+
+    #[test]
+    fn a_content_that_many_share_goes_with_the_last_of_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let (db, session) = filled(directory.path());
+        let tx = db.begin().unwrap();
+        let refs = |tx: &Tx<'_>| -> Option<i64> {
+            tx.sql.query_row("SELECT refs FROM files", [], |row| row.get(0)).optional().unwrap()
+        };
+        assert_eq!(refs(&tx), Some(9));
+        let removed = tx.evict(session, Excess::Exchanges(5), 100).unwrap();
+        assert_eq!((removed.exchanges, refs(&tx)), (5, Some(4)));
+        assert_eq!(tx.evict(session, Excess::Exchanges(100), 100).unwrap().exchanges, 3);
+        assert_eq!(refs(&tx), Some(1));
+        tx.set_session_hidden(session, true).unwrap();
+        assert_eq!(tx.remove_hidden(session, 100).unwrap().exchanges, 1);
+        assert_eq!(refs(&tx), None);
+    }
 }

@@ -15,20 +15,33 @@ const MAX_PARTIAL: usize = 4;
 /// The exchanges that a transaction adds, by blocks of seqs: when they began, and how many of each session there are.
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
-    spans: BTreeMap<u64, (SystemTime, SystemTime)>,
-    tallies: BTreeMap<(SessionId, u64), u64>,
+    runs: Vec<Added>,
     /// The first and the last.
     seqs: Option<(Seq, Seq)>,
+}
+
+/// Exchanges of one session in one block. Those of a transaction come one after the other.
+#[derive(Debug)]
+struct Added {
+    session: SessionId,
+    block: u64,
+    exchanges: u64,
+    first: SystemTime,
+    last: SystemTime,
 }
 
 impl Spans {
     /// Takes an exchange in.
     pub(crate) fn note(&mut self, seq: Seq, session: SessionId, began: SystemTime) {
         let block = seq.0 / SPAN;
-        let (first, last) = self.spans.entry(block).or_insert((began, began));
-        *first = began.min(*first);
-        *last = began.max(*last);
-        *self.tallies.entry((session, block)).or_default() += 1;
+        match self.runs.last_mut().filter(|run| run.block == block && run.session == session) {
+            Some(run) => {
+                run.exchanges += 1;
+                run.first = began.min(run.first);
+                run.last = began.max(run.last);
+            }
+            None => self.runs.push(Added { session, block, exchanges: 1, first: began, last: began }),
+        }
         let (least, most) = self.seqs.unwrap_or((seq, seq));
         self.seqs = Some((least.min(seq), most.max(seq)));
     }
@@ -39,15 +52,13 @@ impl Spans {
             "INSERT INTO spans (block, first, last) VALUES (?1, ?2, ?3)
              ON CONFLICT (block) DO UPDATE SET first = min(first, ?2), last = max(last, ?3)",
         )?;
-        for (block, (first, last)) in self.spans {
-            widen.execute(params![int(block), nanos(first), nanos(last)])?;
-        }
         let mut add = tx.sql.prepare_cached(
             "INSERT INTO tallies (session, block, exchanges) VALUES (?1, ?2, ?3)
              ON CONFLICT (session, block) DO UPDATE SET exchanges = exchanges + ?3",
         )?;
-        for ((session, block), count) in self.tallies {
-            add.execute(params![int(session.0), int(block), int(count)])?;
+        for Added { session, block, exchanges, first, last } in self.runs {
+            widen.execute(params![int(block), nanos(first), nanos(last)])?;
+            add.execute(params![int(session.0), int(block), int(exchanges)])?;
         }
         if let Some((first, last)) = self.seqs {
             tx.drop_segments(first, last)?;

@@ -1,5 +1,7 @@
 //! The path of an exchange into the database.
 
+use std::time::{Duration, SystemTime};
+
 use rusqlite::{OptionalExtension, params};
 
 use super::{
@@ -9,17 +11,66 @@ use super::{
 };
 use crate::{
     faults::DiskOperation,
-    id::Seq,
-    record::{BodySide, ExchangeState, ExchangeSummary, StoredMessage},
+    id::{Seq, SessionId},
+    record::{BodySide, ExchangeKind, ExchangeState, ExchangeSummary, StoredMessage},
 };
 
 /// An exchange as it is written.
 pub(crate) struct ExchangeRow<'a> {
-    pub(crate) summary: &'a ExchangeSummary,
+    pub(crate) columns: Columns<'a>,
     /// The encoded rest (`crate::detail`).
     pub(crate) detail: &'a [u8],
     /// What it takes on disk, bodies included.
     pub(crate) bytes: u64,
+}
+
+/// What lists show of an exchange, borrowed from wherever it lies.
+pub(crate) struct Columns<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) session: SessionId,
+    pub(crate) kind: ExchangeKind,
+    pub(crate) state: &'a ExchangeState,
+    pub(crate) started_at: SystemTime,
+    pub(crate) duration: Option<Duration>,
+    pub(crate) method: &'a str,
+    pub(crate) scheme: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    pub(crate) target: &'a str,
+    pub(crate) url: &'a str,
+    pub(crate) http_version: &'a str,
+    pub(crate) status: Option<u16>,
+    pub(crate) request_content_type: Option<&'a str>,
+    pub(crate) response_content_type: Option<&'a str>,
+    pub(crate) request_body_bytes: u64,
+    pub(crate) response_body_bytes: u64,
+    pub(crate) messages: u64,
+}
+
+impl<'a> From<&'a ExchangeSummary> for Columns<'a> {
+    fn from(summary: &'a ExchangeSummary) -> Self {
+        Self {
+            seq: summary.seq,
+            session: summary.session,
+            kind: summary.kind,
+            state: &summary.state,
+            started_at: summary.started_at,
+            duration: summary.duration,
+            method: &summary.method,
+            scheme: &summary.scheme,
+            host: &summary.host,
+            port: summary.port,
+            target: &summary.target,
+            url: &summary.url,
+            http_version: &summary.http_version,
+            status: summary.status,
+            request_content_type: summary.request_content_type.as_deref(),
+            response_content_type: summary.response_content_type.as_deref(),
+            request_body_bytes: summary.request_body_bytes,
+            response_body_bytes: summary.response_body_bytes,
+            messages: summary.messages,
+        }
+    }
 }
 
 /// Where a body's bytes are.
@@ -50,8 +101,8 @@ impl Tx<'_> {
     /// Writes an exchange for the first time. Its seq must be new.
     pub(crate) fn insert_exchange(&self, row: &ExchangeRow<'_>) -> Result<(), DbError> {
         self.before(DiskOperation::Row)?;
-        let summary = row.summary;
-        let (state, failure, failure_detail) = state_columns(&summary.state);
+        let columns = &row.columns;
+        let (state, failure, failure_detail) = state_columns(columns.state);
         self.kept.exchange.execute(
             self.sql,
             "INSERT INTO exchanges (seq, session, kind, state, started_at, duration, method, scheme, host,
@@ -59,25 +110,25 @@ impl Tx<'_> {
              request_body_bytes, response_body_bytes, messages, bytes, failure, failure_detail)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
-                int(summary.seq.0),
-                int(summary.session.0),
-                codes::exchange_kind(summary.kind),
+                int(columns.seq.0),
+                int(columns.session.0),
+                codes::exchange_kind(columns.kind),
                 state,
-                nanos(summary.started_at),
-                summary.duration.map(duration),
-                summary.method,
-                codes::scheme(&summary.scheme),
-                summary.host,
-                summary.port,
-                summary.url,
-                target_column(&summary.url, &summary.target),
-                summary.http_version,
-                summary.status,
-                summary.request_content_type,
-                summary.response_content_type,
-                int(summary.request_body_bytes),
-                int(summary.response_body_bytes),
-                int(summary.messages),
+                nanos(columns.started_at),
+                columns.duration.map(duration),
+                columns.method,
+                codes::scheme(columns.scheme),
+                columns.host,
+                columns.port,
+                columns.url,
+                target_column(columns.url, columns.target),
+                columns.http_version,
+                columns.status,
+                columns.request_content_type,
+                columns.response_content_type,
+                int(columns.request_body_bytes),
+                int(columns.response_body_bytes),
+                int(columns.messages),
                 int(row.bytes),
                 failure,
                 failure_detail,
@@ -86,14 +137,14 @@ impl Tx<'_> {
         self.kept.detail.execute(
             self.sql,
             "INSERT INTO details (seq, detail) VALUES (?, ?)",
-            params![int(summary.seq.0), row.detail],
+            params![int(columns.seq.0), row.detail],
         )
     }
 
     /// Writes an exchange again, with what came since. Returns false when it was deleted meanwhile.
     pub(crate) fn update_exchange(&self, row: &ExchangeRow<'_>) -> Result<bool, DbError> {
-        let summary = row.summary;
-        let (state, failure, failure_detail) = state_columns(&summary.state);
+        let columns = &row.columns;
+        let (state, failure, failure_detail) = state_columns(columns.state);
         let changed = self
             .sql
             .prepare_cached(
@@ -102,25 +153,25 @@ impl Tx<'_> {
                  bytes = ?, failure = ?, failure_detail = ? WHERE seq = ?",
             )?
             .execute(params![
-                codes::exchange_kind(summary.kind),
+                codes::exchange_kind(columns.kind),
                 state,
-                summary.duration.map(duration),
-                summary.status,
-                summary.response_content_type,
-                int(summary.request_body_bytes),
-                int(summary.response_body_bytes),
-                int(summary.messages),
+                columns.duration.map(duration),
+                columns.status,
+                columns.response_content_type,
+                int(columns.request_body_bytes),
+                int(columns.response_body_bytes),
+                int(columns.messages),
                 int(row.bytes),
                 failure,
                 failure_detail,
-                int(summary.seq.0),
+                int(columns.seq.0),
             ])?;
         if changed == 0 {
             return Ok(false);
         }
         self.sql
             .prepare_cached("UPDATE details SET detail = ? WHERE seq = ?")?
-            .execute(params![row.detail, int(summary.seq.0)])?;
+            .execute(params![row.detail, int(columns.seq.0)])?;
         Ok(true)
     }
 

@@ -71,10 +71,12 @@ impl Writer {
             written
         })?;
         let mut deleted_files = Vec::new();
-        for (entry, written) in batch.into_iter().zip(&outcome.written) {
-            if let Entry::Assembly(assembly) = entry {
-                take_over(assembly, written, &mut deleted_files);
-            }
+        let assemblies = batch.into_iter().filter_map(|entry| match entry {
+            Entry::Assembly(assembly) => Some(assembly),
+            Entry::Whole(_) => None,
+        });
+        for (assembly, written) in assemblies.zip(&outcome.written) {
+            take_over(assembly, written, &mut deleted_files);
         }
         self.after_commit(outcome, deleted_files, now);
         Ok(())

@@ -5,7 +5,7 @@
 //! most once a second after that.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     mem,
     sync::{Arc, mpsc::SyncSender},
     thread,
@@ -69,7 +69,8 @@ pub(crate) struct Writer {
     pub(super) ended: Vec<Finished>,
     /// Bytes that `ended`, and messages of `open`, hold in memory.
     pub(super) pending_bytes: usize,
-    pub(super) sessions: HashMap<SessionId, Recording>,
+    /// They are few.
+    pub(super) sessions: BTreeMap<SessionId, Recording>,
     pub(super) current: SessionId,
     pub(super) known: Known,
     pub(super) press: Press,
@@ -126,7 +127,7 @@ impl Writer {
             open: HashMap::new(),
             ended: Vec::new(),
             pending_bytes: 0,
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             current: SessionId(0),
             known: Known::new(),
             press,

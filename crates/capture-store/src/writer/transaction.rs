@@ -1,7 +1,7 @@
 //! One transaction: rows, details, bodies, and what they change of their sessions.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -50,7 +50,7 @@ impl Scratch {
 /// What a transaction did, to be taken over once it is committed.
 pub(super) struct Outcome {
     pub(super) newest: Seq,
-    /// For each exchange, in order.
+    /// For each exchange that did not come whole, in order.
     pub(super) written: Vec<Written>,
     /// What each session holds now.
     pub(super) bytes: Vec<(SessionId, u64)>,
@@ -65,10 +65,10 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    fn new(newest: Seq, exchanges: usize) -> Self {
+    fn new(newest: Seq) -> Self {
         Self {
             newest,
-            written: Vec::with_capacity(exchanges),
+            written: Vec::new(),
             bytes: Vec::new(),
             unused_files: Vec::new(),
             packable: Vec::new(),
@@ -114,18 +114,47 @@ pub(super) enum Written {
     Deleted,
 }
 
+impl Written {
+    /// What it takes.
+    fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::Row(row) => Some(row.bytes),
+            Self::Deleted => None,
+        }
+    }
+}
+
+/// What a transaction adds to its sessions. They are few, and one after the other the same.
+#[derive(Default)]
+struct Deltas(Vec<(SessionId, SessionDelta)>);
+
+impl Deltas {
+    /// What it adds to one of them.
+    fn of(&mut self, session: SessionId) -> &mut SessionDelta {
+        let at = self.0.iter().rposition(|(id, _)| *id == session).unwrap_or_else(|| {
+            self.0.push((session, SessionDelta::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
+    }
+
+    fn take(&mut self, session: SessionId) -> SessionDelta {
+        std::mem::take(self.of(session))
+    }
+}
+
 /// Writes a batch in one transaction.
 pub(super) fn write(
     db: &Connection,
-    sessions: &mut HashMap<SessionId, Recording>,
+    sessions: &mut BTreeMap<SessionId, Recording>,
     known: &mut Known,
     batch: &mut [Entry<'_>],
     error: Option<&(SessionId, String)>,
 ) -> Result<Outcome, DbError> {
     let tx = db.begin()?;
     let mut newest = tx.newest_seq()?;
-    let mut deltas: HashMap<SessionId, SessionDelta> = HashMap::new();
-    let mut outcome = Outcome::new(newest, batch.len());
+    let mut deltas = Deltas::default();
+    let mut outcome = Outcome::new(newest);
     known.contents.begin();
     let mut scratch = Scratch::new();
     let mut spans = Spans::default();
@@ -133,23 +162,29 @@ pub(super) fn write(
     for entry in batch.iter_mut() {
         let (row, session) = (entry.row(), entry.session());
         let seq = row.map_or(Seq(newest.0 + 1), |row| row.seq);
-        let delta = deltas.entry(session).or_default();
-        let also = (&mut *known, &mut outcome);
-        let written = match entry {
-            Entry::Assembly(assembly) => write_assembly(&tx, assembly, (seq, packing), &mut scratch, also)?,
-            Entry::Whole(whole) => write_whole(&tx, whole, (seq, packing), &mut scratch, known)?,
+        let bytes = match entry {
+            Entry::Assembly(assembly) => {
+                let also = (&mut *known, &mut outcome);
+                let written = write_assembly(&tx, assembly, (seq, packing), &mut scratch, also)?;
+                let bytes = written.bytes();
+                outcome.written.push(written);
+                bytes
+            }
+            Entry::Whole(whole) => {
+                Some(write_whole(&tx, whole, (seq, packing), &mut scratch.detail, known)?)
+            }
         };
-        if let Written::Row(written) = &written {
+        if let Some(bytes) = bytes {
             let before = row.map_or(0, |row| row.bytes);
+            let delta = deltas.of(session);
             delta.exchanges += i64::from(row.is_none());
-            delta.bytes += signed(written.bytes) - signed(before);
+            delta.bytes += signed(bytes) - signed(before);
             if row.is_none() {
                 spans.note(seq, session, entry.began());
             }
-            outcome.added_bytes += written.bytes.saturating_sub(before);
+            outcome.added_bytes += bytes.saturating_sub(before);
         }
         newest = newest.max(seq);
-        outcome.written.push(written);
     }
     known.contents.count(&tx)?;
     spans.write(&tx)?;
@@ -159,7 +194,7 @@ pub(super) fn write(
     }
     outcome.newest = newest;
     for (id, recording) in sessions.iter() {
-        let mut delta = deltas.remove(id).unwrap_or_default();
+        let mut delta = deltas.take(*id);
         delta.not_recorded = recording.not_recorded;
         let bytes = settle(&tx, *id, recording, &delta, &mut outcome.unused_files)?;
         outcome.bytes.push((*id, bytes));
@@ -195,20 +230,18 @@ fn write_assembly(
     Ok(written)
 }
 
-/// Writes an exchange that came whole.
+/// Writes an exchange that came whole, and says what it takes.
 fn write_whole(
     tx: &Tx<'_>,
     whole: &Whole,
     (seq, packing): (Seq, Packing),
-    Scratch { summary, detail, now }: &mut Scratch,
+    memory: &mut Vec<u8>,
     known: &mut Known,
-) -> Result<Written, DbError> {
+) -> Result<u64, DbError> {
     let numbers = known.certificates.numbers(tx, whole.upstream.as_ref())?;
-    detail.clear();
-    whole.encode_detail(numbers, detail);
-    whole.summary(seq, summary);
-    let bytes = whole.disk_bytes(summary, detail);
-    tx.insert_exchange(&ExchangeRow { summary, detail, bytes })?;
+    let detail = whole.detail(numbers, memory);
+    let bytes = whole.disk_bytes(detail);
+    tx.insert_exchange(&ExchangeRow { columns: whole.columns(seq), detail, bytes })?;
     for side in [BodySide::Request, BodySide::Response] {
         let data = whole.body(side);
         if !data.is_empty() {
@@ -217,7 +250,7 @@ fn write_whole(
             known.contents.put(tx, SmallBody { seq, side, data, plain, hash: &hash }, packing)?;
         }
     }
-    Ok(Written::Row(Row { seq, bytes, content_bytes: whole.content_bytes(), written_at: *now }))
+    Ok(bytes)
 }
 
 /// Writes an exchange's row and messages.
@@ -229,7 +262,7 @@ fn write_exchange(
 ) -> Result<Written, DbError> {
     assembly.summary(seq, summary);
     let bytes = assembly.disk_bytes(summary, detail);
-    let row = ExchangeRow { summary, detail, bytes };
+    let row = ExchangeRow { columns: (&*summary).into(), detail, bytes };
     if assembly.row.is_none() {
         tx.insert_exchange(&row)?;
     } else if !tx.update_exchange(&row)? {
