@@ -134,11 +134,7 @@ fn tell(
     let source = ResponseSource::Upstream;
     let ending = Ending::new(Outcome::Response, Timings::default(), Sizes::default());
     let kinds = [
-        EventKind::Request {
-            client: client.clone(),
-            head: Arc::new(request),
-            started_at: SystemTime::now(),
-        },
+        EventKind::Request { client: client.clone(), head: Arc::new(request), started_at: SystemTime::now() },
         EventKind::RequestEnd,
         EventKind::Upstream { upstream: upstream.clone(), reused: true },
         EventKind::Response { head: Arc::new(response), source },

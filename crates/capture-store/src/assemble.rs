@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use proxy_core::{
-    ClientFacts, Direction, Ending, EventKind, Headers, ListenerKind, Outcome, RequestHead, ResponseHead,
-    ResponseSource, RuleHit, UpstreamFacts, WebSocketMessage,
+    ClientFacts, Direction, Ending, EventKind, Headers, Outcome, RequestHead, ResponseHead, ResponseSource,
+    RuleHit, UpstreamFacts, WebSocketMessage,
 };
 use ring::digest;
 
@@ -195,7 +195,12 @@ impl Assembly {
         &self.request
     }
 
-    /// The upstream connection, for its certificates.
+    /// The client's connection.
+    pub(crate) fn client(&self) -> &Arc<ClientFacts> {
+        &self.client
+    }
+
+    /// The upstream connection.
     pub(crate) fn upstream(&self) -> Option<&Arc<UpstreamFacts>> {
         self.upstream.as_ref()
     }
@@ -245,8 +250,17 @@ impl Assembly {
         }
     }
 
-    /// Encodes the rest of it, and says where the numbers of upstream's certificates end.
-    pub(crate) fn encode_detail(&self, upstream_certificates: &[u64], out: &mut Vec<u8>) -> usize {
+    /// Encodes the rest of it.
+    pub(crate) fn encode_detail(&self, upstream_certificates: &[u64], out: &mut Vec<u8>) {
+        self.detail(upstream_certificates).encode(out);
+    }
+
+    /// Encodes the rest of it without what it shares with others of its connections.
+    pub(crate) fn encode_apart(&self, out: &mut Vec<u8>) {
+        self.detail(&[]).encode_apart(out);
+    }
+
+    fn detail<'a>(&'a self, upstream_certificates: &'a [u64]) -> DetailRef<'a> {
         let ended = self.ending.as_ref().map(|(ending, _)| ending);
         let failed = ended.is_none_or(|ending| matches!(ending.outcome, Outcome::Failed(_)));
         DetailRef {
@@ -261,30 +275,11 @@ impl Assembly {
             response_source: self.response.as_ref().map(|(_, source)| *source),
             response_trailers: &self.response_trailers,
             response_body: BodyState { complete: !failed, identity: false },
-            client: Some(PeerRef {
-                connection: self.client.connection.0,
-                address: (self.client.listener != ListenerKind::Own).then_some(self.client.peer),
-                tls: self.client.tls.as_ref(),
-                certificates: &[],
-                listener: Some(self.client.listener),
-                user: self.client.user.as_deref(),
-                http2_fingerprint: self.client.http2_fingerprint.as_deref(),
-                parent: None,
-                origin: self.client.origin.as_deref(),
-                process: self.client.process(),
-            }),
-            upstream: self.upstream.as_ref().map(|upstream| PeerRef {
-                connection: upstream.connection.0,
-                address: Some(upstream.peer),
-                tls: upstream.tls.as_ref(),
-                certificates: upstream_certificates,
-                listener: None,
-                user: None,
-                http2_fingerprint: None,
-                parent: upstream.parent.as_deref(),
-                origin: None,
-                process: None,
-            }),
+            client: Some(PeerRef::of_client(&self.client)),
+            upstream: self
+                .upstream
+                .as_ref()
+                .map(|upstream| PeerRef::of_upstream(upstream, upstream_certificates)),
             tunnel: self.client.tunnel.as_deref(),
             timings: ended.map(|ending| ending.timings).unwrap_or_default(),
             sizes: ended.map(|ending| ending.sizes).unwrap_or_default(),
@@ -293,7 +288,6 @@ impl Assembly {
             rules: &self.rules,
             foreign: None,
         }
-        .encode(out)
     }
 
     /// What it takes on disk.

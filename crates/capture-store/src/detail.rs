@@ -7,19 +7,24 @@
 mod read;
 mod write;
 
-pub(crate) use write::with_certificates;
+pub(crate) use write::{encode_facts, joined};
 
 use std::net::SocketAddr;
 
 use proxy_core::{
-    ClientProcess, Headers, ListenerKind, RequestHead, ResponseHead, ResponseSource, RuleHit, Sizes, Timings,
-    TlsFacts,
+    ClientFacts, ClientProcess, Headers, ListenerKind, RequestHead, ResponseHead, ResponseSource, RuleHit,
+    Sizes, Timings, TlsFacts, UpstreamFacts,
 };
 
 use crate::record::Peer;
 
 /// The layout's first byte. A layout that cannot be had by appending gets another.
 const LAYOUT: u8 = 1;
+/// Of another layout: what exchanges of the same connections share stands in front, as a byte string that grows at its own
+/// end.
+const JOINED: u8 = 2;
+/// Of the same without the facts, which stand elsewhere.
+const APART: u8 = 3;
 
 /// What is encoded, borrowed from whoever assembled it.
 pub(crate) struct DetailRef<'a> {
@@ -76,6 +81,38 @@ pub(crate) struct PeerRef<'a> {
 }
 
 impl<'a> PeerRef<'a> {
+    /// The client of an exchange.
+    pub(crate) fn of_client(client: &'a ClientFacts) -> Self {
+        Self {
+            connection: client.connection.0,
+            address: (client.listener != ListenerKind::Own).then_some(client.peer),
+            tls: client.tls.as_ref(),
+            certificates: &[],
+            listener: Some(client.listener),
+            user: client.user.as_deref(),
+            http2_fingerprint: client.http2_fingerprint.as_deref(),
+            parent: None,
+            origin: client.origin.as_deref(),
+            process: client.process(),
+        }
+    }
+
+    /// Upstream, and the numbers of its certificates.
+    pub(crate) fn of_upstream(upstream: &'a UpstreamFacts, certificates: &'a [u64]) -> Self {
+        Self {
+            connection: upstream.connection.0,
+            address: Some(upstream.peer),
+            tls: upstream.tls.as_ref(),
+            certificates,
+            listener: None,
+            user: None,
+            http2_fingerprint: None,
+            parent: upstream.parent.as_deref(),
+            origin: None,
+            process: None,
+        }
+    }
+
     /// A peer as it is read back, or imported.
     pub(crate) fn of(peer: &'a Peer, certificates: &'a [u64]) -> Self {
         Self {
@@ -247,6 +284,16 @@ mod tests {
         out
     }
 
+    /// As it is read where its facts stand elsewhere.
+    fn encoded_apart(detail: &Detail) -> Vec<u8> {
+        let (mut facts, mut apart) = (Vec::new(), Vec::new());
+        with_ref(detail, |detail| {
+            encode_facts(detail.client.as_ref(), detail.upstream.as_ref(), detail.tunnel, &mut facts);
+            detail.encode_apart(&mut apart);
+        });
+        joined(&facts, &apart)
+    }
+
     proptest! {
         #[test]
         fn what_is_encoded_decodes_to_the_same(detail in detail()) {
@@ -254,14 +301,15 @@ mod tests {
         }
 
         #[test]
-        fn certificates_that_are_added_later_stand_where_they_belong(mut detail in detail()) {
-            let expected = encoded(&detail);
-            let numbers = detail.upstream.as_mut().map(|upstream| std::mem::take(&mut upstream.certificates));
-            let mut bare = Vec::new();
-            let end = with_ref(&detail, |detail| detail.encode(&mut bare));
-            let mut whole = Vec::new();
-            with_certificates(&bare, end, &numbers.unwrap_or_default(), &mut whole);
-            prop_assert_eq!(whole, expected);
+        fn what_is_encoded_apart_and_joined_decodes_to_the_same(detail in detail()) {
+            prop_assert_eq!(Detail::decode(encoded_apart(&detail)).unwrap(), detail);
+        }
+
+        #[test]
+        fn what_stands_apart_is_none_without_its_facts(detail in detail()) {
+            let mut apart = Vec::new();
+            with_ref(&detail, |detail| detail.encode_apart(&mut apart));
+            prop_assert!(Detail::decode(apart).is_err());
         }
 
         #[test]
@@ -285,9 +333,10 @@ mod tests {
 
         #[test]
         fn damage_is_an_error_or_another_exchange_but_never_worse(
-            detail in detail(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()
+            detail in detail(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
+            (cut, apart) in any::<(bool, bool)>()
         ) {
-            let mut blob = encoded(&detail);
+            let mut blob = if apart { encoded_apart(&detail) } else { encoded(&detail) };
             let at = at.index(blob.len());
             if cut { blob.truncate(at) } else { blob[at] = byte }
             // It must return; what it returns is up to the damage.
@@ -296,9 +345,10 @@ mod tests {
 
         #[test]
         fn what_a_newer_version_appends_is_ignored(detail in detail(), more in bytes()) {
-            let mut blob = encoded(&detail);
-            blob.extend_from_slice(&more);
-            prop_assert_eq!(Detail::decode(blob).unwrap(), detail);
+            for mut blob in [encoded(&detail), encoded_apart(&detail)] {
+                blob.extend_from_slice(&more);
+                prop_assert_eq!(&Detail::decode(blob).unwrap(), &detail);
+            }
         }
     }
 }

@@ -45,7 +45,12 @@ pub(crate) fn write_exchange(
     let upstream = certificates(tx, exchange.upstream.as_ref())?;
     detail_of(exchange, &client, &upstream).encode(&mut detail);
     let bytes = disk_bytes(&exchange.summary.url, &exchange.summary.host, &detail) + content_bytes(imported);
-    tx.insert_exchange(&ExchangeRow { columns: (&exchange.summary).into(), detail: &detail, bytes })?;
+    tx.insert_exchange(&ExchangeRow {
+        columns: (&exchange.summary).into(),
+        detail: &detail,
+        facts: None,
+        bytes,
+    })?;
     for (side, body) in
         [(BodySide::Request, &imported.request_body), (BodySide::Response, &imported.response_body)]
     {

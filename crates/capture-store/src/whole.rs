@@ -7,12 +7,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use proxy_core::{Event, EventKind, UpstreamFacts};
+use proxy_core::{ClientFacts, Event, EventKind, UpstreamFacts};
 
 use crate::{
     assemble::{Assembly, BodyBuffer, disk_bytes},
     db::Columns,
-    detail::with_certificates,
     id::{Seq, SessionId},
     record::{BodySide, ExchangeKind, ExchangeState, ExchangeSummary},
     summary::version_text,
@@ -44,7 +43,8 @@ pub(crate) struct Whole {
     /// The session it is written to.
     pub(crate) session: SessionId,
     pub(crate) started_at: SystemTime,
-    /// The upstream connection, for its certificates.
+    /// The connections, for what exchanges share of them.
+    pub(crate) client: Arc<ClientFacts>,
     pub(crate) upstream: Option<Arc<UpstreamFacts>>,
     /// What the queue counted for the events it is made of.
     pub(crate) queued_bytes: usize,
@@ -62,8 +62,6 @@ pub(crate) struct Whole {
     block: Vec<u8>,
     /// Where each part ends.
     ends: [usize; PARTS],
-    /// Where in the detail the numbers of upstream's certificates come to stand.
-    certificates_at: usize,
 }
 
 /// How much of a body there is.
@@ -112,8 +110,8 @@ impl Whole {
     }
 
     /// What it takes on disk.
-    pub(crate) fn disk_bytes(&self, detail: &[u8]) -> u64 {
-        disk_bytes(self.text(Part::Url), self.text(Part::Host), detail) + self.content_bytes()
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        disk_bytes(self.text(Part::Url), self.text(Part::Host), self.detail()) + self.content_bytes()
     }
 
     /// What lists show of it.
@@ -141,15 +139,9 @@ impl Whole {
         }
     }
 
-    /// The encoded rest of it. Where there are certificates it is put together in `memory`.
-    pub(crate) fn detail<'m>(&'m self, upstream_certificates: &[u64], memory: &'m mut Vec<u8>) -> &'m [u8] {
-        let detail = self.part(Part::Detail);
-        if upstream_certificates.is_empty() {
-            return detail;
-        }
-        memory.clear();
-        with_certificates(detail, self.certificates_at, upstream_certificates, memory);
-        memory
+    /// The encoded rest of it, without what it shares with others of its connections.
+    pub(crate) fn detail(&self) -> &[u8] {
+        self.part(Part::Detail)
     }
 
     fn part(&self, part: Part) -> &[u8] {
@@ -205,7 +197,7 @@ impl WholePacker {
         let Self { summary, detail, spare, .. } = self;
         assembly.summary(Seq(0), summary);
         detail.clear();
-        let certificates_at = assembly.encode_detail(&[], detail);
+        assembly.encode_apart(detail);
         let texts = [&summary.method, &summary.host, &summary.target, &summary.url].map(String::as_bytes);
         let types = [&summary.request_content_type, &summary.response_content_type];
         let types = types.map(|text| text.as_deref().unwrap_or_default().as_bytes());
@@ -227,6 +219,7 @@ impl WholePacker {
         let whole = Whole {
             session: SessionId(0),
             started_at: assembly.started_at,
+            client: assembly.client().clone(),
             upstream: assembly.upstream().cloned(),
             queued_bytes,
             request: body(BodySide::Request, &assembly.bodies.request),
@@ -242,7 +235,6 @@ impl WholePacker {
             has_response_type: summary.response_content_type.is_some(),
             block,
             ends,
-            certificates_at,
         };
         self.bodies = [&mut assembly.bodies.request, &mut assembly.bodies.response].map(emptied);
         Some(whole)

@@ -29,8 +29,12 @@ impl Tx<'_> {
         if exchanges == 0 {
             return Ok(Copied::default());
         }
+        // What it shares with others of its session it has for itself here.
+        if let Some(detail) = self.detail(from)? {
+            let mut details = self.sql.prepare_cached("INSERT INTO details (seq, detail) VALUES (?, ?)")?;
+            details.execute(params![int(to.0), detail])?;
+        }
         for sql in [
-            "INSERT INTO details (seq, detail) SELECT ?2, detail FROM details WHERE seq = ?1",
             "INSERT INTO bodies (id, length, hash, file, data, plain, coding)
              SELECT id - ?1 * 2 + ?2 * 2, length, hash, file, data, plain, coding FROM bodies
              WHERE id BETWEEN ?1 * 2 AND ?1 * 2 + 1",

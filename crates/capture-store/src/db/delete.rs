@@ -209,9 +209,8 @@ impl Tx<'_> {
             .sql
             .prepare_cached("UPDATE files SET refs = refs - ?2 WHERE id = ?1 RETURNING refs, data IS NULL")?;
         for (file, count) in bodies {
-            let left: Option<(i64, bool)> = release
-                .query_row(params![file, count], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
+            let left: Option<(i64, bool)> =
+                release.query_row(params![file, count], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
             let (refs, on_disk) = left.unwrap_or((0, true));
             if refs <= 0 {
                 self.sql.prepare_cached("DELETE FROM files WHERE id = ?")?.execute([file])?;
@@ -304,7 +303,8 @@ mod tests {
             let mut summary = ExchangeSummary::empty();
             (summary.seq, summary.session) = (seq, session);
             summary.state = if seq.0 == OPEN { ExchangeState::Open } else { ExchangeState::Response };
-            tx.insert_exchange(&ExchangeRow { columns: (&summary).into(), detail: b"", bytes }).unwrap();
+            tx.insert_exchange(&ExchangeRow { columns: (&summary).into(), detail: b"", facts: None, bytes })
+                .unwrap();
             let content = BodyContent::Shared { file, length: 3, plain: true };
             tx.put_body(seq, BodySide::Response, content, None).unwrap();
             spans.note(seq, session, SystemTime::UNIX_EPOCH);
@@ -329,7 +329,8 @@ mod tests {
                 let removed = tx.evict(session, Excess::Bytes(excess), limit).unwrap();
                 let (mut freed, mut left) = (0, Vec::new());
                 for (seq, bytes) in (1..).zip(BYTES) {
-                    let goes = seq != OPEN && freed < excess && removed.exchanges > (seq - 1 - left.len() as u64);
+                    let goes =
+                        seq != OPEN && freed < excess && removed.exchanges > (seq - 1 - left.len() as u64);
                     freed += if goes { bytes } else { 0 };
                     left.extend((!goes).then_some(seq));
                 }

@@ -9,7 +9,7 @@ use rusqlite::{
 use super::write::after_authority;
 use crate::{
     condition::{Pattern, PatternError, listener_name, path},
-    detail::{Detail, StoredPeer},
+    detail::{Detail, StoredPeer, joined},
     template::path_template,
 };
 
@@ -26,15 +26,19 @@ pub(super) fn add(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Adds what the views of SQL call.
 pub(super) fn add_facts(connection: &Connection) -> rusqlite::Result<()> {
-    connection.create_scalar_function("wirescope_fact", 2, PURE, fact)?;
+    connection.create_scalar_function("wirescope_fact", 3, PURE, fact)?;
     connection.create_scalar_function("json_at", 2, PURE, json_at)?;
     connection.create_scalar_function("path_template", 1, PURE, template)
 }
 
-/// `wirescope_fact(name, detail)`: a fact out of the encoded details.
+/// `wirescope_fact(name, detail, facts)`: a fact out of the encoded details, and the facts that they share with others.
 fn fact(context: &Context<'_>) -> rusqlite::Result<Value> {
     let ValueRef::Blob(blob) = context.get_raw(1) else { return Ok(Value::Null) };
-    let Ok(detail) = Detail::decode(blob.to_vec()) else { return Ok(Value::Null) };
+    let blob = match context.get_raw(2) {
+        ValueRef::Blob(facts) => joined(facts, blob),
+        _ => blob.to_vec(),
+    };
+    let Ok(detail) = Detail::decode(blob) else { return Ok(Value::Null) };
     let name = context.get_raw(0).as_str()?;
     let client = detail.client.as_ref();
     let upstream = detail.upstream.as_ref();

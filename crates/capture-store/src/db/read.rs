@@ -13,6 +13,7 @@ use super::{
     write::{after_authority, body_id},
 };
 use crate::{
+    detail::joined,
     id::{Seq, SessionId},
     query::Order,
     record::{BodySide, ExchangeState, ExchangeSummary, StoredMessage},
@@ -69,6 +70,9 @@ pub(crate) enum BodySource {
 /// What [`read_body`] reads, after the columns before it.
 pub(super) const BODY_COLUMNS: &str = "b.length, b.file, coalesce(b.data, f.data), coalesce(b.coding, f.coding) IS NOT NULL \
                                        FROM bodies b LEFT JOIN files f ON f.id = b.file";
+
+/// What [`read_detail`] reads, after the columns before it.
+pub(super) const DETAIL_COLUMNS: &str = "d.detail, f.data FROM details d LEFT JOIN facts f ON f.id = d.facts";
 
 impl Tx<'_> {
     /// Summaries that pass a filter.
@@ -130,8 +134,8 @@ impl Tx<'_> {
 
     /// The encoded rest of an exchange.
     pub(crate) fn detail(&self, seq: Seq) -> Result<Option<Vec<u8>>, DbError> {
-        let mut statement = self.sql.prepare_cached("SELECT detail FROM details WHERE seq = ?")?;
-        Ok(statement.query_row([int(seq.0)], |row| row.get(0)).optional()?)
+        let mut statement = self.sql.prepare_cached(&format!("SELECT {DETAIL_COLUMNS} WHERE d.seq = ?"))?;
+        Ok(statement.query_row([int(seq.0)], |row| read_detail(row, 0)).optional()?)
     }
 
     /// How many bytes of a body are stored.
@@ -183,6 +187,14 @@ impl Tx<'_> {
         )?;
         let session = session.map(|id| int(id.0));
         Ok(uint(statement.query_row(params![int(after.0), int(to.0), session], |row| row.get(0))?))
+    }
+}
+
+/// Reads [`DETAIL_COLUMNS`], which begin at a column, as one.
+pub(super) fn read_detail(row: &Row<'_>, at: usize) -> rusqlite::Result<Vec<u8>> {
+    match row.get_ref(at + 1)? {
+        ValueRef::Blob(facts) => Ok(joined(facts, row.get_ref(at)?.as_blob()?)),
+        _ => row.get(at),
     }
 }
 

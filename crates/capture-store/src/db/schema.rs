@@ -6,7 +6,7 @@ use super::{DbError, uint};
 
 /// Each takes the schema from the version of its index to the next; `PRAGMA user_version` says where a store is.
 /// A migration that was released is never edited.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
 
 /// The newest version this crate knows.
 pub(super) fn newest() -> u32 {
@@ -224,6 +224,22 @@ CREATE TABLE segment_bits (
 /// `foreign_facts` is what the file a session was imported from said of itself that has no other place here, as JSON.
 const V5: &str = "
 ALTER TABLE sessions ADD COLUMN foreign_facts TEXT;
+";
+
+/// Version 6.
+///
+/// `facts` has what exchanges of the same connections share, encoded (the `detail` module has its layout), once for each
+/// session and block of 4,096 seqs: it goes when the block has no exchange of the session any more. `details.facts` is its
+/// number; NULL where the details have all of it themselves.
+const V6: &str = "
+CREATE TABLE facts (
+    id      INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL,
+    block   INTEGER NOT NULL,
+    data    BLOB NOT NULL
+);
+CREATE INDEX facts_by_block ON facts (session, block);
+ALTER TABLE details ADD COLUMN facts INTEGER;
 ";
 
 #[cfg(test)]

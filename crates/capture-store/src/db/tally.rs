@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::SystemTime};
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{DbError, Filter, Tx, codes::nanos, int, uint};
+use super::{DbError, FactsPlace, Filter, Tx, codes::nanos, int, uint};
 use crate::id::{Seq, SessionId};
 
 /// Seqs in one row of `spans` or `tallies`.
@@ -67,7 +67,8 @@ impl Spans {
     }
 }
 
-/// Takes removed exchanges of a session, ascending, off what is counted.
+/// Takes removed exchanges of a session, ascending, off what is counted. With the last of a block goes what its exchanges
+/// shared.
 pub(super) fn untally(
     tx: &Tx<'_>,
     session: SessionId,
@@ -87,6 +88,7 @@ pub(super) fn untally(
             subtract.query_row(params![key.0, key.1, int(count)], |row| row.get(0)).optional()?;
         if left.is_some_and(|left| left <= 0) {
             forget.execute(params![key.0, key.1])?;
+            tx.remove_facts(FactsPlace::at(session, block))?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::{
     BodyRow, DbError, Tx, int,
-    read::{BODY_COLUMNS, read_body},
+    read::{BODY_COLUMNS, read_body, read_detail},
     uint,
     write::Hash,
 };
@@ -48,6 +48,10 @@ impl Tx<'_> {
             (
                 "SELECT id / 2 FROM bodies WHERE file IS NOT NULL AND file NOT IN (SELECT id FROM files) LIMIT ?",
                 "has a body in a file that is not known",
+            ),
+            (
+                "SELECT seq FROM details WHERE facts IS NOT NULL AND facts NOT IN (SELECT id FROM facts) LIMIT ?",
+                "has connections whose facts are gone",
             ),
             (
                 "SELECT DISTINCT seq FROM messages WHERE seq NOT IN (SELECT seq FROM exchanges) LIMIT ?",
@@ -128,12 +132,12 @@ impl Tx<'_> {
         limit: usize,
     ) -> Result<Vec<(Seq, Vec<u8>)>, DbError> {
         let mut statement = self.sql.prepare_cached(
-            "SELECT e.seq, d.detail FROM exchanges e JOIN details d ON d.seq = e.seq
-             WHERE e.seq > ?1 AND (?2 IS NULL OR e.session = ?2) ORDER BY e.seq LIMIT ?3",
+            "SELECT e.seq, d.detail, f.data FROM exchanges e JOIN details d ON d.seq = e.seq
+             LEFT JOIN facts f ON f.id = d.facts WHERE e.seq > ?1 AND (?2 IS NULL OR e.session = ?2) ORDER BY e.seq LIMIT ?3",
         )?;
         let session = session.map(|id| int(id.0));
         let rows = statement.query_map(params![int(after.0), session, int(limit as u64)], |row| {
-            Ok((Seq(uint(row.get(0)?)), row.get(1)?))
+            Ok((Seq(uint(row.get(0)?)), read_detail(row, 1)?))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

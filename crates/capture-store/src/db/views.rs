@@ -47,26 +47,26 @@ CREATE TEMP VIEW exchanges AS SELECT
     e.messages AS messages,
     e.failure AS failure,
     e.failure_detail AS failure_detail,
-    wirescope_fact('client_address', d.detail) AS client_address,
-    wirescope_fact('upstream_address', d.detail) AS upstream_address,
-    wirescope_fact('tunnel', d.detail) AS tunnel,
-    wirescope_fact('tls_version', d.detail) AS tls_version,
-    wirescope_fact('tls_sni', d.detail) AS tls_sni,
-    wirescope_fact('tls_alpn', d.detail) AS tls_alpn,
-    wirescope_fact('upstream_tls_version', d.detail) AS upstream_tls_version,
-    wirescope_fact('ja3', d.detail) AS ja3,
-    wirescope_fact('ja4', d.detail) AS ja4,
-    wirescope_fact('wait_ms', d.detail) AS wait_ms,
-    wirescope_fact('listener', d.detail) AS listener,
-    wirescope_fact('user', d.detail) AS user,
-    wirescope_fact('replay_of', d.detail) AS replay_of,
-    wirescope_fact('parent', d.detail) AS parent,
-    wirescope_fact('rules', d.detail) AS rules,
-    wirescope_fact('comment', d.detail) AS comment,
+    wirescope_fact('client_address', d.detail, f.data) AS client_address,
+    wirescope_fact('upstream_address', d.detail, f.data) AS upstream_address,
+    wirescope_fact('tunnel', d.detail, f.data) AS tunnel,
+    wirescope_fact('tls_version', d.detail, f.data) AS tls_version,
+    wirescope_fact('tls_sni', d.detail, f.data) AS tls_sni,
+    wirescope_fact('tls_alpn', d.detail, f.data) AS tls_alpn,
+    wirescope_fact('upstream_tls_version', d.detail, f.data) AS upstream_tls_version,
+    wirescope_fact('ja3', d.detail, f.data) AS ja3,
+    wirescope_fact('ja4', d.detail, f.data) AS ja4,
+    wirescope_fact('wait_ms', d.detail, f.data) AS wait_ms,
+    wirescope_fact('listener', d.detail, f.data) AS listener,
+    wirescope_fact('user', d.detail, f.data) AS user,
+    wirescope_fact('replay_of', d.detail, f.data) AS replay_of,
+    wirescope_fact('parent', d.detail, f.data) AS parent,
+    wirescope_fact('rules', d.detail, f.data) AS rules,
+    wirescope_fact('comment', d.detail, f.data) AS comment,
     path_template(wirescope_path(e.url, e.target)) AS template,
-    wirescope_fact('client_process', d.detail) AS client_process,
-    wirescope_fact('client_pid', d.detail) AS client_pid
-FROM main.exchanges e LEFT JOIN main.details d ON d.seq = e.seq
+    wirescope_fact('client_process', d.detail, f.data) AS client_process,
+    wirescope_fact('client_pid', d.detail, f.data) AS client_pid
+FROM main.exchanges e LEFT JOIN main.details d ON d.seq = e.seq LEFT JOIN main.facts f ON f.id = d.facts
 WHERE e.session NOT IN (SELECT id FROM main.sessions WHERE hidden <> 0);
 
 CREATE TEMP VIEW headers AS SELECT
@@ -75,7 +75,8 @@ CREATE TEMP VIEW headers AS SELECT
     f.key AS position,
     f.value ->> 1 AS name,
     f.value ->> 2 AS value
-FROM main.details d JOIN main.exchanges e ON e.seq = d.seq, json_each(wirescope_fact('headers', d.detail)) f
+FROM main.details d JOIN main.exchanges e ON e.seq = d.seq LEFT JOIN main.facts s ON s.id = d.facts,
+    json_each(wirescope_fact('headers', d.detail, s.data)) f
 WHERE e.session NOT IN (SELECT id FROM main.sessions WHERE hidden <> 0);
 
 CREATE TEMP VIEW bodies AS SELECT

@@ -20,6 +20,8 @@ pub(crate) struct ExchangeRow<'a> {
     pub(crate) columns: Columns<'a>,
     /// The encoded rest (`crate::detail`).
     pub(crate) detail: &'a [u8],
+    /// The number of the facts that it shares with others, where they are not part of the rest.
+    pub(crate) facts: Option<u64>,
     /// What it takes on disk, bodies included.
     pub(crate) bytes: u64,
 }
@@ -136,8 +138,8 @@ impl Tx<'_> {
         )?;
         self.kept.detail.execute(
             self.sql,
-            "INSERT INTO details (seq, detail) VALUES (?, ?)",
-            params![int(columns.seq.0), row.detail],
+            "INSERT INTO details (seq, detail, facts) VALUES (?, ?, ?)",
+            params![int(columns.seq.0), row.detail, row.facts.map(int)],
         )
     }
 
@@ -170,8 +172,8 @@ impl Tx<'_> {
             return Ok(false);
         }
         self.sql
-            .prepare_cached("UPDATE details SET detail = ? WHERE seq = ?")?
-            .execute(params![row.detail, int(columns.seq.0)])?;
+            .prepare_cached("UPDATE details SET detail = ?, facts = ? WHERE seq = ?")?
+            .execute(params![row.detail, row.facts.map(int), int(columns.seq.0)])?;
         Ok(true)
     }
 

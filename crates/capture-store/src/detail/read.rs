@@ -1,6 +1,9 @@
 //! Decoding.
 
-use std::time::Duration;
+use std::{
+    net::{SocketAddr, SocketAddrV6},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
@@ -9,21 +12,31 @@ use proxy_core::{
     Timings, TlsFacts, TlsFingerprint,
 };
 
-use super::{BodyState, Damaged, Detail, LAYOUT, StoredPeer};
+use super::{BodyState, Damaged, Detail, JOINED, LAYOUT, StoredPeer};
 use crate::record::Peer;
 
 impl Detail {
     /// Decodes a blob; the byte strings share its memory.
     pub(crate) fn decode(blob: Vec<u8>) -> Result<Self, Damaged> {
         let mut input = Input(Bytes::from(blob));
-        if input.byte()? != LAYOUT {
-            return Err(Damaged);
+        match input.byte()? {
+            LAYOUT => Self::of_one(input),
+            JOINED => {
+                let facts = Input(input.bytes()?);
+                Self::of_joined(facts, input)
+            }
+            // What it shares with others is missing, or a newer version wrote it.
+            _ => Err(Damaged),
         }
+    }
+
+    /// The heads, and nothing else yet.
+    fn of_heads(input: &mut Input) -> Result<Self, Damaged> {
         let bodies = input.byte()?;
         let request = input.request()?;
         let request_trailers = input.headers()?;
         let informational = input.list(Input::response)?;
-        let mut detail = Self {
+        Ok(Self {
             request,
             request_trailers,
             request_body: BodyState::from_bits(bodies),
@@ -32,35 +45,75 @@ impl Detail {
             response_source: source(input.byte()?),
             response_trailers: input.headers()?,
             response_body: BodyState::from_bits(bodies >> 4),
-            client: input.option(Input::peer)?,
-            upstream: input.option(Input::peer)?,
-            tunnel: input.option(Input::text)?,
-            timings: input.timings()?,
-            sizes: input.sizes()?,
-            tunnel_bytes: (input.int()?, input.int()?),
-            comment: input.option(Input::text)?,
+            client: None,
+            upstream: None,
+            tunnel: None,
+            timings: Timings::default(),
+            sizes: Sizes::default(),
+            tunnel_bytes: (0, 0),
+            comment: None,
             rules: Vec::new(),
             foreign: None,
-        };
+        })
+    }
+
+    fn add_measures(&mut self, input: &mut Input) -> Result<(), Damaged> {
+        (self.timings, self.sizes) = (input.timings()?, input.sizes()?);
+        self.tunnel_bytes = (input.int()?, input.int()?);
+        self.comment = input.option(Input::text)?;
+        Ok(())
+    }
+
+    fn of_joined(mut facts: Input, mut input: Input) -> Result<Self, Damaged> {
+        let mut detail = Self::of_heads(&mut input)?;
+        for side in [&mut detail.client, &mut detail.upstream] {
+            let facts = facts.option(Input::leg)?;
+            let own = input.option(|input| Ok((input.int()?, input.address()?)))?;
+            // Both have it, or neither.
+            let (Some((tls, certificates, more)), Some((connection, address))) = (facts, own) else {
+                continue;
+            };
+            let mut stored = StoredPeer { peer: Peer::new(connection, address, tls), certificates };
+            more.add_to(&mut stored.peer);
+            *side = Some(stored);
+        }
+        detail.tunnel = facts.option(Input::text)?;
+        detail.add_measures(&mut input)?;
+        detail.add_last(&mut input)?;
+        Ok(detail)
+    }
+
+    fn of_one(mut input: Input) -> Result<Self, Damaged> {
+        let mut detail = Self::of_heads(&mut input)?;
+        detail.client = input.option(Input::peer)?;
+        detail.upstream = input.option(Input::peer)?;
+        detail.tunnel = input.option(Input::text)?;
+        detail.add_measures(&mut input)?;
         for side in [&mut detail.client, &mut detail.upstream] {
             let more = input.option(Input::peer_more)?;
             if let (Some(stored), Some(more)) = (side, more) {
                 more.add_to(&mut stored.peer);
             }
         }
+        detail.add_last(&mut input)?;
+        Ok(detail)
+    }
+
+    /// What came to the layout as time went by.
+    fn add_last(&mut self, input: &mut Input) -> Result<(), Damaged> {
         if !input.0.is_empty() {
-            detail.rules = input.list(Input::rule)?;
+            self.rules = input.list(Input::rule)?;
         }
         let origin = input.option(Input::text)?;
-        if let Some(client) = &mut detail.client {
+        if let Some(client) = &mut self.client {
             client.peer.origin = origin;
         }
-        detail.foreign = input.option(Input::text)?;
+        self.foreign = input.option(Input::text)?;
         let process = input.option(Input::process)?;
-        if let Some(client) = &mut detail.client {
+        if let Some(client) = &mut self.client {
             client.peer.process = process;
         }
-        Ok(detail)
+        Ok(())
     }
 }
 
@@ -197,6 +250,35 @@ impl Input {
         let address = self.option(Self::text)?.and_then(|text| text.parse().ok());
         let peer = Peer::new(connection, address, self.option(Self::tls)?);
         Ok(StoredPeer { peer, certificates: self.list(Self::int)? })
+    }
+
+    /// What exchanges share of a peer.
+    fn leg(&mut self) -> Result<(Option<TlsFacts>, Vec<u64>, PeerMore), Damaged> {
+        Ok((self.option(Self::tls)?, self.list(Self::int)?, self.peer_more()?))
+    }
+
+    fn address(&mut self) -> Result<Option<SocketAddr>, Damaged> {
+        Ok(match self.byte()? {
+            0 => None,
+            4 => Some((self.array::<4>()?, self.port()?).into()),
+            6 => {
+                let (ip, port) = (self.array::<16>()?.into(), self.port()?);
+                let scope = u32::try_from(self.int()?).map_err(|_| Damaged)?;
+                Some(SocketAddrV6::new(ip, port, 0, scope).into())
+            }
+            _ => return Err(Damaged),
+        })
+    }
+
+    fn port(&mut self) -> Result<u16, Damaged> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
+        if self.0.len() < N {
+            return Err(Damaged);
+        }
+        self.0.split_to(N)[..].try_into().map_err(|_| Damaged)
     }
 
     fn peer_more(&mut self) -> Result<PeerMore, Damaged> {

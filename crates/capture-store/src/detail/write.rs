@@ -1,25 +1,52 @@
 //! Encoding.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use http::Version;
-use proxy_core::{Headers, ListenerKind, RequestHead, ResponseHead, ResponseSource, Scheme, Timings};
+use proxy_core::{
+    Headers, ListenerKind, RequestHead, ResponseHead, ResponseSource, Scheme, Timings, TlsFacts,
+};
 
-use super::{DetailRef, LAYOUT, PeerRef};
+use super::{APART, DetailRef, JOINED, LAYOUT, PeerRef};
 
 impl DetailRef<'_> {
-    /// Encodes at the end of `out`, and says where the numbers of upstream's certificates end.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> usize {
-        let certificates_end = self.encode_first(out);
+    /// Encodes all of it at the end of `out`.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_first(out);
         self.encode_second(out);
         self.encode_third(out);
         self.encode_fourth(out);
-        certificates_end
+    }
+
+    /// Encodes what is the exchange's own at the end of `out`; what it shares with others of its connections is encoded by
+    /// [`encode_facts`], and [`joined`] to it by who reads.
+    pub(crate) fn encode_apart(&self, out: &mut Vec<u8>) {
+        out.push(APART);
+        self.encode_heads(out);
+        for side in [&self.client, &self.upstream] {
+            put_option(out, side.as_ref(), |out, peer| {
+                put_int(out, peer.connection);
+                put_address(out, peer.address);
+            });
+        }
+        self.encode_measures(out);
+        self.encode_rules(out);
+        self.encode_third(out);
+        self.encode_fourth(out);
     }
 
     /// What the first version wrote.
-    pub(super) fn encode_first(&self, out: &mut Vec<u8>) -> usize {
+    pub(super) fn encode_first(&self, out: &mut Vec<u8>) {
         out.push(LAYOUT);
+        self.encode_heads(out);
+        put_option(out, self.client.as_ref(), put_peer);
+        put_option(out, self.upstream.as_ref(), put_peer);
+        put_text(out, self.tunnel);
+        self.encode_measures(out);
+    }
+
+    /// Both messages, without their bodies.
+    fn encode_heads(&self, out: &mut Vec<u8>) {
         out.push(self.request_body.bits() | self.response_body.bits() << 4);
         put_request(out, self.request);
         put_headers(out, self.request_trailers);
@@ -30,10 +57,10 @@ impl DetailRef<'_> {
         put_option(out, self.response, put_response);
         out.push(source_code(self.response_source));
         put_headers(out, self.response_trailers);
-        put_option(out, self.client.as_ref(), put_peer);
-        put_option(out, self.upstream.as_ref(), put_peer);
-        let certificates_end = out.len();
-        put_option(out, self.tunnel, |out, text| put_bytes(out, text.as_bytes()));
+    }
+
+    /// What was measured, and what somebody said of it.
+    fn encode_measures(&self, out: &mut Vec<u8>) {
         put_timings(out, &self.timings);
         for size in [
             self.sizes.request_head,
@@ -46,7 +73,6 @@ impl DetailRef<'_> {
             put_int(out, size);
         }
         put_text(out, self.comment);
-        certificates_end
     }
 
     /// What came to it: fingerprints, listeners, users, parents, rules.
@@ -54,6 +80,10 @@ impl DetailRef<'_> {
         for side in [&self.client, &self.upstream] {
             put_option(out, side.as_ref(), put_peer_more);
         }
+        self.encode_rules(out);
+    }
+
+    fn encode_rules(&self, out: &mut Vec<u8>) {
         put_int(out, self.rules.len() as u64);
         for hit in self.rules {
             put_bytes(out, hit.rule.as_bytes());
@@ -76,19 +106,31 @@ impl DetailRef<'_> {
     }
 }
 
-/// Appends what was encoded without upstream's certificates, with their numbers where [`DetailRef::encode`] said that
-/// they end.
-pub(crate) fn with_certificates(detail: &[u8], end: usize, numbers: &[u64], out: &mut Vec<u8>) {
-    // Of none their count alone is written, which is one byte.
-    match end.checked_sub(1).and_then(|start| detail.get(..start).zip(detail.get(end..))) {
-        Some((before, after)) if !numbers.is_empty() => {
-            out.extend_from_slice(before);
-            put_int(out, numbers.len() as u64);
-            numbers.iter().for_each(|number| put_int(out, *number));
-            out.extend_from_slice(after);
-        }
-        _ => out.extend_from_slice(detail),
+/// Encodes what is the same for all exchanges between two connections at the end of `out`.
+pub(crate) fn encode_facts(
+    client: Option<&PeerRef<'_>>,
+    upstream: Option<&PeerRef<'_>>,
+    tunnel: Option<&str>,
+    out: &mut Vec<u8>,
+) {
+    for side in [client, upstream] {
+        put_option(out, side, |out, peer| {
+            put_option(out, peer.tls, put_tls);
+            put_ints(out, peer.certificates);
+            put_peer_more(out, peer);
+        });
     }
+    put_text(out, tunnel);
+}
+
+/// Puts what was encoded apart together again: the facts in front, so that both can grow at their end.
+pub(crate) fn joined(facts: &[u8], apart: &[u8]) -> Vec<u8> {
+    let rest = apart.get(1..).unwrap_or_default();
+    let mut out = Vec::with_capacity(facts.len() + rest.len() + 6);
+    out.push(JOINED);
+    put_bytes(&mut out, facts);
+    out.extend_from_slice(rest);
+    out
 }
 
 fn put_int(out: &mut Vec<u8>, mut value: u64) {
@@ -149,15 +191,39 @@ fn put_response(out: &mut Vec<u8>, head: &ResponseHead) {
 fn put_peer(out: &mut Vec<u8>, peer: &PeerRef<'_>) {
     put_int(out, peer.connection);
     put_option(out, peer.address, |out, address| put_bytes(out, address.to_string().as_bytes()));
-    put_option(out, peer.tls, |out, tls| {
-        put_bytes(out, tls.version.as_bytes());
-        put_bytes(out, tls.cipher.as_bytes());
-        put_option(out, tls.alpn.as_deref(), |out, text| put_bytes(out, text.as_bytes()));
-        put_option(out, tls.sni.as_deref(), |out, text| put_bytes(out, text.as_bytes()));
-    });
-    put_int(out, peer.certificates.len() as u64);
-    for certificate in peer.certificates {
-        put_int(out, *certificate);
+    put_option(out, peer.tls, put_tls);
+    put_ints(out, peer.certificates);
+}
+
+fn put_tls(out: &mut Vec<u8>, tls: &TlsFacts) {
+    put_bytes(out, tls.version.as_bytes());
+    put_bytes(out, tls.cipher.as_bytes());
+    put_text(out, tls.alpn.as_deref());
+    put_text(out, tls.sni.as_deref());
+}
+
+/// An address as bytes: its family, the address, the port, and for IPv6 the scope.
+fn put_address(out: &mut Vec<u8>, address: Option<SocketAddr>) {
+    match address {
+        None => out.push(0),
+        Some(SocketAddr::V4(address)) => {
+            out.push(4);
+            out.extend_from_slice(&address.ip().octets());
+            out.extend_from_slice(&address.port().to_be_bytes());
+        }
+        Some(SocketAddr::V6(address)) => {
+            out.push(6);
+            out.extend_from_slice(&address.ip().octets());
+            out.extend_from_slice(&address.port().to_be_bytes());
+            put_int(out, address.scope_id().into());
+        }
+    }
+}
+
+fn put_ints(out: &mut Vec<u8>, ints: &[u64]) {
+    put_int(out, ints.len() as u64);
+    for int in ints {
+        put_int(out, *int);
     }
 }
 

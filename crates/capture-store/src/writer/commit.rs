@@ -66,7 +66,7 @@ impl Writer {
             let written = write(db, sessions, known, &mut batch, error.as_ref());
             if written.is_err() {
                 // Numbers given in a transaction that was rolled back are no numbers.
-                known.certificates.forget();
+                known.forget();
             }
             written
         })?;

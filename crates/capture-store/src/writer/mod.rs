@@ -8,6 +8,7 @@ mod certificates;
 mod checkpoint;
 mod commit;
 mod disk;
+mod facts;
 mod patience;
 mod press;
 mod session;

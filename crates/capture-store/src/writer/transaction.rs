@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{certificates::Certificates, press::Packable, session::Recording, settle::settle};
+use super::{certificates::Certificates, facts::Facts, press::Packable, session::Recording, settle::settle};
 use crate::{
     assemble::{Assembly, BodyBuffer, Row, content_hash},
     contents::{Contents, Packing, SmallBody},
-    db::{BodyContent, Connection, DbError, ExchangeRow, SessionDelta, Spans, Tx},
+    db::{BodyContent, Connection, DbError, ExchangeRow, FactsPlace, SessionDelta, Spans, Tx},
     id::{Seq, SessionId},
     record::{BodySide, ExchangeSummary},
     whole::Whole,
@@ -23,13 +23,25 @@ const DETAIL_BYTES: usize = 4096;
 
 /// What the writer knows of what it put down.
 pub(super) struct Known {
-    pub(super) certificates: Certificates,
+    certificates: Certificates,
+    facts: Facts,
     contents: Contents,
 }
 
 impl Known {
     pub(super) fn new() -> Self {
-        Self { certificates: Certificates::default(), contents: Contents::new() }
+        Self { certificates: Certificates::default(), facts: Facts::default(), contents: Contents::new() }
+    }
+
+    fn begin(&mut self) {
+        self.facts.begin();
+        self.contents.begin();
+    }
+
+    /// Forgets the numbers that were given in a transaction that was rolled back.
+    pub(super) fn forget(&mut self) {
+        self.certificates.forget();
+        self.facts.forget();
     }
 }
 
@@ -155,7 +167,7 @@ pub(super) fn write(
     let mut newest = tx.newest_seq()?;
     let mut deltas = Deltas::default();
     let mut outcome = Outcome::new(newest);
-    known.contents.begin();
+    known.begin();
     let mut scratch = Scratch::new();
     let mut spans = Spans::default();
     let packing = if batch.len() <= PACKED_AT_ONCE { Packing::Yes } else { Packing::No };
@@ -170,9 +182,7 @@ pub(super) fn write(
                 outcome.written.push(written);
                 bytes
             }
-            Entry::Whole(whole) => {
-                Some(write_whole(&tx, whole, (seq, packing), &mut scratch.detail, known)?)
-            }
+            Entry::Whole(whole) => Some(write_whole(&tx, whole, (seq, packing), known)?),
         };
         if let Some(bytes) = bytes {
             let before = row.map_or(0, |row| row.bytes);
@@ -235,19 +245,19 @@ fn write_whole(
     tx: &Tx<'_>,
     whole: &Whole,
     (seq, packing): (Seq, Packing),
-    memory: &mut Vec<u8>,
-    known: &mut Known,
+    Known { certificates, facts, contents }: &mut Known,
 ) -> Result<u64, DbError> {
-    let numbers = known.certificates.numbers(tx, whole.upstream.as_ref())?;
-    let detail = whole.detail(numbers, memory);
-    let bytes = whole.disk_bytes(detail);
-    tx.insert_exchange(&ExchangeRow { columns: whole.columns(seq), detail, bytes })?;
+    let place = FactsPlace::of(whole.session, seq);
+    let (facts, added) = facts.number(tx, place, (&whole.client, whole.upstream.as_ref()), certificates)?;
+    let bytes = whole.disk_bytes() + added as u64;
+    let (columns, detail) = (whole.columns(seq), whole.detail());
+    tx.insert_exchange(&ExchangeRow { columns, detail, facts: Some(facts), bytes })?;
     for side in [BodySide::Request, BodySide::Response] {
         let data = whole.body(side);
         if !data.is_empty() {
             let hash = content_hash(data);
             let plain = whole.is_plain(side);
-            known.contents.put(tx, SmallBody { seq, side, data, plain, hash: &hash }, packing)?;
+            contents.put(tx, SmallBody { seq, side, data, plain, hash: &hash }, packing)?;
         }
     }
     Ok(bytes)
@@ -262,7 +272,7 @@ fn write_exchange(
 ) -> Result<Written, DbError> {
     assembly.summary(seq, summary);
     let bytes = assembly.disk_bytes(summary, detail);
-    let row = ExchangeRow { columns: (&*summary).into(), detail, bytes };
+    let row = ExchangeRow { columns: (&*summary).into(), detail, facts: None, bytes };
     if assembly.row.is_none() {
         tx.insert_exchange(&row)?;
     } else if !tx.update_exchange(&row)? {

@@ -1,6 +1,7 @@
 //! The store from outside: events in, answers out, over real files and between real processes.
 #![cfg(test)]
 
+mod connections;
 mod crash;
 mod decoding;
 mod failing;
