@@ -191,6 +191,12 @@ impl Assembly {
         self.pending_bytes = 0;
     }
 
+    /// The messages that wait are not kept; their number stays.
+    pub(crate) fn drop_messages(&mut self) {
+        self.message_bytes -= self.message_bytes.min(self.pending_bytes as u64);
+        self.messages_written();
+    }
+
     pub(crate) fn request(&self) -> &RequestHead {
         &self.request
     }
@@ -205,15 +211,23 @@ impl Assembly {
         self.upstream.as_ref()
     }
 
-    /// Whether a body that is kept in memory is the text itself, with nothing to be taken off.
+    /// Whether a body that is kept in memory is the text itself, with nothing to be taken off. One that was cut may end
+    /// within a character.
     pub(crate) fn is_plain(&self, side: BodySide) -> bool {
-        let (headers, body) = match side {
-            BodySide::Request => (Some(&self.request.headers), &self.bodies.request),
-            BodySide::Response => {
-                (self.response.as_ref().map(|(head, _)| &head.headers), &self.bodies.response)
-            }
+        let body = match side {
+            BodySide::Request => &self.bodies.request,
+            BodySide::Response => &self.bodies.response,
         };
-        headers.is_none_or(|headers| decode::is_plain(headers, &body.inline))
+        let is_text = |headers| decode::is_plain(headers, &body.inline);
+        body.stored_bytes == body.wire_bytes && self.headers(side).is_none_or(is_text)
+    }
+
+    /// The fields of a head, where it came.
+    pub(crate) fn headers(&self, side: BodySide) -> Option<&Headers> {
+        match side {
+            BodySide::Request => Some(&self.request.headers),
+            BodySide::Response => self.response.as_ref().map(|(head, _)| &head.headers),
+        }
     }
 
     /// What lists show of it, in the place of what was said of another.

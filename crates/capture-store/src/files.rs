@@ -164,7 +164,7 @@ pub(crate) struct BodyWriter {
     files: BodyFiles,
     open: VecDeque<(u64, File)>,
     /// Files that are written to the end, and not yet on the disk.
-    unsynced: Vec<File>,
+    unsynced: Vec<(u64, File)>,
     /// Whether what is committed is on the disk then.
     syncs: bool,
     faults: DiskFaults,
@@ -200,7 +200,7 @@ impl BodyWriter {
 
     /// Forces all that was written to the disk. May be repeated after a failure.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
-        while let Some(file) = self.unsynced.last() {
+        while let Some((_, file)) = self.unsynced.last() {
             self.faults.before(DiskOperation::SyncFile)?;
             file.sync_data()?;
             self.unsynced.pop();
@@ -255,14 +255,20 @@ impl BodyWriter {
         let Some(at) = self.open.iter().position(|(open, _)| *open == number) else { return };
         let closed = self.open.remove(at);
         if self.syncs {
-            self.unsynced.extend(closed.map(|(_, file)| file));
+            self.unsynced.extend(closed);
         }
     }
 
     /// Closes and removes a file.
     pub(crate) fn discard(&mut self, number: u64) {
-        self.open.retain(|(open, _)| *open != number);
+        self.forget(number);
         self.files.remove_all(&[number]);
+    }
+
+    /// Closes a file that need not be on the disk.
+    pub(crate) fn forget(&mut self, number: u64) {
+        self.open.retain(|(open, _)| *open != number);
+        self.unsynced.retain(|(unsynced, _)| *unsynced != number);
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod intake;
 
+pub(crate) use intake::weight_of_fields;
+
 use std::{
     future::Future,
     mem,

@@ -162,6 +162,7 @@ fn weight(event: &Event) -> usize {
     EVENT_BYTES + carried
 }
 
-fn weight_of_fields(fields: &Headers) -> usize {
+/// What header fields weigh.
+pub(crate) fn weight_of_fields(fields: &Headers) -> usize {
     fields.iter().map(|field| FIELD_BYTES + field.name.len() + field.value.len()).sum()
 }

@@ -6,8 +6,9 @@ use super::{
     disk::Disk,
     patience::Refused,
     staged::Finished,
-    thread::{Include, MAX_UNWRITTEN, MUCH_PENDING, REWRITE, Writer},
+    thread::{Include, MUCH_PENDING, REWRITE, Writer},
     transaction::{Entry, Outcome, Written, write},
+    unwritten::Unwritten,
 };
 use crate::{
     assemble::{Assembly, Bodies, Row},
@@ -61,9 +62,9 @@ impl Writer {
             self.overdue = false;
             return Ok(());
         }
-        let error = shared.last_error().map(|error| (*current, error));
+        let error = shared.last_error();
         let outcome = db_patience.attempt(shared, || {
-            let written = write(db, sessions, known, &mut batch, error.as_ref());
+            let written = write(db, sessions, known, &mut batch, (*current, error.as_deref()));
             if written.is_err() {
                 // Numbers given in a transaction that was rolled back are no numbers.
                 known.forget();
@@ -84,6 +85,7 @@ impl Writer {
 
     fn after_commit(&mut self, outcome: Outcome, deleted_files: Vec<u64>, now: Instant) {
         let mut blocks = Vec::with_capacity(self.ended.len());
+        self.unwritten = Unwritten::default();
         for finished in self.ended.drain(..) {
             match finished {
                 Finished::Assembly(assembly) => {
@@ -95,7 +97,7 @@ impl Writer {
             }
         }
         self.shared.queue.give_blocks(blocks);
-        // An open exchange whose row was deleted is recorded no more.
+        // An open exchange that was deleted is recorded no more.
         self.open.retain(|_, assembly| assembly.row.is_none_or(|row| row.seq != Seq(0)));
         self.pending_bytes = self.open.values().map(|assembly| assembly.pending_bytes).sum();
         for (id, bytes) in outcome.bytes {
@@ -124,42 +126,6 @@ impl Writer {
         self.checkpoints.note(outcome.added_bytes);
         self.shared.committed(self.newest, SystemTime::now());
     }
-
-    /// Drops what ended and cannot be written. What is in the store as open is kept for a later try.
-    pub(super) fn drop_ended(&mut self) {
-        let mut dropped = 0;
-        for finished in std::mem::take(&mut self.ended) {
-            let (session, assembly) = match finished {
-                Finished::Assembly(assembly)
-                    if assembly.row.is_some() && self.ended.len() < MAX_UNWRITTEN =>
-                {
-                    self.ended.push(Finished::Assembly(assembly));
-                    continue;
-                }
-                Finished::Assembly(assembly) => (assembly.session, Some(assembly)),
-                Finished::Whole(whole) => (whole.session, None),
-            };
-            dropped += 1;
-            if let Some(recording) = self.sessions.get_mut(&session) {
-                recording.not_recorded += 1;
-            }
-            let Some(assembly) = assembly else { continue };
-            for file in assembly.bodies.each().into_iter().filter_map(|(_, body)| body.file) {
-                self.disk.files.discard(file);
-            }
-        }
-        self.shared.count_dropped(dropped);
-        for assembly in self.open.values_mut().filter(|assembly| assembly.pending_bytes > 0) {
-            // Their number stays in the exchange, and tells that they are missing.
-            assembly.messages_written();
-        }
-        self.pending_bytes = self.open.values().map(|assembly| assembly.pending_bytes).sum();
-        let again = Instant::now() + REWRITE;
-        self.waiting_since = None;
-        self.overdue = false;
-        self.open_due = Some(again);
-        self.age_due = self.age_due.map(|due| due.max(again));
-    }
 }
 
 /// Says when the disk is slow; traffic waits for it once the queue is full.
@@ -182,12 +148,14 @@ fn take_over(assembly: &mut Assembly, written: &Written, deleted_files: &mut Vec
         Written::Deleted => {
             deleted_files.extend(assembly.bodies.each().into_iter().filter_map(|(_, body)| body.file));
             // The mark of an exchange that is to be forgotten; no row has this seq.
-            assembly.row = assembly.row.map(|row| Row { seq: Seq(0), ..row });
+            let none = Row { seq: Seq(0), bytes: 0, content_bytes: 0, written_at: assembly.begun };
+            assembly.row = Some(Row { seq: Seq(0), ..assembly.row.unwrap_or(none) });
         }
     }
 }
 
-fn uncommitted(assembly: &Assembly) -> u64 {
+/// Bytes of bodies and messages that no row counts.
+pub(super) fn uncommitted(assembly: &Assembly) -> u64 {
     assembly.content_bytes() - assembly.row.map_or(0, |row| row.content_bytes).min(assembly.content_bytes())
 }
 

@@ -55,19 +55,18 @@ impl Disk {
     }
 
     /// Keeps a piece of a body: in memory while the body is small, else in its file. What there is no room for, or
-    /// what the disk refuses for good, is counted as passed and not kept, with all that follows it. Where it refuses for
-    /// now nothing has happened yet: this says when to come again with the same piece.
+    /// what the disk refuses for good, is counted as passed and not kept, with all that follows it. Where the disk refuses
+    /// for now nothing has happened yet: this says when to come again with the same piece.
     pub(super) fn keep(
         &mut self,
         session: &mut Recording,
         body: &mut BodyBuffer,
         piece: &[u8],
     ) -> Result<(), Instant> {
-        let kept = body.admit(piece);
+        let admitted = body.admit(piece);
+        let kept = &admitted[..session.take_up_to(admitted.len())];
         if kept.is_empty() {
             // Nothing more is kept of it.
-        } else if !session.take(kept.len()) {
-            body.cut();
         } else if body.fits_inline(kept) {
             if body.inline.capacity() == 0 {
                 body.inline = self.buffers.pop().unwrap_or_default();
@@ -85,6 +84,9 @@ impl Disk {
                     body.cut();
                 }
             }
+        }
+        if kept.len() < admitted.len() {
+            body.cut();
         }
         body.wire_bytes += piece.len() as u64;
         Ok(())
@@ -115,6 +117,12 @@ impl Disk {
     pub(super) fn give_up(&mut self) {
         self.db_patience.give_up();
         self.file_patience.give_up();
+    }
+
+    /// Forgets what was refused for now: nobody wants it any more.
+    pub(super) fn forgive(&mut self) {
+        self.db_patience.forgive(&self.shared);
+        self.file_patience.forgive(&self.shared);
     }
 
     /// Writes a piece to a body's file at its place, after what was kept in memory, and returns the file.

@@ -2,7 +2,7 @@
 //!
 //! Start at [`thread`]; a commit is in [`commit`], [`transaction`] and [`settle`], what
 //! comes whole in [`staged`], what the disk does to us in [`disk`], [`patience`] and
-//! [`stall`], and what is done beside it in [`checkpoint`] and [`press`].
+//! [`stall`], what it makes us drop in [`unwritten`], and what is done beside it in [`checkpoint`] and [`press`].
 
 mod certificates;
 mod checkpoint;
@@ -19,6 +19,7 @@ mod stall;
 mod tests;
 mod thread;
 mod transaction;
+mod unwritten;
 
 pub(crate) use patience::Stage;
 pub(crate) use thread::{Command, Writer};

@@ -141,6 +141,14 @@ impl Patience {
         self.trouble.map(|trouble| trouble.stage)
     }
 
+    /// Forgets a failure that something waits for: what was to be written is not wanted any more.
+    pub(super) fn forgive(&mut self, shared: &Shared) {
+        if self.trouble.take_if(|trouble| trouble.stage != Stage::Dropping).is_some() {
+            tracing::info!("nothing waits for the store any more");
+            shared.clear_error(self.part);
+        }
+    }
+
     /// Drops from here on what cannot be written: nobody will wait for it.
     pub(super) fn give_up(&mut self) {
         self.then = OnDiskFailure::Drop;

@@ -75,7 +75,7 @@ impl Recording {
 
     /// Asks whether an exchange may begin, and counts it where it may not.
     pub(super) fn admit(&mut self) -> Admission {
-        if !self.is_full() && !self.has_room(self.uncommitted + 1) {
+        if !self.is_full() && self.room() == Some(0) {
             self.full_at = Some(self.bytes);
         }
         if self.is_full() {
@@ -93,21 +93,39 @@ impl Recording {
         own.min(configured.unwrap_or(u64::MAX))
     }
 
-    /// Takes room for body bytes of an exchange that was admitted. A named session without room becomes full, and
-    /// the body is cut.
-    pub(super) fn take(&mut self, bytes: usize) -> bool {
-        let wanted = self.uncommitted + bytes as u64;
-        if !self.has_room(wanted) {
+    /// Takes room for as many body bytes of an exchange that was admitted as there is room for. A named session without
+    /// becomes full, and the body is cut there.
+    pub(super) fn take_up_to(&mut self, bytes: usize) -> usize {
+        let taken = self.room().map_or(bytes, |room| bytes.min(usize::try_from(room).unwrap_or(usize::MAX)));
+        if taken < bytes {
             self.full_at.get_or_insert(self.bytes);
-            return false;
         }
-        self.uncommitted = wanted;
-        true
+        self.uncommitted += taken as u64;
+        taken
+    }
+
+    /// Takes room for a message, all of it or none.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        let taken = self.take_up_to(bytes);
+        if taken < bytes {
+            self.give_back(taken);
+        }
+        taken == bytes
     }
 
     /// Gives room back that was taken for what could not be written.
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.uncommitted = self.uncommitted.saturating_sub(bytes as u64);
+    }
+
+    /// Takes over how much is not committed where the rest was dropped. A session that only this had made full is full no
+    /// more.
+    pub(super) fn dropped_to(&mut self, uncommitted: u64) {
+        self.uncommitted = uncommitted;
+        let resumes = |max: u64| self.bytes + uncommitted < max / RESUME_DENOMINATOR * RESUME_NUMERATOR;
+        if self.max_bytes.is_some_and(resumes) {
+            self.full_at = None;
+        }
     }
 
     /// Whether it is time to ask the database whether somebody cleared it.
@@ -124,8 +142,10 @@ impl Recording {
         self.full_at.is_some()
     }
 
-    fn has_room(&self, more: u64) -> bool {
-        self.kind == SessionKind::Scratch || self.max_bytes.is_none_or(|max| self.bytes + more <= max)
+    /// How many bytes it may still take; `None` where that has no limit.
+    fn room(&self) -> Option<u64> {
+        let max = self.max_bytes.filter(|_| self.kind != SessionKind::Scratch)?;
+        Some(max.saturating_sub(self.bytes + self.uncommitted))
     }
 
     /// What it is beyond its limit when it holds this much, where that is to be evicted.

@@ -25,6 +25,14 @@ impl Finished {
             Self::Whole(whole) => whole.session,
         }
     }
+
+    /// What was put together here.
+    pub(super) fn assembly(&self) -> Option<&Assembly> {
+        match self {
+            Self::Assembly(assembly) => Some(assembly),
+            Self::Whole(_) => None,
+        }
+    }
 }
 
 impl Writer {
@@ -64,10 +72,8 @@ impl Writer {
         }
         let limit = recording.body_limit(self.config.max_body_bytes);
         for body in [&mut whole.request, &mut whole.response] {
-            body.kept = body.kept.min(usize::try_from(limit).unwrap_or(usize::MAX));
-            if body.kept > 0 && !recording.take(body.kept) {
-                body.kept = 0;
-            }
+            let admitted = body.kept.min(usize::try_from(limit).unwrap_or(usize::MAX));
+            body.kept = recording.take_up_to(admitted);
         }
         whole.session = self.current;
         self.pending_bytes += whole.memory_bytes();

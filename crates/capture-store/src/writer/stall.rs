@@ -61,6 +61,7 @@ impl Writer {
     /// Waits until the disk is to be tried again. Once patience is over, whoever asked before the last try is answered
     /// that it failed, who asks now brings on the next, and a recorder that is to close waits no more.
     pub(super) fn stall(&mut self, until: Instant) {
+        self.held = true;
         self.shared.queue.hold(true);
         if self.disk.stage() != Some(Stage::Holding) {
             return thread::sleep(until.saturating_duration_since(Instant::now()));
@@ -93,9 +94,14 @@ impl Writer {
         }
     }
 
-    /// Makes the wire wait while the disk refuses, unless what it refuses is dropped.
+    /// Makes the wire wait while the disk refuses what is to be written, unless that is dropped.
     pub(super) fn hold_or_let_go(&mut self) {
-        let held = matches!(self.disk.stage(), Some(Stage::Retrying | Stage::Holding));
+        let refuses = matches!(self.disk.stage(), Some(Stage::Retrying | Stage::Holding));
+        let held = refuses && self.has_unwritten();
+        if refuses && !held {
+            // It was deleted meanwhile, or was a command that is answered: nothing would ever try again.
+            self.disk.forgive();
+        }
         if held != mem::replace(&mut self.held, held) {
             self.shared.queue.hold(held);
         }
@@ -106,6 +112,14 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Whether anything is in hand that the disk is to take.
+    fn has_unwritten(&self) -> bool {
+        self.overdue
+            || !self.batch.is_empty()
+            || self.ended.len() > self.unwritten.exchanges
+            || self.open.values().any(|assembly| assembly.dirty)
     }
 
     /// Ends what is open, commits, and closes the session. May be repeated where the disk refuses; what it refuses for

@@ -22,6 +22,7 @@ use super::{
     session::{Admission, Recording},
     staged::Finished,
     transaction::Known,
+    unwritten::Unwritten,
 };
 use crate::{
     assemble::Assembly,
@@ -44,9 +45,7 @@ const MANY_ENDED: usize = 2048;
 /// Bytes held in memory that are.
 pub(super) const MUCH_PENDING: usize = 8 * 1024 * 1024;
 /// Body files not yet forced to the disk that are.
-const MANY_UNSYNCED: usize = 256;
-/// Ended exchanges whose beginning is in the store and whose end could not be written, kept for a later try.
-pub(super) const MAX_UNWRITTEN: usize = 10_000;
+pub(super) const MANY_UNSYNCED: usize = 256;
 /// Processed body bytes that are given back to the queue at once.
 const RELEASE_BYTES: usize = 1024 * 1024;
 
@@ -67,6 +66,8 @@ pub(crate) struct Writer {
     pub(super) disk: Disk,
     pub(super) open: HashMap<ExchangeId, Assembly>,
     pub(super) ended: Vec<Finished>,
+    /// What is among `ended` since the disk refused it for good.
+    pub(super) unwritten: Unwritten,
     /// Bytes that `ended`, and messages of `open`, hold in memory.
     pub(super) pending_bytes: usize,
     /// They are few.
@@ -126,6 +127,7 @@ impl Writer {
             config,
             open: HashMap::new(),
             ended: Vec::new(),
+            unwritten: Unwritten::default(),
             pending_bytes: 0,
             sessions: BTreeMap::new(),
             current: SessionId(0),
@@ -161,7 +163,7 @@ impl Writer {
 
     /// Commits what is due, else takes in what there is, else waits for it. While the disk refuses nothing more is taken
     /// in than is in hand, so that memory stays bounded.
-    fn step(&mut self) -> Next {
+    pub(super) fn step(&mut self) -> Next {
         self.look_at_stage();
         if self.is_due() {
             return match self.commit_or_drop(Include::Due) {
@@ -182,14 +184,15 @@ impl Writer {
         self.take_in()
     }
 
-    fn is_due(&self) -> bool {
+    pub(super) fn is_due(&self) -> bool {
         self.overdue || self.is_much() || self.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }
 
+    /// Whether so much came since the last try that the next is made at once.
     fn is_much(&self) -> bool {
-        self.ended.len() >= MANY_ENDED
+        self.ended.len().saturating_sub(self.unwritten.exchanges) >= MANY_ENDED
             || self.pending_bytes >= MUCH_PENDING
-            || self.disk.files.unsynced() >= MANY_UNSYNCED
+            || self.disk.files.unsynced().saturating_sub(self.unwritten.files) >= MANY_UNSYNCED
     }
 
     /// Takes in what is in hand, until much is together or the disk refuses.
@@ -258,7 +261,7 @@ impl Writer {
 
     /// Takes in an event and returns the body bytes it no longer holds in the queue; or gives it back, and says when to
     /// come again with it.
-    fn event(&mut self, event: Event) -> Result<usize, (Event, Instant)> {
+    pub(super) fn event(&mut self, event: Event) -> Result<usize, (Event, Instant)> {
         let released = body_bytes(&event);
         match event.kind {
             EventKind::Request { client, head, started_at } => {
@@ -341,10 +344,11 @@ impl Writer {
         let Some(assembly) = self.open.get_mut(&id) else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(&assembly.session) else { return Ok(()) };
         assembly.dirty = true;
-        self.disk.keep(session, assembly.bodies.side(side), piece)?;
         let due = assembly.row.map(|row| row.written_at + REWRITE);
+        let kept = self.disk.keep(session, assembly.bodies.side(side), piece);
+        // Also where the file refuses: only a commit finds out that the exchange is wanted no more.
         self.rewrite_by(due);
-        Ok(())
+        kept
     }
 
     fn rewrite_by(&mut self, due: Option<Instant>) {

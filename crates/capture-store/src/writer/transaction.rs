@@ -122,7 +122,7 @@ impl Entry<'_> {
 /// What became of one exchange in a transaction.
 pub(super) enum Written {
     Row(Row),
-    /// Its row was deleted by someone else while it was open.
+    /// Its row, or its session, was deleted by someone else while it was open.
     Deleted,
 }
 
@@ -161,9 +161,10 @@ pub(super) fn write(
     sessions: &mut BTreeMap<SessionId, Recording>,
     known: &mut Known,
     batch: &mut [Entry<'_>],
-    error: Option<&(SessionId, String)>,
+    (current, error): (SessionId, Option<&str>),
 ) -> Result<Outcome, DbError> {
     let tx = db.begin()?;
+    let deleted = deleted_sessions(&tx, sessions, current)?;
     let mut newest = tx.newest_seq()?;
     let mut deltas = Deltas::default();
     let mut outcome = Outcome::new(newest);
@@ -173,6 +174,12 @@ pub(super) fn write(
     let packing = if batch.len() <= PACKED_AT_ONCE { Packing::Yes } else { Packing::No };
     for entry in batch.iter_mut() {
         let (row, session) = (entry.row(), entry.session());
+        if deleted.contains(&session) {
+            if matches!(entry, Entry::Assembly(_)) {
+                outcome.written.push(Written::Deleted);
+            }
+            continue;
+        }
         let seq = row.map_or(Seq(newest.0 + 1), |row| row.seq);
         let bytes = match entry {
             Entry::Assembly(assembly) => {
@@ -199,8 +206,8 @@ pub(super) fn write(
     known.contents.count(&tx)?;
     spans.write(&tx)?;
     tx.set_newest_seq(newest)?;
-    if let Some((session, error)) = error {
-        tx.set_session_error(*session, error)?;
+    if let Some(error) = error {
+        tx.set_session_error(current, error)?;
     }
     outcome.newest = newest;
     for (id, recording) in sessions.iter() {
@@ -217,6 +224,21 @@ pub(super) fn write(
     }
     tx.commit()?;
     Ok(outcome)
+}
+
+/// Sessions that exchanges still go into and somebody deleted. The one being recorded cannot be.
+fn deleted_sessions(
+    tx: &Tx<'_>,
+    sessions: &BTreeMap<SessionId, Recording>,
+    current: SessionId,
+) -> Result<Vec<SessionId>, DbError> {
+    let mut deleted = Vec::new();
+    for id in sessions.keys().filter(|id| **id != current) {
+        if tx.session(*id)?.is_none() {
+            deleted.push(*id);
+        }
+    }
+    Ok(deleted)
 }
 
 /// Writes an exchange that was put together here, or what is new of it.

@@ -20,3 +20,4 @@ mod sessions;
 mod small_disk;
 mod sql;
 mod support;
+mod ways;

@@ -1,8 +1,11 @@
 //! Sessions: limits, eviction, clearing, deletion, and what tails hear of it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use capture_store::{
-    ErrorKind, ExchangeState, Query, Recorder, Seq, SessionId, SessionKind, SessionSpec, SessionState,
+    ErrorKind, ExchangeState, Query, Recorder, RecorderConfig, Seq, SessionId, SessionKind, SessionSpec,
+    SessionState,
 };
 
 use crate::support::{Teller, TestStore, exchange, files_below, get, noise, query, response, targets};
@@ -109,6 +112,33 @@ fn clearing_keeps_what_is_open_and_tails_hear_of_the_rest() {
     assert_eq!(test.store.clear_session(session).unwrap(), 1);
     assert_eq!(test.store.session(session).unwrap().bytes, 0);
     assert_eq!(test.store.tail(Seq(0), &Query::default()).unwrap().evicted, 3);
+}
+
+#[test]
+fn what_is_open_in_a_session_that_is_deleted_leaves_nothing() {
+    let test = TestStore::new();
+    let mut config = RecorderConfig::default();
+    config.open_after = Duration::from_secs(3_600);
+    let recorder = Recorder::start(&test.store, SessionSpec::Scratch { max_bytes: None }, config).unwrap();
+    let written = Teller::begin(&recorder, 1, get("/written")).response(response(200, "a/b"));
+    recorder.flush().unwrap();
+    // No row tells of this one when its session goes.
+    let unwritten = Teller::begin(&recorder, 2, get("/unwritten")).response(response(200, "a/b"));
+    let unwritten = unwritten.response_body(noise(90_000, 1));
+    let first = recorder.session();
+    recorder.switch(SessionSpec::Scratch { max_bytes: None }).unwrap();
+    test.store.delete_session(first).unwrap();
+    recorder.flush().unwrap();
+    written.end(proxy_core::Outcome::Response);
+    unwritten.response_body(noise(90_000, 2)).end(proxy_core::Outcome::Response);
+    exchange(&recorder, 3, "/after", "x");
+    recorder.flush().unwrap();
+    assert_eq!(recorder.close().unwrap().exchanges, 1);
+    let database = rusqlite::Connection::open(test.directory.path().join("store.db")).unwrap();
+    let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM exchanges"), 1);
+    assert_eq!(count("SELECT count(*) FROM bodies"), 1);
+    assert!(files_below(&test.bodies()).is_empty());
 }
 
 #[test]
