@@ -4,7 +4,7 @@ use std::{cell::RefCell, path::Path, time::Duration};
 
 use rusqlite::OpenFlags;
 
-use super::{DbError, functions, schema, uint};
+use super::{DbError, blocks::Live, functions, schema, uint};
 use crate::{
     faults::{DiskFaults, DiskOperation},
     recorder::SyncPolicy,
@@ -15,7 +15,7 @@ const PAGE_BYTES: u32 = 16 * 1024;
 /// How long one statement waits for another process's transaction before it says busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// Statements kept prepared per connection; there are fewer different ones than this.
-const CACHED_STATEMENTS: usize = 96;
+const CACHED_STATEMENTS: usize = 128;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,13 @@ impl Connection {
 
     fn start(&self, begin: &str) -> Result<Tx<'_>, DbError> {
         self.sql.prepare_cached(begin)?.execute([])?;
-        Ok(Tx { sql: &self.sql, open: true, faults: &self.faults, kept: Kept::default() })
+        Ok(Tx {
+            sql: &self.sql,
+            open: true,
+            faults: &self.faults,
+            kept: Kept::default(),
+            live: Live::default(),
+        })
     }
 
     /// Leaves it to another connection to take the log into the database, until that is behind by this many bytes.
@@ -156,6 +162,7 @@ pub(crate) struct Tx<'c> {
     open: bool,
     faults: &'c DiskFaults,
     pub(super) kept: Kept<'c>,
+    pub(super) live: Live,
 }
 
 /// Statements that a transaction runs for each exchange: each is looked up once.

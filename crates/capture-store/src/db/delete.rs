@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     DbError, SessionDelta, Tx,
     codes::{nanos, session_kind, to_time},
+    filing::Outlook,
     int,
     tally::untally,
     uint,
@@ -15,6 +16,11 @@ use crate::{
     id::{Seq, SessionId},
     session::SessionKind,
 };
+
+/// The exchanges `e` of the session `?1`, from blocks `t` of 4,096 seqs that hold some of it, to be ordered by `t.block`
+/// and `e.seq`: so they are read, without sorting.
+const HELD: &str = "FROM tallies t CROSS JOIN exchanges e WHERE t.session = ?1
+    AND e.seq BETWEEN t.block * 4096 AND t.block * 4096 + 4095 AND e.session = ?1";
 
 /// What a session has too much.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +68,7 @@ impl Tx<'_> {
         if rows.is_empty() {
             return Ok(Removed::default());
         }
-        let removed = self.remove(session, &rows, Note::Gone)?;
+        let removed = self.remove(session, &rows, Note::Evicted)?;
         let evicted = SessionDelta { evicted: removed.exchanges, ..SessionDelta::default() };
         self.add_to_session(session, &evicted)?;
         Ok(removed)
@@ -70,9 +76,9 @@ impl Tx<'_> {
 
     /// When the first of a session's ended exchanges began.
     pub(crate) fn oldest(&self, session: SessionId) -> Result<Option<SystemTime>, DbError> {
-        let mut statement = self.sql.prepare_cached(
-            "SELECT started_at FROM exchanges WHERE session = ? AND state <> 0 ORDER BY seq LIMIT 1",
-        )?;
+        let mut statement = self.sql.prepare_cached(&format!(
+            "SELECT e.started_at {HELD} AND e.state <> 0 ORDER BY t.block, e.seq LIMIT 1"
+        ))?;
         let oldest: Option<i64> = statement.query_row([int(session.0)], |row| row.get(0)).optional()?;
         Ok(oldest.map(to_time))
     }
@@ -86,11 +92,11 @@ impl Tx<'_> {
     /// Hides a session that is to be deleted, and notes all it holds as gone.
     pub(crate) fn retire_session(&self, session: SessionId) -> Result<(), DbError> {
         self.set_session_hidden(session, true)?;
-        let mut statement = self.sql.prepare_cached(
+        let mut statement = self.sql.prepare_cached(&format!(
             "SELECT min(seq), max(seq) FROM
-             (SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run FROM exchanges WHERE session = ?)
-             GROUP BY run ORDER BY 1",
-        )?;
+             (SELECT e.seq AS seq, e.seq - row_number() OVER (ORDER BY e.seq) AS run {HELD})
+             GROUP BY run ORDER BY 1"
+        ))?;
         let runs = statement
             .query_map([int(session.0)], |row| Ok(Run { first: row.get(0)?, last: row.get(1)? }))?
             .collect::<Result<Vec<_>, _>>()?;
@@ -104,7 +110,7 @@ impl Tx<'_> {
     pub(crate) fn remove_hidden(&self, session: SessionId, limit: usize) -> Result<Removed, DbError> {
         let mut statement = self
             .sql
-            .prepare_cached("SELECT seq, bytes FROM exchanges WHERE session = ? ORDER BY seq LIMIT ?")?;
+            .prepare_cached(&format!("SELECT e.seq, e.bytes {HELD} ORDER BY t.block, e.seq LIMIT ?2"))?;
         let rows = statement
             .query_map(params![int(session.0), int(limit as u64)], |row| {
                 Ok((row.get::<_, i64>(0)?, uint(row.get(1)?)))
@@ -121,9 +127,9 @@ impl Tx<'_> {
         before: SystemTime,
         limit: usize,
     ) -> Result<Vec<(i64, u64)>, DbError> {
-        let mut statement = self.sql.prepare_cached(
-            "SELECT seq, bytes, started_at < ?2 FROM exchanges WHERE session = ?1 AND state <> 0 ORDER BY seq LIMIT ?3",
-        )?;
+        let mut statement = self.sql.prepare_cached(&format!(
+            "SELECT e.seq, e.bytes, e.started_at < ?2 {HELD} AND e.state <> 0 ORDER BY t.block, e.seq LIMIT ?3"
+        ))?;
         let mut rows = statement.query(params![int(session.0), nanos(before), int(limit as u64)])?;
         let mut older = Vec::new();
         while let Some(row) = rows.next()? {
@@ -146,10 +152,10 @@ impl Tx<'_> {
     ) -> Result<Vec<(i64, u64)>, DbError> {
         // An imported exchange that was open where it comes from does not go on.
         let imported = session_kind(SessionKind::Imported);
-        let mut statement = self.sql.prepare_cached(
-            "SELECT seq, bytes FROM exchanges WHERE session = ?1 AND seq > ?2
-             AND (state <> 0 OR (SELECT kind FROM sessions WHERE id = ?1) = ?4) ORDER BY seq LIMIT ?3",
-        )?;
+        let mut statement = self.sql.prepare_cached(&format!(
+            "SELECT e.seq, e.bytes {HELD} AND t.block >= ?2 / 4096 AND e.seq > ?2
+             AND (e.state <> 0 OR (SELECT kind FROM sessions WHERE id = ?1) = ?4) ORDER BY t.block, e.seq LIMIT ?3"
+        ))?;
         let mut rows = statement.query(params![int(session.0), int(after.0), int(limit as u64), imported])?;
         let (mut ended, mut taken) = (Vec::new(), 0_u64);
         while taken < bytes
@@ -180,11 +186,11 @@ impl Tx<'_> {
             ] {
                 self.sql.prepare_cached(sql)?.execute(params![run.first, run.last])?;
             }
-            if matches!(note, Note::Gone) {
+            if note != Note::Nothing {
                 self.note_gone(session, run)?;
             }
         }
-        untally(self, session, rows.iter().map(|(seq, _)| uint(*seq)))?;
+        untally(self, session, rows.iter().map(|(seq, _)| uint(*seq)), note.outlook())?;
         let delta = SessionDelta {
             exchanges: -int(removed.exchanges),
             bytes: -int(removed.bytes),
@@ -248,10 +254,21 @@ impl Tx<'_> {
 }
 
 /// Whether tails hear of a removal.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Note {
     Gone,
+    /// They do, and more goes soon.
+    Evicted,
     Nothing,
+}
+
+impl Note {
+    fn outlook(self) -> Outlook {
+        match self {
+            Self::Evicted => Outlook::Wanes,
+            Self::Gone | Self::Nothing => Outlook::Stays,
+        }
+    }
 }
 
 /// Joins ascending seqs into runs without a gap.

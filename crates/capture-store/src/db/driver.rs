@@ -1,4 +1,4 @@
-//! Conditions that an index leads to: columns with few different values, or whose index has few rows.
+//! Conditions that postings or an index lead to: columns with few different values, or whose index has few rows.
 
 use rusqlite::types::Value;
 
@@ -6,7 +6,7 @@ use super::{codes, filter::state_code};
 use crate::condition::{Condition, NumberField, StateFilter, TextField};
 use crate::record::ExchangeKind;
 
-/// What an index leads to: exchanges where one of these columns has one of the values its condition admits.
+/// What leads to rows: exchanges where one of these columns has one of the values its condition admits.
 #[derive(Clone, Debug)]
 pub(super) struct Driver {
     /// Each column once.
@@ -15,7 +15,7 @@ pub(super) struct Driver {
     pub(super) exact: bool,
 }
 
-/// A column with an index.
+/// A column with postings, or with an index of what is not usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
     Host,
@@ -40,25 +40,14 @@ impl Column {
         }
     }
 
-    pub(super) fn index(self) -> &'static str {
+    /// The index of its own that it has instead of postings, and what has to be said for SQLite to see that this index of
+    /// some rows has all that are asked for.
+    pub(super) fn index(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Host => "exchanges_by_host",
-            Self::Method => "exchanges_by_method",
-            Self::Status => "exchanges_by_status",
-            Self::ResponseType => "exchanges_by_type",
-            Self::Failure => "exchanges_by_failure",
-            Self::Kind => "exchanges_by_kind",
-            Self::State => "exchanges_by_state",
-        }
-    }
-
-    /// What has to be said for SQLite to see that an index of some rows has all that are asked for.
-    pub(super) fn only(self) -> &'static str {
-        match self {
-            Self::Failure => "failure IS NOT NULL AND",
-            Self::Kind => "kind <> 0 AND",
-            Self::State => "state <> 1 AND",
-            _ => "",
+            Self::Failure => Some(("exchanges_by_failure", "failure IS NOT NULL AND")),
+            Self::Kind => Some(("exchanges_by_kind", "kind <> 0 AND")),
+            Self::State => Some(("exchanges_by_state", "state <> 1 AND")),
+            Self::Host | Self::Method | Self::Status | Self::ResponseType => None,
         }
     }
 
@@ -86,7 +75,7 @@ impl Column {
 }
 
 impl Driver {
-    /// The indexes that lead to what a condition holds for, where there are.
+    /// The columns that lead to what a condition holds for, where there are.
     pub(super) fn of(condition: &Condition) -> Option<Self> {
         match condition {
             Condition::Any(parts) if !parts.is_empty() => {
@@ -116,7 +105,7 @@ impl Driver {
     }
 
     /// The column, where it is only one.
-    pub(super) fn only_column(&self) -> Option<Column> {
+    fn only_column(&self) -> Option<Column> {
         match &self.parts[..] {
             [(column, _)] => Some(*column),
             _ => None,

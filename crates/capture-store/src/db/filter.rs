@@ -26,8 +26,8 @@ pub(crate) struct Filter {
     pub(super) last: u64,
     pub(super) from: Option<SystemTime>,
     pub(super) to: Option<SystemTime>,
-    /// Whether something cannot be told by the indexes that drive.
-    pub(super) unindexed: bool,
+    /// Whether something cannot be told by what drives.
+    unindexed: bool,
     /// How many of the conditions are about a time.
     times: usize,
 }
@@ -113,12 +113,9 @@ impl Filter {
         self.conditions.is_empty()
     }
 
-    /// What leads to all that passes, where nothing else is asked for.
-    pub(super) fn only_driver(&self) -> Option<&Driver> {
-        match &self.drivers[..] {
-            [driver] if !self.unindexed => Some(driver),
-            _ => None,
-        }
+    /// Whether what its drivers lead to, all together, is just what passes, beside the session.
+    pub(super) fn is_driven(&self) -> bool {
+        !self.unindexed && !self.drivers.is_empty()
     }
 
     /// Whether a time is all it asks for.
@@ -131,7 +128,7 @@ impl Filter {
         let mut sql = String::from("seq BETWEEN ? AND ? AND ");
         let mut values: Vec<Value> = vec![int(first).into(), int(last).into()];
         match self.session {
-            // The plus keeps SQLite from walking the index of sessions beside the rows: seqs bound them already.
+            // The plus keeps SQLite from an index of sessions: seqs bound the rows already.
             Some(session) => {
                 sql.push_str("+session = ?");
                 values.push(int(session.0).into());

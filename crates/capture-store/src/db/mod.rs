@@ -3,6 +3,7 @@
 //! Start at [`schema`] for what is stored, at [`connection`] for how it is opened, at [`write`](mod@write) for the
 //! path of a recorded exchange and at [`read`] for the way back.
 
+mod blocks;
 mod codes;
 mod connection;
 mod copy;
@@ -10,8 +11,11 @@ mod delete;
 mod driver;
 mod error;
 mod facts;
+mod filing;
 mod filter;
 mod functions;
+mod gather;
+mod posting;
 mod probe;
 mod range;
 mod read;

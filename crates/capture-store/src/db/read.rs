@@ -23,8 +23,6 @@ pub(super) const COLUMNS: &str = "seq, session, kind, state, started_at, duratio
                        http_version, status, request_content_type, response_content_type, request_body_bytes, \
                        response_body_bytes, messages, failure, failure_detail";
 
-/// Entries of an index that are counted at most where a count is to be brief: half a millisecond to one.
-const MAX_ENTRIES: u64 = 20_000;
 /// Rows that are looked at for such a count.
 const MAX_ROWS: u64 = 200;
 
@@ -99,28 +97,22 @@ impl Tx<'_> {
         if let Some(count) = self.count_began(filter, &range)? {
             return Ok(count);
         }
-        if let Some(count) = self.count_by_index(filter, &range, u64::MAX)? {
-            return Ok(count);
-        }
-        let Some(rows) = self.rows(filter, Order::Ascending, 0, usize::MAX)? else { return Ok(0) };
-        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM exchanges WHERE {})", rows.sql);
-        let mut statement = self.sql.prepare_cached(&sql)?;
-        Ok(uint(statement.query_row(params_from_iter(&rows.values), |row| row.get(0))?))
+        self.count_passing(filter, &range)
     }
 
-    /// How many pass a filter, as far as that is told by looking at few rows or an index alone.
+    /// How many pass a filter, as far as that is told by looking at few rows or postings alone.
     pub(crate) fn count_briefly(&self, filter: &Filter) -> Result<Count, DbError> {
         let Some(range) = self.range(filter)? else { return Ok(Count::All(0)) };
         if let Some(count) = self.count_began(filter, &range)? {
             return Ok(Count::All(count));
         }
-        if let Some(count) = self.count_by_index(filter, &range, MAX_ENTRIES)? {
-            return Ok(if count < MAX_ENTRIES { Count::All(count) } else { Count::AtLeast(count) });
+        if let Some(count) = self.count_briefly_led(filter, &range)? {
+            return Ok(count);
         }
-        match self.fewest(filter, &range, MAX_ROWS + 1)? {
-            Some((rows, _)) if rows <= MAX_ROWS => self.count(filter).map(Count::All),
-            _ => Ok(Count::AtLeast(0)),
+        if self.leads_to_few(filter, &range, MAX_ROWS)? {
+            return self.count(filter).map(Count::All);
         }
+        Ok(Count::AtLeast(0))
     }
 
     /// One summary, unless its session is hidden.

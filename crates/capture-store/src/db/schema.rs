@@ -2,11 +2,14 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{DbError, uint};
+use super::{DbError, filing, uint};
 
 /// Each takes the schema from the version of its index to the next; `PRAGMA user_version` says where a store is.
 /// A migration that was released is never edited.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
+
+/// The first version with postings.
+const POSTINGS: usize = 7;
 
 /// The newest version this crate knows.
 pub(super) fn newest() -> u32 {
@@ -26,6 +29,9 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), DbError> {
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(from) {
         transaction.execute_batch(migration)?;
         transaction.execute_batch(&format!("PRAGMA user_version = {}", index + 1))?;
+    }
+    if from < POSTINGS {
+        filing::file_all(&transaction)?;
     }
     transaction.commit()?;
     Ok(())
@@ -240,6 +246,45 @@ CREATE TABLE facts (
 );
 CREATE INDEX facts_by_block ON facts (session, block);
 ALTER TABLE details ADD COLUMN facts INTEGER;
+";
+
+/// Version 7.
+///
+/// Postings in place of the indexes of host, method, status, response content type and session (`filing`). A posting
+/// is a row for each value that a column has in a block of 4,096 seqs: `field` is the column's number, `offsets` says which
+/// exchanges of the block have the value (`posting`), `count` how many they are. `unfiled` has the blocks that have no
+/// postings, for they grow, or lost rows: their rows are looked at instead. One that `wanes` is filed no more until the
+/// store is next opened. `terms` has each value once: in how many blocks there are postings of it, and bounds of those
+/// blocks, which what is unfiled does not narrow. Which sessions have exchanges in a block is told by `tallies`.
+const V7: &str = "
+CREATE TABLE postings (
+    block   INTEGER NOT NULL,
+    field   INTEGER NOT NULL,
+    value   NOT NULL,
+    count   INTEGER NOT NULL,
+    offsets BLOB NOT NULL,
+    PRIMARY KEY (block, field, value)
+) WITHOUT ROWID;
+CREATE TABLE terms (
+    field  INTEGER NOT NULL,
+    value  NOT NULL,
+    blocks INTEGER NOT NULL,
+    first  INTEGER NOT NULL,
+    last   INTEGER NOT NULL,
+    PRIMARY KEY (field, value)
+) WITHOUT ROWID;
+CREATE TABLE unfiled (
+    block INTEGER PRIMARY KEY,
+    wanes INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO unfiled (block) SELECT DISTINCT block FROM tallies;
+CREATE INDEX tallies_by_block ON tallies (block, session);
+
+DROP INDEX exchanges_by_host;
+DROP INDEX exchanges_by_method;
+DROP INDEX exchanges_by_status;
+DROP INDEX exchanges_by_type;
+DROP INDEX exchanges_by_session;
 ";
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::SystemTime};
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{DbError, FactsPlace, Filter, Tx, codes::nanos, int, uint};
+use super::{DbError, FactsPlace, Filter, Tx, codes::nanos, filing::Outlook, int, uint};
 use crate::id::{Seq, SessionId};
 
 /// Seqs in one row of `spans` or `tallies`.
@@ -46,8 +46,12 @@ impl Spans {
         self.seqs = Some((least.min(seq), most.max(seq)));
     }
 
-    /// Widens and adds to what is stored. A segment of the index that the exchanges come into is none any more.
+    /// Widens and adds to what is stored, and files blocks that are full. A segment of the index that the exchanges come
+    /// into is none any more.
     pub(crate) fn write(self, tx: &Tx<'_>) -> Result<(), DbError> {
+        let mut blocks: Vec<u64> = self.runs.iter().map(|run| run.block).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
         let mut widen = tx.sql.prepare_cached(
             "INSERT INTO spans (block, first, last) VALUES (?1, ?2, ?3)
              ON CONFLICT (block) DO UPDATE SET first = min(first, ?2), last = max(last, ?3)",
@@ -62,17 +66,19 @@ impl Spans {
         }
         if let Some((first, last)) = self.seqs {
             tx.drop_segments(first, last)?;
+            tx.filed_more(&blocks, last)?;
         }
         Ok(())
     }
 }
 
-/// Takes removed exchanges of a session, ascending, off what is counted. With the last of a block goes what its exchanges
-/// shared.
+/// Takes removed exchanges of a session, ascending, off what is counted and filed. With the last of a block goes what its
+/// exchanges shared.
 pub(super) fn untally(
     tx: &Tx<'_>,
     session: SessionId,
     seqs: impl Iterator<Item = u64>,
+    outlook: Outlook,
 ) -> Result<(), DbError> {
     let mut removed: BTreeMap<u64, u64> = BTreeMap::new();
     for seq in seqs {
@@ -82,21 +88,22 @@ pub(super) fn untally(
         "UPDATE tallies SET exchanges = exchanges - ?3 WHERE session = ?1 AND block = ?2 RETURNING exchanges",
     )?;
     let mut forget = tx.sql.prepare_cached("DELETE FROM tallies WHERE session = ?1 AND block = ?2")?;
-    for (block, count) in removed {
+    for (&block, count) in &removed {
         let key = (int(session.0), int(block));
         let left: Option<i64> =
-            subtract.query_row(params![key.0, key.1, int(count)], |row| row.get(0)).optional()?;
+            subtract.query_row(params![key.0, key.1, int(*count)], |row| row.get(0)).optional()?;
         if left.is_some_and(|left| left <= 0) {
             forget.execute(params![key.0, key.1])?;
             tx.remove_facts(FactsPlace::at(session, block))?;
         }
     }
-    Ok(())
+    let blocks: Vec<u64> = removed.into_keys().collect();
+    tx.filed_less(&blocks, outlook)
 }
 
 impl Tx<'_> {
     /// How many exchanges of a session, or of all that are visible, lie in a range: whole blocks are added up, and what
-    /// lies beside them is counted in the narrow index.
+    /// lies beside them is counted row by row.
     pub(crate) fn count_held(
         &self,
         session: Option<SessionId>,
@@ -120,9 +127,8 @@ impl Tx<'_> {
 
     fn count_rows(&self, session: Option<SessionId>, first: u64, last: u64) -> Result<u64, DbError> {
         let mut statement = self.sql.prepare_cached(
-            "SELECT coalesce(sum((SELECT count(*) FROM exchanges e INDEXED BY exchanges_by_session
-             WHERE e.session = s.id AND e.seq BETWEEN ?1 AND ?2)), 0)
-             FROM sessions s WHERE s.hidden = 0 AND (?3 IS NULL OR s.id = ?3)",
+            "SELECT count(*) FROM exchanges WHERE seq BETWEEN ?1 AND ?2
+             AND session IN (SELECT id FROM sessions WHERE hidden = 0 AND (?3 IS NULL OR id = ?3))",
         )?;
         let session = session.map(|id| int(id.0));
         let bounds = params![int(first), int(last), session];

@@ -65,8 +65,9 @@ impl Tx<'_> {
             }
         }
         let mut statement = self.sql.prepare_cached(
-            "SELECT s.id, s.exchanges, (SELECT count(*) FROM exchanges e WHERE e.session = s.id) AS held
-             FROM sessions s WHERE s.hidden = 0 AND s.exchanges <> held LIMIT ?",
+            "SELECT s.id, s.exchanges, coalesce(h.held, 0) FROM sessions s
+             LEFT JOIN (SELECT session, count(*) AS held FROM exchanges GROUP BY session) h ON h.session = s.id
+             WHERE s.hidden = 0 AND s.exchanges <> coalesce(h.held, 0) LIMIT ?",
         )?;
         let counts = statement.query_map([int(most as u64)], |row| {
             let (id, said, held): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -74,18 +75,21 @@ impl Tx<'_> {
         })?;
         found.extend(counts.collect::<Result<Vec<_>, _>>()?);
         let mut statement = self.sql.prepare_cached(
-            "SELECT s.id, (SELECT coalesce(sum(t.exchanges), 0) FROM tallies t WHERE t.session = s.id) AS tallied,
-             (SELECT count(*) FROM exchanges e WHERE e.session = s.id) AS held
-             FROM sessions s WHERE s.hidden = 0 AND tallied <> held LIMIT ?",
+            "SELECT coalesce(t.session, h.session), t.exchanges, h.held FROM tallies t
+             FULL JOIN (SELECT session, seq / 4096 AS block, count(*) AS held FROM exchanges GROUP BY 1, 2) h
+             ON h.session = t.session AND h.block = t.block
+             WHERE t.exchanges IS NOT h.held LIMIT ?",
         )?;
         let tallies = statement.query_map([int(most as u64)], |row| {
-            let (id, tallied, held): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (tallied, held): (Option<i64>, Option<i64>) = (row.get(1)?, row.get(2)?);
+            let (tallied, held) = (tallied.unwrap_or(0), held.unwrap_or(0));
             Ok(format!(
-                "session {} has tallies of {tallied} exchanges, and holds {held}",
-                SessionId(uint(id))
+                "session {} has a tally of {tallied} exchanges in a block where it holds {held}",
+                SessionId(uint(row.get(0)?))
             ))
         })?;
         found.extend(tallies.collect::<Result<Vec<_>, _>>()?);
+        found.extend(self.postings_problems(most)?);
         Ok(found)
     }
 

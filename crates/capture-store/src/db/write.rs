@@ -147,6 +147,7 @@ impl Tx<'_> {
     pub(crate) fn update_exchange(&self, row: &ExchangeRow<'_>) -> Result<bool, DbError> {
         let columns = &row.columns;
         let (state, failure, failure_detail) = state_columns(columns.state);
+        let posted = self.posted(columns.seq)?;
         let changed = self
             .sql
             .prepare_cached(
@@ -170,6 +171,9 @@ impl Tx<'_> {
             ])?;
         if changed == 0 {
             return Ok(false);
+        }
+        if let Some(posted) = posted {
+            self.repost(columns.seq, &posted)?;
         }
         self.sql
             .prepare_cached("UPDATE details SET detail = ?, facts = ? WHERE seq = ?")?
