@@ -10,7 +10,7 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Beyond what a clock can count to, about thirty years count as never.
-const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
+pub(crate) const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 /// One timer for the many waits of a connection, each with a deadline of its own.
 ///
@@ -64,9 +64,14 @@ impl Alarm {
     }
 }
 
-fn from_now(patience: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(patience).unwrap_or_else(|| now + NEVER)
+/// When a patience that begins now is over. One that no clock can count to lasts about thirty years.
+pub(crate) fn from_now(patience: Duration) -> Instant {
+    after(Instant::now(), patience)
+}
+
+/// As [`from_now`], of a patience that began at `since`.
+pub(crate) fn after(since: Instant, patience: Duration) -> Instant {
+    since.checked_add(patience).unwrap_or_else(|| since + NEVER)
 }
 
 #[cfg(test)]

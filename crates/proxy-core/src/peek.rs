@@ -10,10 +10,11 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    time::{Instant, timeout, timeout_at},
+    time::{timeout, timeout_at},
 };
 
 use crate::{
+    alarm::from_now,
     detect::{Detected, Detection, detect},
     wire::Io,
 };
@@ -46,7 +47,7 @@ pub(crate) async fn peek<I: Io>(mut io: I, patience: Patience) -> io::Result<(De
         return Ok((Detection::Silent, Rewind { buffered, io }));
     };
     let mut eof = first? == 0;
-    let deadline = Instant::now() + patience.decision;
+    let deadline = from_now(patience.decision);
     loop {
         if let Detected::Yes(detection) = detect(&buffered, eof) {
             return Ok((detection, Rewind { buffered, io }));
@@ -127,7 +128,10 @@ impl<I: Io> AsyncWrite for Rewind<I> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncWriteExt, duplex},
+        time::Instant,
+    };
 
     use super::*;
 
@@ -159,6 +163,17 @@ mod tests {
         rewind.write_all(b"hello").await.unwrap();
         rewind.shutdown().await.unwrap();
         assert_eq!(sending.await.unwrap(), "hello");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_may_be_without_end() {
+        let (mut client, io) = duplex(64);
+        let peeking = tokio::spawn(peek(io, Patience { silence: Duration::MAX, decision: Duration::MAX }));
+        for part in ["GE", "T / HTTP/1.1\r\n\r\n"] {
+            client.write_all(part.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(peeking.await.unwrap().unwrap().0, Detection::Http1);
     }
 
     #[tokio::test(start_paused = true)]

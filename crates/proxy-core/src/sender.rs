@@ -14,7 +14,7 @@ use std::{
 use http::{Method, Version};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
-    time::{Instant, sleep},
+    time::sleep,
 };
 
 pub(crate) use self::{
@@ -30,6 +30,7 @@ pub use self::{
     response::{Sending, SentBody, SentResponse},
 };
 use crate::{
+    alarm::from_now,
     client::Client,
     engine::Engine,
     error::Error,
@@ -130,7 +131,7 @@ impl Sender {
         let exchange = ledger.exchange();
 
         let (waits, waiting) = watch::channel(());
-        let waiting = Waiting::new(waiting, patience.map(|patience| (Instant::now() + patience, patience)));
+        let waiting = Waiting::new(waiting, patience.map(|patience| (from_now(patience), patience)));
         let (to_head, from_head) = oneshot::channel();
         let (to_parts, parts) = mpsc::channel(PARTS);
         let shape = body.shape();

@@ -10,8 +10,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep},
+    time::{Sleep, sleep},
 };
+
+use crate::alarm::from_now;
 
 /// A connection that fails with [`io::ErrorKind::TimedOut`] once its peer has taken nothing for `patience`.
 /// Reading goes straight through.
@@ -38,7 +40,7 @@ impl<T> Unstalled<T> {
         let patience = self.patience;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(patience)));
         if !self.stalled {
-            deadline.as_mut().reset(Instant::now() + patience);
+            deadline.as_mut().reset(from_now(patience));
             self.stalled = true;
         }
         match deadline.as_mut().poll(cx) {
@@ -98,7 +100,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Unstalled<T> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::Instant,
+    };
 
     use super::*;
 
@@ -117,6 +122,16 @@ mod tests {
         io.write_all(b"6789").await.unwrap();
         assert_eq!(io.write_all(b"0").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(began.elapsed(), 2 * PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_may_be_without_end() {
+        let (mut peer, io) = duplex(1);
+        let mut io = Unstalled::new(io, Duration::MAX);
+        let writing = tokio::spawn(async move { io.write_all(b"12").await });
+        sleep(PATIENCE).await;
+        peer.read_exact(&mut [0; 2]).await.unwrap();
+        writing.await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,10 +3,7 @@
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, timeout_at},
-};
+use tokio::{task::spawn_blocking, time::timeout_at};
 
 use super::{
     flow::{Flow, Stage},
@@ -15,6 +12,7 @@ use super::{
     patience::client_gone,
 };
 use crate::{
+    alarm::from_now,
     body::{BodyTransformer, Unread, WholeBody},
     client::Client,
     coding::{self, Coding, Decoder, Undecodable},
@@ -125,7 +123,7 @@ impl Desk<'_, '_, '_> {
             _ => {}
         }
         let patience = self.cx.engine.timeouts.hold_body;
-        let deadline = *self.flow().held.deadline.get_or_insert_with(|| Instant::now() + patience);
+        let deadline = *self.flow().held.deadline.get_or_insert_with(|| from_now(patience));
         self.invite().await?;
         loop {
             let held = &self.flow().held;

@@ -16,6 +16,7 @@ use super::{
     steps::{RequestSteps, ResponseSteps},
 };
 use crate::{
+    alarm::NEVER,
     breakpoints::{Edit, Paused, Resume},
     event::ResponseSource,
     failure::{Failure, FailureKind},
@@ -92,7 +93,7 @@ async fn pause(
         response: waiting.response,
         body,
         since,
-        deadline: since + patience,
+        deadline: since.checked_add(patience).unwrap_or_else(|| since + NEVER),
         otherwise: breakpoint.otherwise,
     });
     let Some(mut pause) = pause else {

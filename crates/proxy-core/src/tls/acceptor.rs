@@ -11,7 +11,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     ahead::Ahead,
+    alarm::from_now,
     ca::Leafs,
     client_hello::ClientHelloSummary,
     error::{Error, ErrorKind},
@@ -111,7 +112,7 @@ impl Acceptor {
         wanted: Handshake<'_>,
         timeout: Duration,
     ) -> Result<Accepted, NotAccepted> {
-        let deadline = Instant::now() + timeout;
+        let deadline = from_now(timeout);
         let io = Tickets::new(Ahead::new(io));
         let start = match timeout_at(deadline, LazyConfigAcceptor::new(Default::default(), io)).await {
             Ok(Ok(start)) => start,
