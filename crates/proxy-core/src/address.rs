@@ -1,8 +1,14 @@
-//! The address policy: which addresses the proxy dials when it is to keep out of private networks.
+//! Addresses as they are compared, and the address policy: which of them the proxy dials when it is to keep out of private
+//! networks.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::targets::{TargetPattern, is_localhost};
+
+/// An address as it is compared: IPv4 mapped into IPv6 is IPv4, and scopes do not count.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
 
 /// Which upstream addresses may be dialled.
 ///

@@ -76,7 +76,7 @@ impl Client {
         Self {
             engine: engine.clone(),
             facts: Arc::new(facts),
-            upstreams: Upstreams::new(engine, None),
+            upstreams: Upstreams::own(engine),
             admitted: OnceLock::new(),
             route: Route::Own(course),
             draining,

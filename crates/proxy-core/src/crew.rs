@@ -28,12 +28,14 @@ use crate::{
 const MAX_THREADS: usize = 256;
 
 /// Work that blocks a thread at once, of each runtime: looking names up, coding large bodies. Further work waits.
-const MAX_BLOCKING_THREADS: usize = 128;
+pub(crate) const MAX_BLOCKING_THREADS: usize = 128;
 
 impl ProxyBuilder {
     /// Carries client connections, and everything done for them, on this many threads of the proxy's own: each connection
     /// stays on one, and costs less there than where threads hand work to each other. A connection stays on the thread that
-    /// accepted it unless another carries clearly fewer. Without this the caller's runtime accepts and carries them.
+    /// accepted it unless another carries clearly fewer. Without this the caller's runtime accepts and carries them. Those of
+    /// listeners that are opened later ([`ProxyHandle::listen`](crate::ProxyHandle::listen)) are carried there as well; the
+    /// threads end with the last listener.
     ///
     /// Observers, interceptors and bodies are called on these threads. What computes for long in one of them, an
     /// interceptor or a rule over a large body, holds up the other connections of its thread.
@@ -82,8 +84,15 @@ impl Crew {
         self.hands.clone()
     }
 
-    /// Lets the threads end, and waits for that. What they carry is cut. Dropped, it no longer waits.
-    pub(crate) async fn stop(self) {
+    /// Has no more need of the threads. If nobody else has, lets them end, and waits for that: what they carry is cut.
+    /// Dropped, it no longer waits.
+    pub(crate) async fn leave(crew: Arc<Self>) {
+        if let Some(crew) = Arc::into_inner(crew) {
+            crew.stop().await;
+        }
+    }
+
+    async fn stop(self) {
         let ending: Vec<_> = self
             .ends
             .into_iter()

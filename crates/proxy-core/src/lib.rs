@@ -36,6 +36,7 @@ mod http2;
 pub mod interceptor;
 mod leg;
 pub mod limits;
+mod linger;
 mod listener;
 pub mod observer;
 mod opening;
@@ -50,6 +51,7 @@ mod secure;
 mod sender;
 mod serve;
 mod server_hello;
+mod serving;
 mod setup_page;
 mod socks;
 mod targets;
@@ -85,11 +87,12 @@ pub use parent::{
     TooManyRoutes, UpstreamRoutes,
 };
 pub use process::ClientProcess;
-pub use proxy::{Drained, Proxy, ProxyBuilder, ProxyHandle};
+pub use proxy::{Proxy, ProxyBuilder, ProxyHandle};
 pub use resolve::{ParseResolveOverrideError, ResolveOverride};
 pub use roads::UpstreamSharing;
 pub use rules::Rules;
 pub use sender::{BodySource, SendBody, SendRequest, SendVersion, Sender, Sending, SentBody, SentResponse};
+pub use serving::Drained;
 pub use targets::{NoProxy, ParseTargetError, TargetPattern};
 pub use tls::{
     AutoPassthrough, ClientCertificate, ClientCertificateFiles, KeyLog, ParseClientCertificateError,

@@ -11,7 +11,7 @@ use std::{
     fmt, mem,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    thread,
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
@@ -30,11 +30,14 @@ const MAX_UNTOLD: usize = 256;
 /// processor at most.
 const REST: u32 = 4;
 
+/// The name of the thread that searches.
+const SEARCHER: &str = "proxy-processes";
+
 /// What may be searched without a rest: clients that come one by one are looked at while they are there.
 const ALLOWANCE: Duration = Duration::from_millis(200);
 
-/// The longest rest.
-const MAX_REST: Duration = Duration::from_secs(1);
+/// The longest rest, that of a search of twice the time that one may take: endings wait for it.
+const MAX_REST: Duration = owners::MAX_SEARCH.saturating_mul(2 * REST);
 
 /// A process of this machine, as it was when it connected.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,8 +63,9 @@ impl ProxyBuilder {
     /// [`ClientFacts::process`]; off without this. It is found for clients on this machine, on Linux, where the proxy's
     /// user may look at the process: at its own user's, or as root at all. Otherwise it stays unknown.
     ///
-    /// No exchange waits for it. The search reads `/proc`, on a thread for blocking work, and takes a fifth of one
-    /// processor at most.
+    /// No exchange waits for it. The search reads `/proc`, on a thread of its own, and takes a fifth of one processor at
+    /// most. It ends with the proxy: connections of a listener that outlives it
+    /// ([`FurtherListener`](crate::FurtherListener)) stay unknown from then on.
     pub fn client_processes(mut self, wanted: bool) -> Self {
         self.processes.wanted = wanted;
         self
@@ -133,16 +137,28 @@ impl Sought {
 #[derive(Default)]
 pub(crate) struct Processes {
     wanted: bool,
-    desk: Arc<Mutex<Desk>>,
+    desk: Arc<Desk>,
+}
+
+/// Where searches are asked for, and told of.
+#[derive(Default)]
+struct Desk {
+    list: Mutex<List>,
+    /// Held from before what a search was for is taken off the list until all of it is told.
+    telling: Mutex<()>,
 }
 
 /// What is sought.
 #[derive(Default)]
-struct Desk {
+struct List {
     waiting: Vec<(Ends, Arc<Sought>)>,
     /// Those of the search that goes on.
     at_work: Vec<Arc<Sought>>,
     is_searching: bool,
+    /// Whoever searched last.
+    searcher: Option<ThreadId>,
+    /// Whether the proxy has ended, so that nothing is sought any more.
+    is_closed: bool,
     /// Processes found last, the latest first: they are likely to connect again.
     recent: Vec<u32>,
     debt: Debt,
@@ -175,7 +191,7 @@ struct Ends {
 }
 
 impl Processes {
-    /// Begins to look for the process of a connection that was just accepted, if it may be found. Needs a runtime.
+    /// Begins to look for the process of a connection that was just accepted, if it may be found.
     pub(crate) fn seek(
         &self,
         peer: SocketAddr,
@@ -189,28 +205,39 @@ impl Processes {
         // A redirected client does not know of the proxy.
         let server = (listener != ListenerKind::Transparent).then_some(local);
         let sought = Arc::new(Sought::default());
-        let mut desk = held(&self.desk);
-        if desk.waiting.len() >= MAX_WANTED {
+        let mut list = held(&self.desk.list);
+        if list.is_closed || list.waiting.len() >= MAX_WANTED {
             return None;
         }
-        desk.waiting.push((Ends { client: peer, server }, sought.clone()));
-        if !mem::replace(&mut desk.is_searching, true) {
+        list.waiting.push((Ends { client: peer, server }, sought.clone()));
+        if !mem::replace(&mut list.is_searching, true) {
+            drop(list);
             let shift = Shift { desk: self.desk.clone(), is_over: false };
-            drop(desk);
-            // Owned by itself: it ends when nothing waits, and settles what waits when it is dropped.
-            drop(tokio::task::spawn_blocking(move || shift.work()));
+            // Owned by itself: it ends when nothing waits, and settles what waits when it is dropped, also where there is no
+            // thread to be had for it. Threads for blocking work may all be waiting for name servers.
+            if let Err(error) = thread::Builder::new().name(SEARCHER.to_owned()).spawn(move || shift.work()) {
+                tracing::warn!(%error, "cannot look for the processes of clients");
+            }
         }
         Some(sought)
     }
 
-    /// Settles all that is sought as unknown, so that nothing waits to be told.
-    pub(crate) fn give_up(&self) {
-        let left = held(&self.desk).take_all();
+    /// Seeks nothing any more, settles all that is sought as unknown, and returns once all is told that waited for it.
+    pub(crate) fn close(&self) {
+        let (left, searcher) = {
+            let mut list = held(&self.desk.list);
+            list.is_closed = true;
+            (list.take_all(), list.searcher)
+        };
         left.iter().for_each(|sought| sought.settle(None));
+        // An observer that is just being told may be the one who ends the proxy.
+        if searcher != Some(thread::current().id()) {
+            drop(held(&self.desk.telling));
+        }
     }
 }
 
-impl Desk {
+impl List {
     fn take_all(&mut self) -> Vec<Arc<Sought>> {
         let waiting = mem::take(&mut self.waiting).into_iter().map(|(_, sought)| sought);
         waiting.chain(mem::take(&mut self.at_work)).collect()
@@ -219,50 +246,58 @@ impl Desk {
 
 /// Search after search, each for all that wait when it begins, until none does.
 struct Shift {
-    desk: Arc<Mutex<Desk>>,
+    desk: Arc<Desk>,
     is_over: bool,
 }
 
 impl Shift {
     fn work(mut self) {
+        held(&self.desk.list).searcher = Some(thread::current().id());
         while let Some((ends, mut recent)) = self.next() {
             let begun = Instant::now();
             let found = owners::find(&ends, &mut recent);
-            let (sought, rest) = {
-                let mut desk = held(&self.desk);
-                desk.recent = recent;
+            let rest = {
+                let mut list = held(&self.desk.list);
+                list.recent = recent;
                 let now = Instant::now();
-                (mem::take(&mut desk.at_work), desk.debt.rest(now, now.saturating_duration_since(begun)))
+                list.debt.rest(now, now.saturating_duration_since(begun))
             };
-            // Empty where they were given up meanwhile.
-            for (sought, process) in sought.iter().zip(found) {
-                sought.settle(process);
-            }
+            self.tell(found);
             thread::sleep(rest);
+        }
+    }
+
+    fn tell(&self, found: Vec<Option<ClientProcess>>) {
+        let _telling = held(&self.desk.telling);
+        // Empty where they were given up meanwhile.
+        let sought = mem::take(&mut held(&self.desk.list).at_work);
+        for (sought, process) in sought.iter().zip(found) {
+            sought.settle(process);
         }
     }
 
     /// What waits, and where to look first.
     fn next(&mut self) -> Option<(Vec<Ends>, Vec<u32>)> {
-        let mut desk = held(&self.desk);
-        if desk.waiting.is_empty() {
-            desk.is_searching = false;
+        let mut list = held(&self.desk.list);
+        if list.waiting.is_empty() {
+            list.is_searching = false;
             self.is_over = true;
             return None;
         }
-        let (ends, sought) = mem::take(&mut desk.waiting).into_iter().unzip();
-        desk.at_work = sought;
-        Some((ends, desk.recent.clone()))
+        let (ends, sought) = mem::take(&mut list.waiting).into_iter().unzip();
+        list.at_work = sought;
+        Some((ends, list.recent.clone()))
     }
 }
 
 impl Drop for Shift {
     fn drop(&mut self) {
         if !self.is_over {
+            let _telling = held(&self.desk.telling);
             let left = {
-                let mut desk = held(&self.desk);
-                desk.is_searching = false;
-                desk.take_all()
+                let mut list = held(&self.desk.list);
+                list.is_searching = false;
+                list.take_all()
             };
             left.iter().for_each(|sought| sought.settle(None));
         }
@@ -274,20 +309,19 @@ fn same(one: IpAddr, other: IpAddr) -> bool {
     one.to_canonical() == other.to_canonical()
 }
 
-/// An address as it is compared: IPv4 in an IPv6 socket is IPv4, and scopes do not count.
-fn canonical(address: SocketAddr) -> (IpAddr, u16) {
-    (address.ip().to_canonical(), address.port())
-}
-
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::sync::{
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    };
 
     use super::*;
+    use crate::{ca::CertificateAuthority, proxy::Proxy, tls::UpstreamTrust};
 
     #[test]
     fn what_waits_is_told_once_when_it_is_settled() {
@@ -317,16 +351,91 @@ mod tests {
         assert_eq!((told.load(Relaxed), sought.found.get()), (MAX_UNTOLD + 1, Some(&None)));
     }
 
+    /// What a search is for that goes on as long as nobody gives it up.
+    fn never_found(processes: &Processes) -> Arc<Sought> {
+        let sought = Arc::new(Sought::default());
+        let mut list = held(&processes.desk.list);
+        list.at_work.push(sought.clone());
+        list.is_searching = true;
+        sought
+    }
+
+    #[test]
+    fn whoever_ends_the_searches_waits_for_what_is_being_told() {
+        let processes = Processes::default();
+        let sought = never_found(&processes);
+        let (tells, telling) = mpsc::channel();
+        let (goes_on, may_go_on) = mpsc::channel::<()>();
+        let told = Arc::new(AtomicUsize::new(0));
+        sought.then({
+            let told = told.clone();
+            move || {
+                tells.send(()).unwrap();
+                may_go_on.recv().unwrap();
+                told.store(1, Relaxed);
+            }
+        });
+        let shift = Shift { desk: processes.desk.clone(), is_over: true };
+        let searcher = thread::spawn(move || shift.tell(vec![Some(ClientProcess::new(7, "curl"))]));
+        telling.recv().unwrap();
+        let (closes, closed) = mpsc::channel();
+        let closer = thread::spawn(move || {
+            processes.close();
+            closes.send(told.load(Relaxed)).unwrap();
+        });
+        assert!(closed.recv_timeout(Duration::from_millis(50)).is_err(), "an ending was not told yet");
+        goes_on.send(()).unwrap();
+        assert_eq!(closed.recv().unwrap(), 1);
+        assert_eq!(sought.found.get(), Some(&Some(ClientProcess::new(7, "curl"))));
+        searcher.join().unwrap();
+        closer.join().unwrap();
+    }
+
+    #[test]
+    fn whoever_is_being_told_may_end_the_searches() {
+        let processes = Arc::new(Processes::default());
+        let sought = never_found(&processes);
+        held(&processes.desk.list).searcher = Some(thread::current().id());
+        let closing = processes.clone();
+        sought.then(move || closing.close());
+        Shift { desk: processes.desk.clone(), is_over: true }.tell(vec![None]);
+        assert!(held(&processes.desk.list).is_closed);
+    }
+
+    #[tokio::test]
+    async fn a_further_listener_that_closes_leaves_the_searches_of_others_alone() {
+        let ca = CertificateAuthority::in_memory().unwrap();
+        let proxy = Proxy::builder(ca).upstream_trust(UpstreamTrust::nobody()).client_processes(true);
+        let proxy = proxy.bind("127.0.0.1:0").await.unwrap().spawn();
+        let engine = proxy.engine().clone();
+        let sought = never_found(&engine.processes);
+        let further = proxy.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        further.shutdown(Duration::ZERO).await;
+        assert_eq!(sought.found.get(), None);
+        proxy.shutdown(Duration::ZERO).await;
+        assert_eq!(sought.found.get(), Some(&None));
+    }
+
+    #[tokio::test]
+    async fn a_handle_that_is_dropped_leaves_no_search_behind() {
+        let ca = CertificateAuthority::in_memory().unwrap();
+        let proxy = Proxy::builder(ca).upstream_trust(UpstreamTrust::nobody()).client_processes(true);
+        let proxy = proxy.bind("127.0.0.1:0").await.unwrap().spawn();
+        let engine = proxy.engine().clone();
+        let sought = never_found(&engine.processes);
+        drop(proxy);
+        assert_eq!(sought.found.get(), Some(&None));
+        let near = SocketAddr::from(([127, 0, 0, 1], 9));
+        assert!(engine.processes.seek(near, near, ListenerKind::Explicit).is_none());
+    }
+
     #[test]
     fn a_search_that_never_began_leaves_nothing_untold() {
-        let desk = Arc::new(Mutex::new(Desk::default()));
-        let sought = Arc::new(Sought::default());
-        let ends = Ends { client: SocketAddr::from(([127, 0, 0, 1], 9)), server: None };
-        held(&desk).waiting.push((ends, sought.clone()));
-        held(&desk).is_searching = true;
-        drop(Shift { desk: desk.clone(), is_over: false });
+        let processes = Processes::default();
+        let sought = never_found(&processes);
+        drop(Shift { desk: processes.desk.clone(), is_over: false });
         assert_eq!(sought.found.get(), Some(&None));
-        assert!(!held(&desk).is_searching);
+        assert!(!held(&processes.desk.list).is_searching);
     }
 
     #[test]
@@ -348,8 +457,8 @@ mod tests {
         assert_eq!(debt.rest(now + MAX_REST, MAX_REST), MAX_REST);
     }
 
-    #[tokio::test]
-    async fn nothing_is_sought_that_was_not_asked_for_or_comes_from_elsewhere() {
+    #[test]
+    fn nothing_is_sought_that_was_not_asked_for_or_comes_from_elsewhere() {
         let near = SocketAddr::from(([127, 0, 0, 1], 9));
         let far = SocketAddr::from(([192, 0, 2, 1], 9));
         let mut processes = Processes::default();
@@ -357,6 +466,7 @@ mod tests {
         processes.wanted = true;
         assert!(processes.seek(far, near, ListenerKind::Explicit).is_none());
         assert_eq!(processes.seek(near, near, ListenerKind::Explicit).is_some(), cfg!(target_os = "linux"));
-        processes.give_up();
+        processes.close();
+        assert!(processes.seek(near, near, ListenerKind::Explicit).is_none());
     }
 }

@@ -1,12 +1,15 @@
 //! The proxy: built, bound, served, drained.
 
-use std::{future::Future, net::SocketAddr, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
-
-use tokio::{
-    sync::{oneshot, watch},
-    task::JoinHandle,
-    time::timeout,
+use std::{
+    future::Future,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::Path,
+    sync::{Arc, Weak},
+    time::Duration,
 };
+
+use tokio::sync::watch;
 
 use crate::{
     ca::{CertificateAuthority, Leafs},
@@ -23,10 +26,11 @@ use crate::{
     http2,
     interceptor::Interceptor,
     limits::{Limits, Timeouts},
-    listener::{Accepted, Doors, Intake, Listener, Loops, Mode, Plan, enter, original_destination},
+    listener::{Accepted, Doors, Listener, Loops, Mode, Plan, enter, original_destination},
     observer::Observer,
     process::Processes,
     roads::Roads,
+    serving::{Drained, Serving, serve},
     tls::{Acceptor, Connector, Interception, TlsOptions, UpstreamTrust},
     unstalled::Unstalled,
 };
@@ -109,7 +113,7 @@ impl ProxyBuilder {
         let local = main.or(listeners.first()).map(Listener::address).ok_or(ErrorKind::NoListener)?;
         let threads = self.threads;
         let engine = Arc::new(self.engine(&listeners, local)?);
-        Ok(Proxy { engine, doors, listeners, crew: Crew::start(threads)? })
+        Ok(Proxy { engine, doors, listeners, crew: Arc::new(Crew::start(threads)?) })
     }
 
     /// Makes the engine behind these listeners.
@@ -143,7 +147,7 @@ pub struct Proxy {
     engine: Arc<Engine>,
     doors: Doors,
     listeners: Arc<[Listener]>,
-    crew: Crew,
+    crew: Arc<Crew>,
 }
 
 impl Proxy {
@@ -203,53 +207,25 @@ impl Proxy {
     #[must_use = "dropping the handle cuts every connection"]
     pub fn spawn(self) -> ProxyHandle {
         let (engine, listeners) = (self.engine.clone(), self.listeners.clone());
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            self.serve(async {
-                match stopped.await {
-                    Ok(drain) => drain,
-                    // The handle was dropped: its drop aborts this task as well.
-                    Err(_) => Duration::ZERO,
-                }
-            })
-            .await
-        });
-        ProxyHandle { engine, listeners, stop: Some(stop), task }
+        let crew = Arc::downgrade(&self.crew);
+        let serving = Serving::begin(|stopped| self.serve(stopped.deadline()));
+        ProxyHandle { engine, listeners, crew, serving }
     }
 
     async fn serve(self, shutdown: impl Future<Output = Duration>) -> Drained {
-        serve(self.engine, self.doors, self.crew, shutdown).await
+        let ending = LastWords(self.engine);
+        serve(ending.0.clone(), self.doors, self.crew, shutdown).await
     }
 }
 
-/// Serves what comes through the doors until `shutdown` resolves to how long exchanges under way may go on then.
-/// Dropping the future cuts everything at once.
-pub(crate) async fn serve(
-    engine: Arc<Engine>,
-    doors: Doors,
-    crew: Crew,
-    shutdown: impl Future<Output = Duration>,
-) -> Drained {
-    let (drain, draining) = watch::channel(false);
-    let intake = Intake::new(engine.clone(), crew.hands(), draining);
-    let deadline = intake.until(doors, shutdown).await;
-    drain.send_replace(true);
-    let mut connections = intake.close();
-    let rest = async { while connections.join_next().await.is_some() {} };
-    let cut = if timeout(deadline, rest).await.is_ok() { 0 } else { connections.len() };
-    connections.shutdown().await;
-    crew.stop().await;
-    engine.processes.give_up();
-    engine.tell_untold();
-    Drained { cut_connections: cut }
-}
+/// Has everything told that is left to tell when a proxy has ended, or is dropped.
+struct LastWords(Arc<Engine>);
 
-/// How a shutdown went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Drained {
-    /// Connections that were still busy at the deadline, and were cut.
-    pub cut_connections: usize,
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        self.0.processes.close();
+        self.0.tell_untold();
+    }
 }
 
 /// Carries a connection that was let in.
@@ -276,8 +252,9 @@ pub(crate) async fn client(engine: Arc<Engine>, accepted: Accepted, draining: wa
 pub struct ProxyHandle {
     engine: Arc<Engine>,
     listeners: Arc<[Listener]>,
-    stop: Option<oneshot::Sender<Duration>>,
-    task: JoinHandle<Drained>,
+    /// The threads of the proxy's own, for as long as there are any.
+    crew: Weak<Crew>,
+    serving: Serving,
 }
 
 impl ProxyHandle {
@@ -303,18 +280,20 @@ impl ProxyHandle {
         &self.engine
     }
 
+    pub(crate) fn crew(&self) -> &Weak<Crew> {
+        &self.crew
+    }
+
     /// Stops accepting, lets the exchanges under way go on for `drain`, and cuts what is left then. Dropping the
     /// future cuts everything at once.
     pub async fn shutdown(mut self, drain: Duration) -> Drained {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(drain);
-        }
-        (&mut self.task).await.unwrap_or(Drained { cut_connections: 0 })
+        self.serving.shutdown(drain).await
     }
 }
 
 impl Drop for ProxyHandle {
     fn drop(&mut self) {
-        self.task.abort();
+        // What is cut when the rest is dropped is told as it ends, and not after a search.
+        self.engine.processes.close();
     }
 }

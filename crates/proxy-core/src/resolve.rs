@@ -2,18 +2,20 @@
 
 use std::{
     collections::HashMap,
-    fmt,
-    net::{IpAddr, SocketAddr},
+    fmt, io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::{
-    net::lookup_host,
+    sync::Semaphore,
+    task::spawn_blocking,
     time::{Duration, Instant, timeout},
 };
 
 use crate::{
+    crew::MAX_BLOCKING_THREADS,
     failure::{Failure, FailureKind},
     hosts::is_host_name,
 };
@@ -27,6 +29,13 @@ const ANSWER_COUNTS: Duration = Duration::from_secs(5);
 
 /// Names whose answer is kept; beyond it they are all asked for again.
 const MAX_ANSWERS: usize = 1_024;
+
+/// Names the system is asked for at once; further ones wait. A call of the system's resolver cannot be called off, and blocks
+/// its thread for as long as name servers are silent: somebody who asks for many names and leaves must not have all the
+/// threads that others wait for.
+const MAX_LOOK_UPS: usize = 64;
+
+const _: () = assert!(2 * MAX_LOOK_UPS <= MAX_BLOCKING_THREADS, "look-ups leave threads to others");
 
 /// Where a host is, whatever the system's resolver says: curl's `HOST:PORT:ADDRESS[,ADDRESS]`, where the host may be `*`
 /// and IPv6 addresses are with or without brackets.
@@ -87,10 +96,19 @@ impl fmt::Display for ResolveOverride {
 }
 
 /// Finds the addresses of hosts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Resolver {
     overrides: Vec<ResolveOverride>,
     answers: Arc<Mutex<HashMap<String, Answer>>>,
+    /// Places for look-ups that go on at once.
+    room: Arc<Semaphore>,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        let room = Arc::new(Semaphore::new(MAX_LOOK_UPS));
+        Self { overrides: Vec::new(), answers: Arc::default(), room }
+    }
 }
 
 /// What the system said of a name.
@@ -108,8 +126,11 @@ impl Resolver {
     /// The addresses of a host, a name or an address without brackets; never none, and at most 64.
     ///
     /// The system is asked for both families at once, and gives them in its order of preference (RFC 6724). A resolver
-    /// that does not answer is given up after `patience`; the system's own call goes on by itself until it ends. Its
-    /// answer counts for a few seconds, in the order that [`answered`](Self::answered) made of it.
+    /// that does not answer is given up after `patience`; the system's own call goes on by itself until it ends. While 64 of
+    /// those do, further ones wait, within their patience. An answer counts for a few seconds, in the order that
+    /// [`answered`](Self::answered) made of it.
+    ///
+    /// Dropping the future while it waits asks for nothing.
     pub(crate) async fn addresses(
         &self,
         host: &str,
@@ -126,9 +147,10 @@ impl Resolver {
             return Ok(addresses);
         }
         let failed = |detail: String| Failure::new(FailureKind::Dns, format!("{host}: {detail}"));
-        match timeout(patience, lookup_host((host, port))).await {
-            Ok(Ok(found)) => {
-                let addresses: Vec<_> = found.take(MAX_ADDRESSES).collect();
+        let name = host.to_owned();
+        let ask = move || Ok((name.as_str(), port).to_socket_addrs()?.take(MAX_ADDRESSES).collect());
+        match timeout(patience, self.in_its_turn(ask)).await {
+            Ok(Ok(addresses)) => {
                 if addresses.is_empty() {
                     return Err(failed("it has no address".to_owned()));
                 }
@@ -138,6 +160,21 @@ impl Resolver {
             Ok(Err(error)) => Err(failed(error.to_string())),
             Err(_elapsed) => Err(failed(format!("the resolver did not answer within {patience:?}"))),
         }
+    }
+
+    /// Asks the system where that holds up nobody, once there is room for it.
+    async fn in_its_turn(
+        &self,
+        ask: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+    ) -> io::Result<Vec<SocketAddr>> {
+        // It is never closed.
+        let place = self.room.clone().acquire_owned().await.ok();
+        let asking = move || {
+            let found = ask();
+            drop(place);
+            found
+        };
+        spawn_blocking(asking).await.map_err(io::Error::other)?
     }
 
     /// Notes that this address of a host answered, where others had been tried before: it is tried first as long as the
@@ -259,6 +296,31 @@ mod tests {
             resolver.keep(&format!("h{number}.test"), &[one]);
         }
         assert!(resolver.answers().len() <= MAX_ANSWERS);
+    }
+
+    #[tokio::test]
+    async fn look_ups_without_an_answer_leave_threads_to_others_and_those_that_wait_can_leave() {
+        let resolver = Resolver::default();
+        let mut gates = Vec::new();
+        for _ in 0..MAX_LOOK_UPS {
+            let (open, gate) = std::sync::mpsc::channel::<()>();
+            gates.push(open);
+            let silent = move || {
+                let _ = gate.recv();
+                Ok(Vec::new())
+            };
+            // Whoever asked is gone; the system's call goes on.
+            assert!(timeout(Duration::from_millis(1), resolver.in_its_turn(silent)).await.is_err());
+        }
+        for _ in 0..1_000 {
+            let asking = resolver.in_its_turn(|| panic!("asked for somebody who has left"));
+            assert!(futures_util::FutureExt::now_or_never(asking).is_none());
+        }
+        assert_eq!(spawn_blocking(|| "others").await.unwrap(), "others");
+        drop(gates);
+        let answer: Vec<SocketAddr> = vec!["10.0.0.1:80".parse().unwrap()];
+        let expected = answer.clone();
+        assert_eq!(resolver.in_its_turn(move || Ok(answer)).await.unwrap(), expected);
     }
 
     proptest! {

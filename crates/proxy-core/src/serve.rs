@@ -8,11 +8,7 @@ use std::{
 };
 
 use http::{Method, StatusCode, Version};
-use tokio::{
-    io::split,
-    sync::watch,
-    time::{Duration, timeout},
-};
+use tokio::{io::split, sync::watch, time::timeout};
 
 pub(crate) use self::streams::http2;
 use crate::{
@@ -31,16 +27,11 @@ use crate::{
     head::{Headers, RequestHead, Scheme},
     http1::{self, Defaults, HeadError, request_framing},
     leg::{BodyReader, Http1Reader, Http1Writer, Responder},
+    linger::{LINGER, forget},
     opening::{Opening, Tunnel},
     setup_page,
     wire::WireError,
 };
-
-/// What is still read of a connection that is closed under a client that may be sending, so that the client gets
-/// to read the last response before the reset (RFC 9112 section 9.6).
-const MAX_LINGER_BYTES: usize = 256 * 1024;
-/// And how long.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// A CONNECT that was read, and the connection it came on.
 pub(crate) struct Connect {
@@ -214,21 +205,14 @@ impl Http1 {
     }
 
     /// Closes so that what was sent last still arrives.
-    async fn close(mut self) {
-        let rest = async {
-            if self.writer.shutdown().await.is_err() {
-                return;
-            }
-            let mut left = MAX_LINGER_BYTES;
-            let mut body = http1::Decoder::raw();
-            while let Ok(Some(crate::wire::Piece::Data(data))) = self.reader.piece(&mut body).await {
-                match left.checked_sub(data.len()) {
-                    Some(rest) => left = rest,
-                    None => return,
-                }
+    async fn close(self) {
+        let Self { reader, mut writer, .. } = self;
+        let farewell = async {
+            if writer.shutdown().await.is_ok() {
+                forget(&mut reader.into_parts().0).await;
             }
         };
-        let _ = timeout(LINGER, rest).await;
+        let _ = timeout(LINGER, farewell).await;
     }
 }
 

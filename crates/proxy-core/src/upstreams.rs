@@ -207,6 +207,8 @@ pub(crate) struct Upstreams {
     /// What was reached before the first request, and where it leads.
     first: Mutex<Option<(Destination, Reach)>>,
     own: Arc<Pool>,
+    /// Those that clients share, where that was asked for, for a client.
+    shared: Option<Arc<Pool>>,
     /// What reaching upstream took, where its HTTP/2 connection was opened before the first request.
     fresh: Mutex<Option<Dialled>>,
     /// Held while a connection is opened that others may share, so that a burst of requests opens one. Holds how
@@ -225,9 +227,15 @@ struct FailedOpening {
 impl Upstreams {
     /// Begins with what was reached before the first request.
     pub(crate) fn new(engine: &Engine, first: Option<(Destination, Reach)>) -> Self {
+        Self { first: Mutex::new(first), shared: engine.roads.shared.clone(), ..Self::own(engine) }
+    }
+
+    /// Begins with nothing, for somebody who is no client, and never shares with any.
+    pub(crate) fn own(engine: &Engine) -> Self {
         Self {
-            first: Mutex::new(first),
+            first: Mutex::default(),
             own: Pool::new(engine.limits.max_idle_upstreams, engine.timeouts.upstream_idle),
+            shared: None,
             fresh: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
         }
@@ -243,7 +251,7 @@ impl Upstreams {
         let parent = to.parent(engine);
         let wanted = Wanted { to, parent: parent.as_ref(), need: Need::of(head, to) };
         let personal = is_personal(engine, to, head);
-        if let Some(leased) = self.present(engine, &wanted, personal) {
+        if let Some(leased) = self.present(&wanted, personal) {
             return Ok(leased);
         }
         if !to.may_be_http2() {
@@ -251,7 +259,7 @@ impl Upstreams {
         }
         let asked = Instant::now();
         let mut last = self.opening.lock().await;
-        if let Some(leased) = self.present(engine, &wanted, personal) {
+        if let Some(leased) = self.present(&wanted, personal) {
             return Ok(leased);
         }
         if let Some(failed) = last.as_ref().filter(|failed| failed.at >= asked && failed.to == *to) {
@@ -304,7 +312,7 @@ impl Upstreams {
         };
         let parent = to.parent(engine);
         let wanted = Wanted { to: &to, parent: parent.as_ref(), need: Need::Message };
-        match self.present(engine, &wanted, false) {
+        match self.present(&wanted, false) {
             Some(Leased { lease: Lease::Http2(upstream, ..), .. }) => {
                 timeout(SETTLING, upstream.settled()).await.is_ok() && upstream.supports_extended_connect()
             }
@@ -327,11 +335,11 @@ impl Upstreams {
 
     /// Lends a connection that is there: the client's own, or one that clients share. A request that proves a user for
     /// its connection is kept off the latter.
-    fn present(&self, engine: &Engine, wanted: &Wanted<'_>, personal: bool) -> Option<Leased> {
-        let common = engine.roads.shared.as_ref().filter(|_| !personal);
+    fn present(&self, wanted: &Wanted<'_>, personal: bool) -> Option<Leased> {
+        let common = self.shared.as_ref().filter(|_| !personal);
         [Some(&self.own), common].into_iter().flatten().find_map(|pool| {
             let http2 =
-                pool.shared(wanted).map(|(upstream, facts, usage)| Lease::Http2(upstream, facts, usage));
+                pool.multiplexed(wanted).map(|(upstream, facts, usage)| Lease::Http2(upstream, facts, usage));
             let lease = http2.or_else(|| pool.idle(wanted).map(Lease::Http1))?;
             match self.fresh.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 Some(dialled) => Some(Leased { lease, reused: false, dialled }),
@@ -366,7 +374,7 @@ impl Upstreams {
         let Opened { io, facts, http2, dialled, way } = opened;
         let lease = if http2 {
             let connected = http2::Upstream::connect(io, &engine.upstream_settings);
-            let pool = engine.roads.shared.as_ref().filter(|_| !personal).unwrap_or(&self.own);
+            let pool = self.shared.as_ref().filter(|_| !personal).unwrap_or(&self.own);
             let (upstream, facts, usage) = pool.add((to, way), connected, facts);
             Lease::Http2(upstream, facts, usage)
         } else {
@@ -386,8 +394,8 @@ impl Upstreams {
     }
 
     /// Takes back an HTTP/1 connection whose last exchange ended properly on both halves.
-    pub(crate) fn give_back(&self, engine: &Engine, connection: Box<Http1Connection>) {
-        let shared = engine.roads.shared.as_ref().filter(|_| !connection.is_personal);
+    pub(crate) fn give_back(&self, connection: Box<Http1Connection>) {
+        let shared = self.shared.as_ref().filter(|_| !connection.is_personal);
         shared.unwrap_or(&self.own).give_back(connection);
     }
 }

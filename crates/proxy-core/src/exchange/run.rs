@@ -264,7 +264,7 @@ impl Exchange<'_, '_> {
         let source = ResponseReader::Http1 { reader, alarm, max_trailer_bytes, parent };
         let (transfer, reusable) = self.carry(Writer::Http1(writer), source).await;
         if reusable && connection.writer.is_clean() && connection.reader.buffered().is_empty() {
-            self.cx.upstreams.give_back(&self.cx.engine, connection);
+            self.cx.upstreams.give_back(connection);
         }
         transfer
     }

@@ -1,26 +1,30 @@
 //! Listeners opened and closed beside those of a proxy that runs already.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
-
-use tokio::{sync::oneshot, task::JoinHandle};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use super::{address::Listener, build::guarded, doors::Doors};
 use crate::{
     crew::Crew,
     engine::Engine,
     error::Error,
-    proxy::{Drained, ProxyHandle, serve},
+    proxy::ProxyHandle,
+    serving::{Drained, Serving, serve},
 };
 
 /// A listener opened while its proxy runs. What comes by it meets the same rules, interceptors, observers and CA as
 /// everything else; no other listener notices. Dropping it cuts its connections at once.
 ///
-/// It lives by itself: shutting the proxy down does not close it.
+/// Its connections are carried where the proxy's own are: on threads of the proxy's own, or on the caller's runtime. It lives by
+/// itself: shutting the proxy down does not close it, and threads stay for as long as it does.
 pub struct FurtherListener {
     engine: Arc<Engine>,
     listener: Listener,
-    stop: Option<oneshot::Sender<Duration>>,
-    task: JoinHandle<Drained>,
+    serving: Serving,
 }
 
 impl ProxyHandle {
@@ -34,23 +38,23 @@ impl ProxyHandle {
         &self,
         listener: Listener,
     ) -> impl Future<Output = Result<FurtherListener, Error>> + Send + use<> {
-        open(self.engine().clone(), listener)
+        open(self.engine().clone(), self.crew().clone(), listener)
     }
 }
 
-async fn open(engine: Arc<Engine>, listener: Listener) -> Result<FurtherListener, Error> {
+async fn open(engine: Arc<Engine>, crew: Weak<Crew>, listener: Listener) -> Result<FurtherListener, Error> {
     let (asks, admits) = (engine.clients.asks_credentials(), engine.clients.has_ranges());
     guarded(listener.address(), listener.kind(), asks, admits)?;
     let mut doors = Doors::default();
     let opened = doors.open(listener).await?;
-    // On the caller's runtime, whatever threads the proxy has of its own.
-    let crew = Crew::start(None)?;
+    let crew = match crew.upgrade() {
+        Some(crew) => crew,
+        // The proxy has ended, and its threads with it.
+        None => Arc::new(Crew::start(None)?),
+    };
     engine.guard.add(opened.address());
-    let (stop, stopped) = oneshot::channel();
-    // When the sender is dropped, this task is aborted as well.
-    let shutdown = async { stopped.await.unwrap_or(Duration::ZERO) };
-    let task = tokio::spawn(serve(engine.clone(), doors, crew, shutdown));
-    Ok(FurtherListener { engine, listener: opened, stop: Some(stop), task })
+    let serving = Serving::begin(|stopped| serve(engine.clone(), doors, crew, stopped.deadline()));
+    Ok(FurtherListener { engine, listener: opened, serving })
 }
 
 impl FurtherListener {
@@ -63,16 +67,12 @@ impl FurtherListener {
     /// Stops accepting, lets the exchanges under way go on for `drain`, and cuts what is left then. Dropping the
     /// future cuts everything at once.
     pub async fn shutdown(mut self, drain: Duration) -> Drained {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(drain);
-        }
-        (&mut self.task).await.unwrap_or(Drained { cut_connections: 0 })
+        self.serving.shutdown(drain).await
     }
 }
 
 impl Drop for FurtherListener {
     fn drop(&mut self) {
         self.engine.guard.remove(self.listener.address());
-        self.task.abort();
     }
 }

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::address::canonical;
+
 /// How long a connection is remembered: one that is redirected is accepted at once, and its port is used by nobody
 /// else so soon.
 const REMEMBERED: Duration = Duration::from_secs(10);
@@ -35,10 +37,6 @@ impl Loops {
         let peer = canonical(peer);
         recent.iter().any(|(local, at)| *local == peer && now.saturating_duration_since(*at) <= REMEMBERED)
     }
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

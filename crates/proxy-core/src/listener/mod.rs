@@ -30,4 +30,3 @@ pub(crate) use intake::Intake;
 pub(crate) use loops::Loops;
 pub(crate) use origin::Reverse;
 pub(crate) use original::original_destination;
-pub(crate) use strangers::{LINGER, linger};

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 
+use crate::address::canonical;
+
 /// The original destination of a connection: what netfilter's REDIRECT or DNAT changed, or, where the connection was
 /// taken as it is (TPROXY), its own. `None` when it was made to the listener itself, or the system does not say.
 pub(crate) fn original_destination(tcp: &TcpStream, listener: SocketAddr) -> Option<SocketAddr> {
@@ -25,11 +27,6 @@ fn translated(tcp: &TcpStream) -> Option<SocketAddr> {
 #[cfg(not(target_os = "linux"))]
 fn translated(_: &TcpStream) -> Option<SocketAddr> {
     None
-}
-
-/// The address without its mapping into IPv6.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

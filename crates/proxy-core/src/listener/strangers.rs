@@ -1,30 +1,20 @@
 //! Clients whose address is not let in.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::Semaphore,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Semaphore, time::timeout};
 
 use super::doors::Accepted;
 use crate::{
     engine::Engine,
     event::{ListenerKind, Outcome},
     failure::{Failure, FailureKind},
+    linger::{LINGER, linger},
     serve::unreadable,
-    wire::Io,
 };
 
 /// Clients that are told at once that they are not let in; others are closed without a word while as many are.
 const MAX_TOLD: usize = 64;
-
-/// How long a client that was told to leave may go on sending, so that it gets to read that.
-pub(crate) const LINGER: Duration = Duration::from_secs(1);
-/// And how much.
-const MAX_LINGER_BYTES: usize = 64 * 1024;
 
 /// What clients of an explicit listener are told (RFC 9110 section 15.5.4).
 const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\
@@ -74,22 +64,6 @@ fn note(engine: &Engine, tcp: &TcpStream, peer: SocketAddr, listener: &super::Li
 async fn say_no(tcp: &mut TcpStream, is_http: bool) {
     if is_http && tcp.write_all(FORBIDDEN.as_bytes()).await.is_ok() {
         linger(tcp).await;
-    }
-}
-
-/// Closes so that what was said last arrives: what the client still sends is read and forgotten, for as long as the
-/// caller waits.
-pub(crate) async fn linger(io: &mut impl Io) {
-    if io.shutdown().await.is_err() {
-        return;
-    }
-    let mut left = MAX_LINGER_BYTES;
-    let mut scratch = [0; 1024];
-    while let Ok(read @ 1..) = io.read(&mut scratch).await {
-        match left.checked_sub(read) {
-            Some(rest) => left = rest,
-            None => return,
-        }
     }
 }
 

@@ -4,12 +4,13 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{BufRead as _, BufReader, Read as _},
-    net::IpAddr,
+    net::SocketAddr,
     process,
     time::{Duration, Instant},
 };
 
-use super::{ClientProcess, Ends, canonical, sockets};
+use super::{ClientProcess, Ends, sockets};
+use crate::address::canonical;
 
 /// The tables of sockets.
 const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
@@ -20,7 +21,7 @@ const MAX_PROCESSES: usize = 32_768;
 /// Descriptors that are looked at.
 const MAX_DESCRIPTORS: usize = 262_144;
 /// How long a search may take; what is not found by then stays unknown.
-const MAX_SEARCH: Duration = Duration::from_millis(250);
+pub(super) const MAX_SEARCH: Duration = Duration::from_millis(250);
 /// What is kept of a process's name; the kernel keeps 15 bytes.
 const MAX_NAME_BYTES: u64 = 64;
 /// Processes that are looked at first.
@@ -42,7 +43,7 @@ pub(super) fn find(ends: &[Ends], recent: &mut Vec<u32>) -> Vec<Option<ClientPro
 /// One search.
 struct Search {
     /// Whose end an address is.
-    clients: HashMap<(IpAddr, u16), Vec<usize>>,
+    clients: HashMap<SocketAddr, Vec<usize>>,
     /// The sockets whose owners are sought, and whose they are.
     owned: HashMap<u64, usize>,
     found: Vec<Option<ClientProcess>>,
@@ -101,7 +102,7 @@ impl Search {
         for pid in recent {
             self.owner(*pid);
         }
-        if self.owned.is_empty() {
+        if self.owned.is_empty() || self.is_late() {
             return;
         }
         let own = process::id();
@@ -125,7 +126,7 @@ impl Search {
         let mut name = None;
         for descriptor in descriptors.flatten() {
             self.descriptors += 1;
-            if self.owned.is_empty() || self.descriptors > MAX_DESCRIPTORS {
+            if self.owned.is_empty() || self.descriptors > MAX_DESCRIPTORS || self.is_late() {
                 break;
             }
             let link = fs::read_link(descriptor.path()).ok();

@@ -6,7 +6,7 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnord
 use http::{Method, StatusCode};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-use super::{LINGER, turn_down};
+use super::turn_down;
 use crate::{
     alarm::Alarm,
     client::Client,
@@ -24,6 +24,7 @@ use crate::{
     http1::Encoding,
     http2::{self, Downstream, DownstreamError, Incoming, RefusedRequest, TunnelIo},
     leg::{BodyReader, Responder, Writer},
+    linger::LINGER,
     listener::take_credentials,
     opening::{Opening, Tunnel},
     setup_page,

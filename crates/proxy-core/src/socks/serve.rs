@@ -17,7 +17,7 @@ use crate::{
     engine::Engine,
     event::{ClientFacts, ListenerKind, Outcome},
     failure::{Failure, FailureKind},
-    listener::{LINGER, linger},
+    linger::{LINGER, linger},
     opening::{Opening, Tunnel},
     peek::Rewind,
     upstreams::Reach,

@@ -69,7 +69,7 @@ impl Spoken {
 pub(crate) fn rests(engine: &Engine, host: &str, port: u16) -> bool {
     let Some(pool) = &engine.roads.shared else { return false };
     let parent = engine.roads.routes.parent(host, port, Carried::Tunnel);
-    pool.rests(|to, way| {
+    pool.has(|to, way| {
         to.port == port
             && to.host == host
             && !matches!(way, Way::Absolute(_))
@@ -87,7 +87,7 @@ pub(crate) fn spoken(engine: &Engine, to: &Destination) -> Option<Arc<UpstreamFa
     let chosen = facts.tls.as_ref().and_then(|tls| tls.alpn.clone()).map(String::into_bytes);
     let security = Security::Tls { server_name: server_name.clone(), alpn: chosen.into_iter().collect() };
     let agreed = Destination { security, ..to.clone() };
-    pool.rests(|to, way| *to == agreed && way.parent() == parent.as_ref()).then_some(facts)
+    pool.has(|to, way| *to == agreed && way.parent() == parent.as_ref()).then_some(facts)
 }
 
 /// Dials what was not, for somebody who has no use for a connection at rest.

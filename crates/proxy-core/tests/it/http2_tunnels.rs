@@ -1,6 +1,6 @@
 //! CONNECT inside HTTP/2, WebSockets in it, and HTTP/2 clients of HTTP/1 origins.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client, ext::Protocol};
@@ -192,6 +192,33 @@ async fn each_connect_inside_http2_is_a_tunnel_of_its_own() {
         assert_eq!(told.outcome(), &Outcome::Response);
         assert_eq!(told.client.unwrap().tunnel.as_deref(), Some(authority.as_str()));
         assert_eq!(told.request.unwrap().version, Version::HTTP_11);
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_the_endings_of_tunnels_inside_http2() {
+    for threads in [None, NonZeroUsize::new(2)] {
+        let mut lab = match threads {
+            Some(threads) => Lab::with(|builder| builder.threads(threads)).await,
+            None => Lab::new().await,
+        };
+        let origin = Origin::plain().await.unwrap();
+        let authority = origin.authority();
+        let mut sender = to_proxy(&lab).await;
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            let request = Request::connect(authority.clone()).body(()).unwrap();
+            let (response, mut stream) = sender.send_request(request, false).unwrap();
+            assert_eq!(response.await.unwrap().status(), 200);
+            let request = format!("GET /slow-headers HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+            stream.send_data(request.into(), false).unwrap();
+            open.push(stream);
+            sender = sender.ready().await.unwrap();
+        }
+        origin.until(|counts| counts.requests == 3).await.unwrap();
+        assert_eq!(lab.proxy.take().unwrap().shutdown(Duration::ZERO).await.cut_connections, 1);
+        let told = lab.log.all();
+        assert!(told.len() == 3 && told.iter().all(|told| told.failure() == FailureKind::Shutdown));
     }
 }
 

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use proxy_core::{
     CertificateAuthority, ErrorKind, ExchangeId, Failure, FailureKind, Interceptor, Outcome, Proxy,
-    RequestHead, ResponseHead, ResponseSource, Verdict,
+    RequestHead, ResponseHead, ResponseSource, Timeouts, UpstreamSharing, Verdict,
 };
 use testkit::{Origin, full};
+use tokio::io::AsyncWriteExt;
 
 use crate::lab::Lab;
 
@@ -70,6 +71,42 @@ async fn a_rule_may_answer_for_an_origin_that_is_not_there() {
     assert_eq!(client.get("/mocked").await.unwrap().status, 418);
     assert_eq!(client.get("/other").await.unwrap().status, 502);
     assert_eq!(lab.log.ended(2).await[1].failure(), FailureKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn timeouts_may_be_without_end() {
+    let mut timeouts = Timeouts::default();
+    for timeout in [
+        &mut timeouts.dns,
+        &mut timeouts.connect,
+        &mut timeouts.parent,
+        &mut timeouts.handshake,
+        &mut timeouts.request_head,
+        &mut timeouts.response_head,
+        &mut timeouts.idle_body,
+        &mut timeouts.keep_alive,
+        &mut timeouts.upstream_idle,
+        &mut timeouts.half_closed,
+        &mut timeouts.hold_body,
+        &mut timeouts.drain,
+    ] {
+        *timeout = Duration::MAX;
+    }
+    for sharing in [UpstreamSharing::PerClient, UpstreamSharing::Shared] {
+        let timeouts = timeouts.clone();
+        let mut lab = Lab::with(|builder| builder.timeouts(timeouts).upstream_sharing(sharing)).await;
+        let origin = Origin::https(&lab.origin_ca).await.unwrap();
+        for alpn in ["h2", "http/1.1"] {
+            let mut client = lab.client(&[alpn]).https(&origin.authority()).await.unwrap();
+            for _ in 0..2 {
+                assert_eq!(client.get("/bytes/3000000").await.unwrap().body.len(), 3_000_000);
+            }
+        }
+        let mut tunnel = lab.client(&[]).tunnel(&origin.authority()).await.unwrap();
+        tunnel.shutdown().await.unwrap();
+        lab.log.ended(4).await;
+        lab.proxy.take().unwrap().shutdown(Duration::ZERO).await;
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::{Method, Version};
 use proxy_core::{
     BodySource, CertificateAuthority, FailureKind, Headers, ListenerKind, Outcome, Proxy, RequestHead,
-    ResponseSource, Route, SendBody, SendRequest, SendVersion, Sender, UpstreamRoutes, UpstreamTrust,
+    ResponseSource, Route, SendBody, SendRequest, SendVersion, Sender, UpstreamRoutes, UpstreamSharing,
+    UpstreamTrust,
 };
 use serde_json::json;
 use testkit::{Origin, Parent, ParentKind, RawOrigin, Step, TestCa};
@@ -30,6 +31,28 @@ async fn text(sender: &Sender, request: SendRequest) -> (u16, String) {
     let (body, length) = response.body.collect(1 << 20).await.unwrap();
     assert_eq!(body.len() as u64, length);
     (response.head.status.as_u16(), String::from_utf8_lossy(&body).into_owned())
+}
+
+#[tokio::test]
+async fn a_sender_and_the_clients_that_share_connections_share_none_with_each_other() {
+    for (alpn, version) in [("http/1.1", SendVersion::Http1), ("h2", SendVersion::Http2)] {
+        let lab = Lab::with(|builder| builder.upstream_sharing(UpstreamSharing::Shared)).await;
+        let origin = Origin::https(&lab.origin_ca).await.unwrap();
+        let sender = sender(&lab);
+        for round in 1..=2 {
+            let mut client = lab.client(&[alpn]).https(&origin.authority()).await.unwrap();
+            assert_eq!(client.get("/json").await.unwrap().status, 200);
+            drop(client);
+            lab.log.ended(2 * round - 1).await;
+            let mut request = get(&format!("https://{}/json", origin.authority()));
+            request.version = version;
+            assert_eq!(text(&sender, request).await.0, 200);
+            let told = lab.log.ended(2 * round).await;
+            let reused: Vec<bool> = told.iter().rev().take(2).map(|told| told.upstream[0].1).collect();
+            assert_eq!(reused, [round == 2; 2], "{alpn}");
+            assert_eq!(origin.counts().connections, 2, "{alpn}");
+        }
+    }
 }
 
 #[tokio::test]

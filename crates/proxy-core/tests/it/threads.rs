@@ -13,7 +13,7 @@ use proxy_core::{
     ConnectionId, Event, EventKind, ExchangeId, FailureKind, Interceptor, Observer, Outcome, ProxyBuilder,
     RequestHead, UpstreamSharing, Verdict,
 };
-use testkit::{Origin, full};
+use testkit::{Origin, ProxyClient, full};
 
 use crate::lab::Lab;
 
@@ -71,6 +71,25 @@ async fn each_connection_stays_on_one_thread_and_all_threads_have_some() {
         used.into_iter().collect::<Vec<_>>(),
         [(&"proxy-1".to_owned(), 2), (&"proxy-2".to_owned(), 2)]
     );
+}
+
+#[tokio::test]
+async fn a_listener_that_is_opened_later_has_the_same_threads_and_keeps_them() {
+    let places = Places::default();
+    let mut lab = lab(|builder| builder.observer(places.clone())).await;
+    let origin = Origin::https(&lab.origin_ca).await.unwrap();
+    let proxy = lab.proxy.take().unwrap();
+    let further = proxy.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let client = ProxyClient::new(further.local_addr(), &lab.ca_pem, &["h2"]).unwrap();
+    let mut stays = client.https(&origin.authority()).await.unwrap();
+    stays.get("/").await.unwrap();
+    proxy.shutdown(Duration::ZERO).await;
+    stays.get("/").await.unwrap();
+    client.https(&origin.authority()).await.unwrap().get("/").await.unwrap();
+    let names = places.names();
+    assert!(names.iter().flatten().all(|name| name.starts_with("proxy-")), "{names:?}");
+    assert_eq!(further.shutdown(Duration::from_secs(20)).await.cut_connections, 0);
+    assert_eq!(lab.log.all().iter().map(|told| told.endings.len()).collect::<Vec<_>>(), [1, 1, 1]);
 }
 
 #[tokio::test]
