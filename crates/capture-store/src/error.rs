@@ -43,6 +43,18 @@ pub enum ErrorKind {
         /// The version that is read.
         known: u32,
     },
+    /// The store was written by an older version, which still writes to it.
+    #[error(
+        "bring the store at {path} from schema version {found} to {known}: an older wirescope is writing to it; stop it first"
+    )]
+    OlderWriter {
+        /// The store.
+        path: String,
+        /// Its schema version.
+        found: u32,
+        /// The version that is wanted.
+        known: u32,
+    },
     /// The store was not closed before it came where it cannot be written to.
     #[error(
         "read the store at {}: what was recorded last stands in its log, which cannot be read where nothing can be written; \

@@ -25,14 +25,23 @@ pub(crate) fn prepare(directory: &Path, files: &BodyFiles) -> Result<Vec<Session
     let path = directory.join(DATABASE);
     // SQLite would make it readable for all; its side files take after it.
     private_file().open(&path).map_err(unusable)?;
+    let dead = lock::try_recorder(directory).map_err(unusable)?;
     let db = with_reserve(directory, || {
         let mut db = Connection::open(&path, Mode::Write)?;
         let (found, known) = db.versions()?;
         check_versions(directory, found, known)?;
-        db.migrate()?;
+        if found < known {
+            // Who began with another schema goes on as it says.
+            let alone = lock::try_sweep(directory).map_err(unusable)?.filter(|_| dead.is_some());
+            if alone.is_none() && found > 0 {
+                let path = directory.display().to_string();
+                return Err(Error::new(ErrorKind::OlderWriter { path, found, known }));
+            }
+            db.migrate()?;
+        }
         Ok(db)
     })?;
-    match lock::try_recorder(directory).map_err(unusable)? {
+    match dead {
         Some(_dead) => {
             let closed = recovery::recover(directory, &db, files)?;
             file_left(&db);

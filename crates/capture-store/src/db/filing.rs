@@ -187,7 +187,7 @@ fn wanes(sql: &Connection, block: u64) -> Result<Option<bool>, DbError> {
 /// Files a block that is not.
 fn file(sql: &Connection, block: u64) -> Result<(), DbError> {
     let mut post = sql.prepare_cached(
-        "INSERT INTO postings (block, field, value, count, offsets) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO postings (block, field, value, count, offsets) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     for (field, gathered) in (0_i64..).zip(gather(sql, block)?) {
         for (term, offsets) in gathered.into_sorted() {

@@ -45,3 +45,16 @@ fn an_older_store_is_not_migrated_by_reading_and_the_error_says_how() {
     Store::open(directory.path(), StoreConfig::default()).unwrap();
     Store::open(directory.path(), StoreConfig::read_only()).unwrap();
 }
+
+#[test]
+fn an_older_store_is_not_migrated_while_an_older_version_records_into_it() {
+    let directory = tempfile::tempdir().unwrap();
+    version_1(directory.path());
+    for lock in ["recorder.lock", "bodies.lock"] {
+        let held = std::fs::File::create(directory.path().join(lock)).unwrap();
+        held.lock_shared().unwrap();
+        let error = Store::open(directory.path(), StoreConfig::default()).unwrap_err();
+        let ErrorKind::OlderWriter { found: 1, .. } = error.kind() else { panic!("{error}") };
+    }
+    Store::open(directory.path(), StoreConfig::default()).unwrap();
+}
