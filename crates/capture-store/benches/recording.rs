@@ -1,6 +1,7 @@
 //! What recording an exchange costs: its events into the queue, put together, encoded and committed.
 //!
-//! `cargo bench -p capture-store --bench recording [-- NAME]` runs all cases, or those whose name has `NAME` in it. Under
+//! `cargo bench -p capture-store --bench recording [-- NAME [EXCHANGES]]` runs all cases, or those whose name has `NAME` in
+//! it, with so many exchanges in each round. Under
 //! `valgrind --tool=callgrind --separate-threads=yes` the counts of one case repeat where times do not.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
@@ -12,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use capture_store::{Recorder, RecorderConfig, SessionSpec, Store, StoreConfig};
+use capture_store::{IndexPolicy, Recorder, RecorderConfig, SessionSpec, Store, StoreConfig};
 use http::{Method, StatusCode, Version};
 use proxy_core::{
     ClientFacts, ConnectionId, Ending, Event, EventKind, ExchangeId, Headers, Observer, Outcome, RequestHead,
@@ -44,24 +45,29 @@ const CASES: [Case; 5] = [
 ];
 
 fn main() {
-    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
-    for case in CASES.iter().filter(|case| wanted.as_ref().is_none_or(|name| case.name.contains(name))) {
-        run(case);
+    let mut wanted = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let (name, exchanges) = (wanted.next().unwrap_or_default(), wanted.next());
+    let exchanges = exchanges.map_or(EXCHANGES, |exchanges| exchanges.parse().unwrap());
+    for case in CASES.iter().filter(|case| case.name.contains(&name)) {
+        run(case, exchanges);
     }
 }
 
-fn run(case: &Case) {
+fn run(case: &Case, exchanges: u64) {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path(), StoreConfig::default()).unwrap();
     let session = SessionSpec::Scratch { max_bytes: Some(case.max_bytes) };
-    let recorder = Recorder::start(&store, session, RecorderConfig::default()).unwrap();
+    let mut config = RecorderConfig::default();
+    // It is built beside, and is none of this.
+    config.index = IndexPolicy::Never;
+    let recorder = Recorder::start(&store, session, config).unwrap();
     let connections: Vec<_> = (0..CONNECTIONS).map(connection).collect();
-    let exchanges = EXCHANGES / if case.body > 1024 { 20 } else { 1 };
+    let exchanges = exchanges / if case.body > 1024 { 20 } else { 1 };
     let (mut told, mut committed) = (f64::MAX, f64::MAX);
     for round in 0..ROUNDS {
         let begin = Instant::now();
         for number in 0..exchanges {
-            tell(&recorder, round * EXCHANGES + number + 1, case, &connections);
+            tell(&recorder, round * exchanges + number + 1, case, &connections);
         }
         told = told.min(begin.elapsed().as_secs_f64() * 1e6 / exchanges as f64);
         recorder.flush().unwrap();
