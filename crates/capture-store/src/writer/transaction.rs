@@ -213,17 +213,29 @@ pub(super) fn write(
     for (id, recording) in sessions.iter() {
         let mut delta = deltas.take(*id);
         delta.not_recorded = recording.not_recorded;
-        let bytes = settle(&tx, *id, recording, &delta, &mut outcome.unused_files)?;
-        outcome.bytes.push((*id, bytes));
-        if let Some(age) = recording.max_age
-            && let Some(oldest) = tx.oldest(*id)?
-        {
-            let left = (oldest + age).duration_since(SystemTime::now()).unwrap_or_default();
-            outcome.oldest_due = Some(outcome.oldest_due.map_or(left, |due| due.min(left)));
-        }
+        settle_one(&tx, *id, recording, &delta, &mut outcome)?;
     }
     tx.commit()?;
     Ok(outcome)
+}
+
+/// Settles a session, and notes what it holds and when it is to be looked at again.
+fn settle_one(
+    tx: &Tx<'_>,
+    id: SessionId,
+    recording: &Recording,
+    delta: &SessionDelta,
+    outcome: &mut Outcome,
+) -> Result<(), DbError> {
+    let bytes = settle(tx, id, recording, delta, &mut outcome.unused_files)?;
+    outcome.bytes.push((id, bytes));
+    if let Some(age) = recording.max_age
+        && let Some(oldest) = tx.oldest(id)?
+    {
+        let left = (oldest + age).duration_since(SystemTime::now()).unwrap_or_default();
+        outcome.oldest_due = Some(outcome.oldest_due.map_or(left, |due| due.min(left)));
+    }
+    Ok(())
 }
 
 /// Sessions that exchanges still go into and somebody deleted. The one being recorded cannot be.
