@@ -68,19 +68,52 @@ impl SecretSpan {
     }
 }
 
-/// Puts spans in order, and leaves out those that touch an earlier list's.
+/// Puts spans in order. Of a later list's only that is taken which an earlier list's leave.
 pub(super) fn merge(mut first: Vec<SecretSpan>, second: Vec<SecretSpan>) -> Vec<SecretSpan> {
     if second.is_empty() {
         return first;
     }
     let known = first.len();
     for span in second {
-        let at = first[..known].partition_point(|other| other.range.end <= span.range.start);
-        let overlaps = at < known && first[at].range.start < span.range.end;
-        if !overlaps {
-            first.push(span);
+        let mut at = span.range.start;
+        let mut next = first[..known].partition_point(|other| other.range.end <= at);
+        while next < known && first[next].range.start < span.range.end {
+            let other = first[next].range.clone();
+            if at < other.start {
+                first.push(SecretSpan { range: at..other.start, ..span.clone() });
+            }
+            at = other.end;
+            next += 1;
+        }
+        if at < span.range.end {
+            first.push(SecretSpan { range: at..span.range.end, ..span });
         }
     }
     first.sort_by_key(|span| span.range.start);
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_list_leaves_of_a_span_is_taken() {
+        let spans = |ranges: &[(usize, usize)]| -> Vec<SecretSpan> {
+            ranges.iter().map(|(from, to)| SecretSpan::new(*from..*to, SecretKind::Token, b"x")).collect()
+        };
+        for (first, second, merged) in [
+            (&[(10, 20)][..], &[(12, 18)][..], &[(10, 20)][..]),
+            (&[(10, 20)], &[(10, 20)], &[(10, 20)]),
+            (&[(10, 20)], &[(5, 12)], &[(5, 10), (10, 20)]),
+            (&[(10, 20)], &[(15, 30)], &[(10, 20), (20, 30)]),
+            (&[(10, 20), (25, 30)], &[(5, 40)], &[(5, 10), (10, 20), (20, 25), (25, 30), (30, 40)]),
+            (&[(10, 20)], &[(0, 10), (20, 21)], &[(0, 10), (10, 20), (20, 21)]),
+            (&[], &[(1, 2)], &[(1, 2)]),
+        ] {
+            let merge = merge(spans(first), spans(second)).into_iter();
+            let ranges: Vec<_> = merge.map(|span| (span.range.start, span.range.end)).collect();
+            assert_eq!(ranges, merged, "{first:?} and {second:?}");
+        }
+    }
 }
