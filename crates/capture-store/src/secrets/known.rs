@@ -300,6 +300,7 @@ fn percent_decoded(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -383,5 +384,34 @@ mod tests {
         assert_eq!(found("abcdefgh abcdefghij short"), [1, 2]);
         assert_eq!(found("eyJhbGciOi.two,eyJhbGciOi.one,eyJhbGciOi.six"), [5, 4]);
         assert_eq!(found(""), Vec::<usize>::new());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn every_byte_of_every_value_is_found(
+            values in proptest::collection::vec("[ab]{8,12}", 1..5),
+            text in "[abc]{0,60}",
+        ) {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            let found = known(&values).find(text.as_bytes());
+            let mut hidden = vec![false; text.len()];
+            let mut end = 0;
+            for Found { range, number } in found {
+                prop_assert!(range.start >= end && range.start < range.end, "in order and apart");
+                end = range.end;
+                hidden[range.clone()].fill(true);
+                // Numbers are told of whole values only.
+                prop_assert!(number.is_none_or(|number| values[number - 1] == &text[range]));
+            }
+            for value in values {
+                for at in 0..text.len() {
+                    if text[at..].starts_with(value) {
+                        prop_assert!(hidden[at..at + value.len()].iter().all(|hidden| *hidden), "{at}");
+                    }
+                }
+            }
+        }
     }
 }
