@@ -23,6 +23,9 @@ use crate::{
 /// Addresses of one name that are looked at; a name server could give thousands.
 const MAX_ADDRESSES: usize = 64;
 
+/// The longest name in text, with the dot that may end it (RFC 1035 section 2.3.4).
+const MAX_NAME_BYTES: usize = 254;
+
 /// How long the system's answer counts for the next connection. The system's resolver does not say how long it would;
 /// this is short enough for whoever edits a hosts file, and long enough for the burst of connections that a page is.
 const ANSWER_COUNTS: Duration = Duration::from_secs(5);
@@ -149,6 +152,9 @@ impl Resolver {
         let failed = |detail: String| Failure::new(FailureKind::Dns, format!("{host}: {detail}"));
         let name = host.to_owned();
         let ask = move || Ok((name.as_str(), port).to_socket_addrs()?.take(MAX_ADDRESSES).collect());
+        if host.len() > MAX_NAME_BYTES {
+            return Err(failed("it is longer than a name can be".to_owned()));
+        }
         match timeout(patience, self.in_its_turn(ask)).await {
             Ok(Ok(addresses)) => {
                 if addresses.is_empty() {
@@ -296,6 +302,15 @@ mod tests {
             resolver.keep(&format!("h{number}.test"), &[one]);
         }
         assert!(resolver.answers().len() <= MAX_ANSWERS);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_for_what_is_too_long_for_a_name() {
+        let resolver = Resolver::default();
+        let found = resolver.addresses(&"a.".repeat(128), 80, Duration::from_secs(1)).await;
+        let failure = found.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Dns);
+        assert!(failure.detail.ends_with("longer than a name can be"), "{}", failure.detail);
     }
 
     #[tokio::test]
