@@ -66,9 +66,9 @@ pub(crate) struct Stalled {
 pub(crate) enum Sleep {
     /// It is awake.
     Awake,
-    /// Anything: nothing is going on.
+    /// Anything: all that came is written.
     Idle,
-    /// The end of an exchange: some are going on.
+    /// The end of an exchange: open ones are to be written soon.
     Watching,
     /// Volume: a commit is due soon anyway.
     Gathering,
