@@ -1,22 +1,23 @@
 //! Exchanges put together from events, in memory, until they are written.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use proxy_core::{
-    ClientFacts, Direction, Ending, EventKind, Headers, Outcome, RequestHead, ResponseHead, ResponseSource,
-    RuleHit, UpstreamFacts, WebSocketMessage,
+    ClientFacts, Direction, Ending, EventKind, Headers, RequestHead, ResponseHead, ResponseSource, RuleHit,
+    UpstreamFacts, WebSocketMessage,
 };
 use ring::digest;
 
 use crate::{
     decode,
-    detail::{BodyState, DetailRef, PeerRef},
     id::{Seq, SessionId},
-    record::{BodySide, ExchangeKind, ExchangeState, ExchangeSummary, StoredMessage},
+    record::{BodySide, ExchangeSummary, StoredMessage},
+    told::{MAX_RULES, Told},
 };
 
 /// Bodies up to this size stand in the database, larger ones in files. SQLite reads and writes blobs of this size
@@ -24,9 +25,6 @@ use crate::{
 pub(crate) const INLINE_BYTES: usize = 32 * 1024;
 /// What an exchange is taken to need in the database beside its blobs and texts: row heads, index entries.
 pub(crate) const ROW_BYTES: u64 = 160;
-
-/// Rules told of one exchange; more that apply to it are not kept.
-const MAX_RULES: usize = 1_000;
 
 /// What a message is taken to need beside its payload, in memory and in the database.
 const MESSAGE_BYTES: usize = 64;
@@ -55,6 +53,8 @@ pub(crate) struct Assembly {
     tunnel_bytes: (u64, u64),
     rules: Vec<RuleHit>,
     ending: Option<(Box<Ending>, Duration)>,
+    /// When its end was told.
+    pub(crate) ended_at: Option<Instant>,
     /// What is in the database of it.
     pub(crate) row: Option<Row>,
     /// Whether something came since it was written.
@@ -120,6 +120,7 @@ impl Assembly {
             tunnel_bytes: (0, 0),
             rules: Vec::new(),
             ending: None,
+            ended_at: None,
             row: None,
             dirty: true,
         }
@@ -141,16 +142,16 @@ impl Assembly {
             }
             EventKind::TunnelBytes { direction: Direction::ToClient, bytes } => self.tunnel_bytes.1 += bytes,
             EventKind::Rule(hit) if self.rules.len() < MAX_RULES => self.rules.push(hit),
-            EventKind::Ended(ending) => self.end(*ending, at),
+            EventKind::Ended(ending) => self.end(ending, at),
             // Bodies are the writer's; a second request head or an event of a later engine changes nothing here.
             _ => {}
         }
     }
 
     /// Ends the exchange.
-    pub(crate) fn end(&mut self, ending: Ending, at: Duration) {
+    pub(crate) fn end(&mut self, ending: Box<Ending>, at: Duration) {
         self.dirty = true;
-        self.ending = Some((Box::new(ending), at));
+        self.ending = Some((ending, at));
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -197,15 +198,6 @@ impl Assembly {
         self.messages_written();
     }
 
-    pub(crate) fn request(&self) -> &RequestHead {
-        &self.request
-    }
-
-    /// The client's connection.
-    pub(crate) fn client(&self) -> &Arc<ClientFacts> {
-        &self.client
-    }
-
     /// The upstream connection.
     pub(crate) fn upstream(&self) -> Option<&Arc<UpstreamFacts>> {
         self.upstream.as_ref()
@@ -230,78 +222,46 @@ impl Assembly {
         }
     }
 
+    /// What was told of it so far.
+    pub(crate) fn told(&self) -> Told<'_> {
+        Told {
+            started_at: self.started_at,
+            client: &self.client,
+            request: &self.request,
+            request_trailers: Some(&self.request_trailers),
+            request_ended: self.request_ended,
+            upstream: self.upstream.as_ref(),
+            informational: self.informational.iter().map(|head| &**head).collect(),
+            response: self.response.as_ref().map(|(head, source)| (&**head, *source)),
+            response_trailers: Some(&self.response_trailers),
+            request_bytes: self.bodies.request.wire_bytes,
+            messages: self.messages,
+            tunnel_bytes: self.tunnel_bytes,
+            rules: Cow::Borrowed(&self.rules),
+            ending: self.ending.as_ref().map(|(ending, at)| (&**ending, *at)),
+        }
+    }
+
     /// What lists show of it, in the place of what was said of another.
     pub(crate) fn summary(&self, seq: Seq, summary: &mut ExchangeSummary) {
+        let told = self.told();
         summary.set_request(&self.request, self.started_at);
         summary.seq = seq;
         summary.session = self.session;
         if let Some((head, _)) = &self.response {
             summary.set_response(head);
         }
-        summary.kind = self.kind();
+        summary.kind = told.kind();
         summary.request_body_bytes = self.bodies.request.wire_bytes;
         summary.response_body_bytes = self.bodies.response.wire_bytes;
         summary.messages = self.messages;
-        if let Some((ending, at)) = &self.ending {
-            let total = ending.timings.total;
-            summary.duration = Some(if total.is_zero() { *at } else { total });
-            summary.state = state(&ending.outcome);
-        }
-    }
-
-    fn kind(&self) -> ExchangeKind {
-        let outcome = self.ending.as_ref().map(|(ending, _)| &ending.outcome);
-        let switching = self.response.as_ref().filter(|(head, _)| head.status == 101);
-        let websocket = switching.is_some_and(|(head, _)| head.headers.has_token("upgrade", "websocket"));
-        if self.messages > 0 || websocket {
-            ExchangeKind::WebSocket
-        } else if outcome == Some(&Outcome::Upgrade) || switching.is_some() {
-            ExchangeKind::Upgrade
-        } else if outcome == Some(&Outcome::Tunnel) || self.request.method == http::Method::CONNECT {
-            ExchangeKind::Tunnel
-        } else {
-            ExchangeKind::Http
-        }
+        summary.duration = told.duration();
+        summary.state = told.state();
     }
 
     /// Encodes the rest of it.
     pub(crate) fn encode_detail(&self, upstream_certificates: &[u64], out: &mut Vec<u8>) {
-        self.detail(upstream_certificates).encode(out);
-    }
-
-    /// Encodes the rest of it without what it shares with others of its connections.
-    pub(crate) fn encode_apart(&self, out: &mut Vec<u8>) {
-        self.detail(&[]).encode_apart(out);
-    }
-
-    fn detail<'a>(&'a self, upstream_certificates: &'a [u64]) -> DetailRef<'a> {
-        let ended = self.ending.as_ref().map(|(ending, _)| ending);
-        let failed = ended.is_none_or(|ending| matches!(ending.outcome, Outcome::Failed(_)));
-        DetailRef {
-            request: &self.request,
-            request_trailers: &self.request_trailers,
-            request_body: BodyState {
-                complete: self.request_ended || (self.bodies.request.wire_bytes == 0 && !failed),
-                identity: false,
-            },
-            informational: self.informational.iter().map(|head| &**head).collect(),
-            response: self.response.as_ref().map(|(head, _)| &**head),
-            response_source: self.response.as_ref().map(|(_, source)| *source),
-            response_trailers: &self.response_trailers,
-            response_body: BodyState { complete: !failed, identity: false },
-            client: Some(PeerRef::of_client(&self.client)),
-            upstream: self
-                .upstream
-                .as_ref()
-                .map(|upstream| PeerRef::of_upstream(upstream, upstream_certificates)),
-            tunnel: self.client.tunnel.as_deref(),
-            timings: ended.map(|ending| ending.timings).unwrap_or_default(),
-            sizes: ended.map(|ending| ending.sizes).unwrap_or_default(),
-            tunnel_bytes: self.tunnel_bytes,
-            comment: None,
-            rules: &self.rules,
-            foreign: None,
-        }
+        self.told().with_detail(upstream_certificates, |detail| detail.encode(out));
     }
 
     /// What it takes on disk.
@@ -329,17 +289,6 @@ fn to_array(digest: &digest::Digest) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest.as_ref());
     hash
-}
-
-fn state(outcome: &Outcome) -> ExchangeState {
-    match outcome {
-        Outcome::Mock => ExchangeState::Mock,
-        Outcome::Upgrade => ExchangeState::Upgrade,
-        Outcome::Tunnel => ExchangeState::Tunnel,
-        Outcome::Failed(failure) => ExchangeState::Failed(failure.clone()),
-        // The enum can grow; an ending that is no failure passed a response whole.
-        _ => ExchangeState::Response,
-    }
 }
 
 impl Bodies {
@@ -375,12 +324,6 @@ impl BodyBuffer {
     pub(crate) fn keep(&mut self, piece: &[u8]) {
         self.inline.extend_from_slice(piece);
         self.stored_bytes += piece.len() as u64;
-    }
-
-    /// Keeps a piece of a body that is small.
-    pub(crate) fn pass(&mut self, piece: &[u8]) {
-        self.wire_bytes += piece.len() as u64;
-        self.keep(piece);
     }
 
     /// Notes a piece that is in a file, as is what was kept in memory before it.

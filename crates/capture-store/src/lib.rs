@@ -94,6 +94,7 @@ mod statement;
 mod store;
 mod summary;
 mod template;
+mod told;
 mod verify;
 mod whole;
 mod writer;

@@ -1,6 +1,7 @@
 //! The queue between the engine's threads and the writer's: a short lock to put an event in, one swap to take all
 //! out, and a wake-up only when the writer sleeps and the event matters.
 
+mod gate;
 mod intake;
 
 pub(crate) use intake::weight_of_fields;
@@ -17,13 +18,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gate::Gate;
 use proxy_core::{Event, EventKind};
 
-use crate::{
-    stage::Stage,
-    whole::{Whole, emptied_block},
-    writer::Command,
-};
+use crate::{stage::Stage, whole::Batch, writer::Command};
 
 /// Queued body bytes that wake the writer although it gathers for a commit; half the bound where that is less, so that
 /// the wire never waits for a writer that sleeps.
@@ -36,20 +34,20 @@ const EVENT_BYTES: usize = 256;
 const REFUSE_FACTOR: usize = 4;
 /// And never less than this.
 const REFUSE_FLOOR: usize = 64 * 1024 * 1024;
-/// Blocks of whole exchanges that are kept to be used again: 8 MiB in all.
-const SPARE_BLOCKS: usize = 2048;
-/// How many of them are taken at once.
-const BLOCKS_AT_ONCE: usize = 8;
-/// Body bytes with exchanges that are gathered, at most; an eighth of the queue's bound where that is less.
-const STAGED_BYTES: usize = 1024 * 1024;
+/// Batches of whole exchanges that are kept to be used again: 8 MiB in all.
+const SPARE_BATCHES: usize = 128;
+/// Body bytes with exchanges that are gathered in one part of the stage, at most.
+const STAGED_BYTES: usize = 512 * 1024;
 
 /// One thing to do for the writer, in order.
 pub(crate) enum Item {
     Event(Event),
+    /// The end of an exchange, and when it was told.
+    Ended(Event, Instant),
     /// A request that was told before this, at that time.
     Late(Event, Instant),
-    /// An exchange from its beginning to its end.
-    Whole(Box<Whole>),
+    /// Exchanges from their beginning to their end.
+    Batch(Batch),
     Command(Command),
 }
 
@@ -81,14 +79,14 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     /// Exchanges whose events are gathered until they end. Its locks are taken before `state`'s.
     stage: Stage,
-    /// How many they are, counted under the lock of `state`.
-    staged: AtomicUsize,
-    /// What their bodies weigh.
-    staged_bytes: AtomicUsize,
+    /// What is gathered in each part of the stage weighs at most.
     max_staged_bytes: usize,
+    /// And what is packed there.
+    max_batch_bytes: usize,
+    gate: Gate,
     /// Memory of whole exchanges that were written, for the next: what one thread asks for and another gives back costs
     /// both a lock.
-    blocks: Mutex<Vec<Vec<u8>>>,
+    batches: Mutex<Vec<Batch>>,
     wake: Condvar,
     body_bytes: AtomicUsize,
     /// Whether the wire waits whatever is queued.
@@ -98,6 +96,7 @@ pub(crate) struct Queue {
     wake_bytes: usize,
 }
 
+/// What its lock holds.
 struct State {
     items: Vec<Item>,
     /// What all queued items weigh.
@@ -115,6 +114,8 @@ struct State {
 
 impl Queue {
     pub(crate) fn new(max_body_bytes: usize) -> Self {
+        let stage = Stage::new();
+        let (max_staged_bytes, max_batch_bytes) = Self::part_bounds(max_body_bytes, stage.parts());
         Self {
             state: Mutex::new(State {
                 items: Vec::new(),
@@ -127,11 +128,11 @@ impl Queue {
                 waiters: Vec::new(),
                 next_waiter: 0,
             }),
-            stage: Stage::new(),
-            staged: AtomicUsize::new(0),
-            staged_bytes: AtomicUsize::new(0),
-            max_staged_bytes: STAGED_BYTES.min(max_body_bytes / 8),
-            blocks: Mutex::default(),
+            stage,
+            max_staged_bytes,
+            max_batch_bytes,
+            gate: Gate::default(),
+            batches: Mutex::default(),
             wake: Condvar::new(),
             body_bytes: AtomicUsize::new(0),
             held: AtomicBool::new(false),
@@ -150,7 +151,7 @@ impl Queue {
         }
         state.items.push(Item::Command(command));
         state.commanded = true;
-        state.sleep = Sleep::Awake;
+        self.set_sleep(&mut state, Sleep::Awake);
         drop(state);
         self.wake.notify_one();
         true
@@ -159,17 +160,23 @@ impl Queue {
     /// Takes all items out into `items`, which is empty; waits until something wakes the writer or `deadline` comes.
     pub(crate) fn take(&self, items: &mut Vec<Item>, sleep: Sleep, deadline: Option<Instant>) {
         let mut state = self.lock();
-        state.sleep = sleep;
+        self.set_sleep(&mut state, sleep);
+        if matches!(sleep, Sleep::Idle | Sleep::Watching) {
+            // Whoever ends an exchange in a part that was looked at knows by then that the writer sleeps, and wakes it.
+            drop(state);
+            self.pull(items);
+            state = self.lock();
+        }
         let enough = match sleep {
             Sleep::Awake => true,
-            Sleep::Idle => !state.items.is_empty(),
-            Sleep::Watching => state.ended,
+            Sleep::Idle => !items.is_empty() || !state.items.is_empty(),
+            Sleep::Watching => !items.is_empty() || state.ended,
             Sleep::Gathering => false,
         };
         // Who sleeps for anything would not hear of an exchange that is gathered and goes on.
         let unheard = sleep == Sleep::Idle && self.has_staged();
         if enough || unheard || state.commanded || self.is_much(self.body_bytes(), &state) {
-            state.sleep = Sleep::Awake;
+            self.set_sleep(&mut state, Sleep::Awake);
         }
         while state.sleep != Sleep::Awake {
             let Some(deadline) = deadline else {
@@ -178,22 +185,31 @@ impl Queue {
             };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                state.sleep = Sleep::Awake;
+                self.set_sleep(&mut state, Sleep::Awake);
                 break;
             }
             state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        mem::swap(&mut state.items, items);
+        if items.is_empty() {
+            mem::swap(&mut state.items, items);
+        } else {
+            items.append(&mut state.items);
+        }
         state.weight = 0;
         state.commanded = false;
         state.ended = false;
+        self.gate.note(&state, self.refuse_bytes);
+        drop(state);
+        // What is packed by now was told after any command that is in `items`.
+        self.pull(items);
     }
 
     /// Takes back the memory of whole exchanges.
-    pub(crate) fn give_blocks(&self, blocks: Vec<Vec<u8>>) {
-        let mut spare = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = SPARE_BLOCKS.saturating_sub(spare.len());
-        spare.extend(blocks.into_iter().filter_map(emptied_block).take(room));
+    pub(crate) fn give_batches(&self, batches: Vec<Batch>) {
+        let batches: Vec<_> = batches.into_iter().filter_map(Batch::emptied).collect();
+        let mut spare = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = SPARE_BATCHES.saturating_sub(spare.len());
+        spare.extend(batches.into_iter().take(room));
     }
 
     /// Says that this many body bytes are written, or dropped, and lets the wire go on.
@@ -264,6 +280,7 @@ impl Queue {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
+        self.gate.note(&state, self.refuse_bytes);
         state.items = Vec::new();
         let waiters = mem::take(&mut state.waiters);
         self.body_bytes.store(0, Ordering::Relaxed);
@@ -353,7 +370,7 @@ mod tests {
     use proxy_core::{ExchangeId, Failure, FailureKind, Outcome, Sizes, Timings};
 
     use super::*;
-    use crate::record::BodySide;
+    use crate::{id::SessionId, record::BodySide};
 
     fn piece(bytes: usize) -> Event {
         event(EventKind::ResponseBody(Bytes::from(vec![0; bytes])))
@@ -386,9 +403,9 @@ mod tests {
     #[test]
     fn the_wire_waits_beyond_the_bound_and_only_then() {
         let queue = Arc::new(Queue::new(100 + EVENT_BYTES));
-        queue.push(&piece(100));
+        queue.push(piece(100));
         assert!(queue.ready().is_none());
-        queue.push(&piece(0));
+        queue.push(piece(0));
         let woken = Arc::new(Woken::default());
         let mut ready = queue.ready().unwrap();
         assert!(poll(&mut ready, &woken).is_pending());
@@ -401,7 +418,7 @@ mod tests {
     #[test]
     fn a_wait_that_is_dropped_is_not_woken() {
         let queue = Arc::new(Queue::new(0));
-        queue.push(&piece(1));
+        queue.push(piece(1));
         let woken = Arc::new(Woken::default());
         let mut ready = queue.ready().unwrap();
         assert!(poll(&mut ready, &woken).is_pending());
@@ -413,13 +430,13 @@ mod tests {
     #[test]
     fn closing_lets_everybody_go_and_takes_nothing_more() {
         let queue = Arc::new(Queue::new(0));
-        queue.push(&piece(1));
+        queue.push(piece(1));
         let woken = Arc::new(Woken::default());
         let mut ready = queue.ready().unwrap();
         assert!(poll(&mut ready, &woken).is_pending());
         queue.close();
         assert!(poll(&mut ready, &woken).is_ready());
-        queue.push(&piece(1));
+        queue.push(piece(1));
         assert!(queue.ready().is_none());
         let (reply, _answer) = std::sync::mpsc::sync_channel(1);
         assert!(!queue.command(Command::Flush(reply)));
@@ -439,7 +456,7 @@ mod tests {
                 let queue = Queue::new(16 * 1024 * 1024);
                 let mut items = Vec::new();
                 thread::scope(|scope| {
-                    let tell = || events.iter().for_each(|event| queue.push(event));
+                    let tell = || events.iter().for_each(|event| queue.push(event.clone()));
                     if early {
                         tell();
                     } else {
@@ -455,7 +472,7 @@ mod tests {
     #[test]
     fn the_writer_wakes_at_its_deadline_with_what_there_is() {
         let queue = Queue::new(1024 * 1024);
-        queue.push(&ended());
+        queue.push(ended());
         let mut items = Vec::new();
         queue.take(&mut items, Sleep::Gathering, Some(Instant::now() + Duration::from_millis(5)));
         assert_eq!(items.len(), 1);
@@ -465,11 +482,11 @@ mod tests {
     fn a_queue_far_beyond_its_bound_refuses_new_exchanges_and_counts_them() {
         let queue = Queue::new(0);
         let request = request();
-        queue.push(&request);
+        queue.push(request.clone());
         assert_eq!(queue.take_refused(), 0);
-        queue.push(&piece(REFUSE_FLOOR));
-        queue.push(&request);
-        queue.push(&ended());
+        queue.push(piece(REFUSE_FLOOR));
+        queue.push(request.clone());
+        queue.push(ended());
         assert_eq!(queue.take_refused(), 1);
         let mut items = Vec::new();
         queue.take(&mut items, Sleep::Awake, None);
@@ -479,16 +496,16 @@ mod tests {
     #[test]
     fn heads_weigh_what_they_hold() {
         let queue = Queue::new(0);
-        queue.push(&request());
+        queue.push(request());
         let mut head = proxy_core::ResponseHead::new(http::StatusCode::EARLY_HINTS);
         head.headers.push("x-long", vec![b'x'; REFUSE_FLOOR / 4]);
         let hint = event(EventKind::Informational(Arc::new(head)));
         // Gathered until they are many, and one by one.
         for (hints, exchange) in [(16, 2), (5, 3)] {
             for _ in 0..hints {
-                queue.push(&hint);
+                queue.push(hint.clone());
             }
-            queue.push(&request_of(exchange));
+            queue.push(request_of(exchange));
             assert_eq!(queue.take_refused(), 1, "{hints}");
             assert!(taken(&queue).len() >= hints);
         }
@@ -530,14 +547,20 @@ mod tests {
     fn an_exchange_comes_whole_when_it_ends() {
         let queue = Queue::new(16 * 1024 * 1024);
         for event in [request(), piece(3), piece(4)] {
-            queue.push(&event);
+            queue.push(event);
         }
         assert!(taken(&queue).is_empty());
         assert!(queue.has_staged());
-        queue.push(&ended());
+        queue.push(ended());
         assert!(!queue.has_staged());
         let items = taken(&queue);
-        assert!(matches!(&items[..], [Item::Whole(whole)] if whole.body(BodySide::Response) == [0; 7]));
+        let [Item::Batch(_)] = &items[..] else { panic!("no batch") };
+        let wholes = items.into_iter().flat_map(|item| match item {
+            Item::Batch(batch) => batch.exchanges(SessionId(1)).collect(),
+            _ => Vec::new(),
+        });
+        let bodies: Vec<_> = wholes.map(|whole| whole.body(BodySide::Response).to_vec()).collect();
+        assert_eq!(bodies, [[0; 7]]);
         assert_eq!(queue.body_bytes(), 7 + 2 * EVENT_BYTES);
     }
 
@@ -547,11 +570,11 @@ mod tests {
         let many = || (0..40).map(|_| piece(1)).chain([ended()]).collect::<Vec<_>>();
         for events in [large(), many()] {
             let queue = Queue::new(16 * 1024 * 1024);
-            queue.push(&request());
-            events.iter().for_each(|event| queue.push(event));
+            queue.push(request());
+            events.iter().for_each(|event| queue.push(event.clone()));
             let items = taken(&queue);
             assert!(matches!(items.first(), Some(Item::Late(..))));
-            assert!(matches!(items.last(), Some(Item::Event(Event { kind: EventKind::Ended(_), .. }))));
+            assert!(matches!(items.last(), Some(Item::Ended(..))));
             assert_eq!(items.len(), events.len() + 1);
             assert!(!queue.has_staged());
             assert_eq!(queue.body_bytes(), events.iter().map(body_bytes).sum::<usize>());
@@ -561,25 +584,25 @@ mod tests {
     #[test]
     fn what_goes_on_for_long_comes_before_its_end_and_before_a_command() {
         let queue = Queue::new(16 * 1024 * 1024);
-        queue.push(&request());
+        queue.push(request());
         queue.put_older(Duration::from_secs(3_600));
         assert!(taken(&queue).is_empty());
         let (reply, _answer) = std::sync::mpsc::sync_channel(1);
         assert!(queue.command(Command::Flush(reply)));
         assert!(matches!(&taken(&queue)[..], [Item::Late(..), Item::Command(_)]));
-        queue.push(&ended());
-        assert!(matches!(&taken(&queue)[..], [Item::Event(_)]));
+        queue.push(ended());
+        assert!(matches!(&taken(&queue)[..], [Item::Ended(..)]));
     }
 
     #[test]
     fn who_sleeps_for_anything_hears_of_an_exchange_that_is_gathered() {
         let queue = Queue::new(16 * 1024 * 1024);
         let mut items = Vec::new();
-        queue.push(&request());
+        queue.push(request());
         queue.take(&mut items, Sleep::Idle, None);
         let queue = Queue::new(16 * 1024 * 1024);
         thread::scope(|scope| {
-            scope.spawn(|| queue.push(&request()));
+            scope.spawn(|| queue.push(request()));
             queue.take(&mut items, Sleep::Idle, None);
         });
         assert!(items.is_empty() && queue.has_staged());
@@ -588,18 +611,18 @@ mod tests {
     #[test]
     fn a_queue_without_room_gathers_no_bodies() {
         let queue = Queue::new(0);
-        queue.push(&request());
-        queue.push(&piece(1));
+        queue.push(request());
+        queue.push(piece(1));
         assert_eq!(taken(&queue).len(), 2);
     }
 
     #[test]
     fn a_closed_queue_keeps_nothing_that_was_gathered() {
         let queue = Queue::new(16 * 1024 * 1024);
-        queue.push(&request());
+        queue.push(request());
         queue.close();
-        queue.push(&request());
-        queue.push(&ended());
+        queue.push(request());
+        queue.push(ended());
         assert!(!queue.has_staged());
         assert!(taken(&queue).is_empty());
     }

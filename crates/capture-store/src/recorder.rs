@@ -155,6 +155,10 @@ impl fmt::Debug for Recorder {
 
 impl Observer for Recorder {
     fn observe(&self, event: &Event) {
+        self.handle.shared.queue.push(event.clone());
+    }
+
+    fn take(&self, event: Event) {
         self.handle.shared.queue.push(event);
     }
 

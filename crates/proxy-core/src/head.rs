@@ -254,15 +254,21 @@ impl RequestHead {
     /// The whole URL: `scheme://authority` and the target, default ports left out.
     #[must_use]
     pub fn url(&self) -> String {
+        self.url_parts().concat()
+    }
+
+    /// The texts that make up [`url`](Self::url), one after the other.
+    #[must_use]
+    pub fn url_parts(&self) -> [&str; 4] {
         if self.method == Method::CONNECT && !self.target.starts_with('/') {
-            return [self.scheme.as_str(), "://", &self.authority].concat();
+            return [self.scheme.as_str(), "://", &self.authority, ""];
         }
         let authority = match self.scheme {
             Scheme::Http => self.authority.strip_suffix(":80"),
             Scheme::Https => self.authority.strip_suffix(":443"),
         };
         let target = if self.target == "*" { "" } else { self.target.as_str() };
-        [self.scheme.as_str(), "://", authority.unwrap_or(&self.authority), target].concat()
+        [self.scheme.as_str(), "://", authority.unwrap_or(&self.authority), target]
     }
 
     /// Whether the client asks to switch protocols. `h2c` is not an upgrade that is passed on.

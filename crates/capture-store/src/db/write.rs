@@ -27,6 +27,7 @@ pub(crate) struct ExchangeRow<'a> {
 }
 
 /// What lists show of an exchange, borrowed from wherever it lies.
+#[derive(Debug)]
 pub(crate) struct Columns<'a> {
     pub(crate) seq: Seq,
     pub(crate) session: SessionId,

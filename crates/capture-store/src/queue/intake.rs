@@ -2,13 +2,29 @@
 
 use std::{
     sync::{PoisonError, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use proxy_core::{Event, EventKind, Headers};
 
-use super::{BLOCKS_AT_ONCE, EVENT_BYTES, Item, Queue, Sleep, State, body_bytes};
-use crate::stage::{Shard, Staged};
+use super::{EVENT_BYTES, Item, Queue, Sleep, State, body_bytes};
+use crate::{
+    stage::{Held, Staged},
+    whole::Batch,
+};
+
+/// What a batch of exchanges weighs when it is handed over, at most.
+const BATCH_WEIGHT: usize = 64 * 1024;
+
+impl Item {
+    /// An event that is told by itself.
+    fn of(event: Event) -> Self {
+        match event.kind {
+            EventKind::Ended(_) => Self::Ended(event, Instant::now()),
+            _ => Self::Event(event),
+        }
+    }
+}
 
 /// What one field of a head is taken to weigh beside its name and value.
 const FIELD_BYTES: usize = 64;
@@ -16,96 +32,115 @@ const FIELD_BYTES: usize = 64;
 impl Queue {
     /// Takes note of an event. Never waits for the writer; ignored once the queue is closed.
     ///
-    /// What belongs to an exchange that is gathered is kept with it, until its end puts it in as a whole.
-    pub(crate) fn push(&self, event: &Event) {
-        let mut shard = self.stage.shard(event.exchange);
-        if let Some(at) = shard.find(event.exchange) {
-            return self.add(&mut shard, at, event);
+    /// What belongs to an exchange that is gathered is kept with it, until its end has it packed as a whole.
+    pub(crate) fn push(&self, event: Event) {
+        if matches!(event.kind, EventKind::Request { .. }) {
+            return self.begin(event);
         }
-        if matches!(event.kind, EventKind::Request { .. }) && shard.has_room() {
-            if self.admit() {
-                shard.begin(event.clone());
-            }
-            return;
+        if let Some((shard, at)) = self.stage.find(event.exchange) {
+            return self.add(shard, at, event);
         }
-        drop(shard);
-        let ends = matches!(event.kind, EventKind::Ended(_));
-        if matches!(event.kind, EventKind::Request { .. }) && self.refuses() {
-            return;
-        }
-        let bytes = body_bytes(event);
-        self.put([Item::Event(event.clone())], (bytes, weight(event)), ends);
+        self.put_event(event);
     }
 
-    /// Adds an event to an exchange that is gathered, and puts that in where it is whole, or too much.
-    fn add(&self, shard: &mut Shard, at: usize, event: &Event) {
-        let bytes = body_bytes(event);
-        let all = self.staged_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let is_little = shard.add(at, event.clone(), bytes) && all <= self.max_staged_bytes;
-        if !is_little || matches!(event.kind, EventKind::Request { .. }) {
-            let staged = shard.remove(at);
-            return self.put_staged(staged);
+    /// Gathers an exchange that begins, if there is room, and wakes the writer where it sleeps for anything.
+    fn begin(&self, event: Event) {
+        let mut shard = self.stage.own();
+        if let Some(at) = shard.find(event.exchange) {
+            return self.add(shard, at, event);
         }
-        if !matches!(event.kind, EventKind::Ended(_)) {
+        // Looked at while the part is locked: closing looks into each part after it was said.
+        if self.gate.is_shut() && self.refuses() {
             return;
         }
-        self.supply(shard.spare_blocks());
-        let Some(whole) = shard.pack(at) else { return };
-        let bytes = whole.queued_bytes;
-        let weight = whole.memory_bytes().max(bytes);
-        self.unstage(bytes);
-        self.put([Item::Whole(Box::new(whole))], (bytes, weight), true);
+        if !shard.has_room() {
+            drop(shard);
+            return self.put_event(event);
+        }
+        shard.begin(event);
+        // Likewise: who lies down says so, then looks into each part.
+        let wakes = self.gate.sleep() == Sleep::Idle;
+        drop(shard);
+        if wakes {
+            self.wake_from(&[Sleep::Idle]);
+        }
+    }
+
+    /// Adds an event to an exchange that is gathered, packs it where it is whole, and puts it in where it is too much.
+    fn add(&self, mut shard: Held<'_>, at: usize, event: Event) {
+        let bytes = body_bytes(&event);
+        let ends = matches!(event.kind, EventKind::Ended(_));
+        if !shard.add(at, event, bytes, self.max_staged_bytes) {
+            let staged = shard.remove(at);
+            self.put_staged(staged);
+        } else if ends {
+            self.pack(shard, at);
+        }
+    }
+
+    fn pack(&self, mut shard: Held<'_>, at: usize) {
+        if shard.is_full_for(at) {
+            self.hand_over(&mut shard);
+        }
+        let weight = shard.pack(at);
+        if weight >= self.max_batch_bytes {
+            self.hand_over(&mut shard);
+        }
+        let wakes = matches!(self.gate.sleep(), Sleep::Idle | Sleep::Watching);
+        drop(shard);
+        if wakes {
+            self.wake_from(&[Sleep::Idle, Sleep::Watching]);
+        }
+    }
+
+    /// Puts in what was packed.
+    fn hand_over(&self, shard: &mut Held<'_>) {
+        let Some(batch) = shard.take_batch(|| self.empty_batch()) else { return };
+        let bytes = batch.queued_bytes;
+        let weight = batch.memory_bytes().max(bytes);
+        self.put([Item::Batch(batch)], (bytes, weight), true);
+    }
+
+    fn empty_batch(&self) -> Option<Batch> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Takes what was packed out of all parts.
+    pub(super) fn pull(&self, items: &mut Vec<Item>) {
+        for mut shard in self.stage.all() {
+            if let Some(batch) = shard.take_batch(|| self.empty_batch()) {
+                self.body_bytes.fetch_add(batch.queued_bytes, Ordering::Relaxed);
+                items.push(Item::Batch(batch));
+            }
+        }
     }
 
     /// Puts in the events that were gathered of an exchange.
     fn put_staged(&self, staged: Staged) {
-        let Staged { begun, events, bytes, .. } = staged;
+        let Staged { begun, events, bytes } = staged;
         let ends = events.last().is_some_and(|event| matches!(event.kind, EventKind::Ended(_)));
-        self.unstage(bytes);
         let weight = events.iter().map(weight).sum();
         let items = events.into_iter().map(|event| match event.kind {
             EventKind::Request { .. } => Item::Late(event, begun),
-            _ => Item::Event(event),
+            _ => Item::of(event),
         });
         self.put(items, (bytes, weight), ends);
     }
 
-    /// Brings memory for whole exchanges where there is none.
-    fn supply(&self, spare: &mut Vec<Vec<u8>>) {
-        if spare.is_empty() {
-            let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-            let rest = blocks.len().saturating_sub(BLOCKS_AT_ONCE);
-            spare.extend(blocks.drain(rest..));
+    /// Puts an event in by itself.
+    fn put_event(&self, event: Event) {
+        if matches!(event.kind, EventKind::Request { .. }) && self.refuses() {
+            return;
         }
-    }
-
-    fn unstage(&self, bytes: usize) {
-        self.staged.fetch_sub(1, Ordering::Relaxed);
-        self.staged_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Whether an exchange that begins is to be gathered: not when the queue is closed, or refuses it. Wakes the writer
-    /// where it sleeps for anything.
-    fn admit(&self) -> bool {
-        let mut state = self.lock();
-        if self.refuses_in(&mut state) {
-            return false;
-        }
-        self.staged.fetch_add(1, Ordering::Relaxed);
-        if state.sleep == Sleep::Idle {
-            state.sleep = Sleep::Awake;
-            drop(state);
-            self.wake.notify_one();
-        }
-        true
-    }
-
-    fn refuses(&self) -> bool {
-        self.refuses_in(&mut self.lock())
+        let ends = matches!(event.kind, EventKind::Ended(_));
+        let bytes = body_bytes(&event);
+        let weight = weight(&event);
+        self.put([Item::of(event)], (bytes, weight), ends);
     }
 
     /// Whether a new exchange is refused, which is counted, or ignored.
-    fn refuses_in(&self, state: &mut State) -> bool {
+    fn refuses(&self) -> bool {
+        let mut state = self.lock();
         let refuses = !state.closed && state.weight > self.refuse_bytes;
         state.refused += u64::from(refuses);
         refuses || state.closed
@@ -120,6 +155,7 @@ impl Queue {
         state.items.extend(items);
         state.weight += weight;
         state.ended |= ends;
+        self.gate.note(&state, self.refuse_bytes);
         let queued = self.body_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let wakes = match state.sleep {
             Sleep::Awake => false,
@@ -128,24 +164,48 @@ impl Queue {
             Sleep::Gathering => self.is_much(queued, &state),
         };
         if wakes {
-            state.sleep = Sleep::Awake;
+            self.set_sleep(&mut state, Sleep::Awake);
             drop(state);
             self.wake.notify_one();
         }
     }
 
-    /// Whether exchanges are gathered, which may go on for so long that they are to be put in as they are.
-    pub(crate) fn has_staged(&self) -> bool {
-        self.staged.load(Ordering::Relaxed) > 0
+    /// Wakes the writer where it sleeps in one of these ways.
+    fn wake_from(&self, sleeps: &[Sleep]) {
+        let mut state = self.lock();
+        if sleeps.contains(&state.sleep) {
+            self.set_sleep(&mut state, Sleep::Awake);
+            drop(state);
+            self.wake.notify_one();
+        }
     }
 
-    /// Puts in what came of exchanges that are gathered for so long.
+    pub(super) fn set_sleep(&self, state: &mut State, sleep: Sleep) {
+        state.sleep = sleep;
+        self.gate.set_sleep(sleep);
+    }
+
+    /// Whether exchanges are gathered, which may go on for so long that they are to be put in as they are.
+    pub(crate) fn has_staged(&self) -> bool {
+        self.stage.holds_any()
+    }
+
+    /// Puts in what was packed, and what came of exchanges that are gathered for so long.
     pub(crate) fn put_older(&self, than: Duration) {
-        for mut shard in self.stage.shards() {
-            for staged in shard.remove_older(than) {
+        for mut shard in self.stage.all() {
+            self.hand_over(&mut shard);
+            let now = Instant::now();
+            while let Some(staged) = shard.remove_older(than, now) {
                 self.put_staged(staged);
             }
         }
+    }
+
+    /// What may be gathered in each part of the stage, and what may be packed there: an eighth of the queue's bound in
+    /// all, if that is less.
+    pub(super) fn part_bounds(max_body_bytes: usize, parts: usize) -> (usize, usize) {
+        let share = max_body_bytes / 8 / parts;
+        (share.min(super::STAGED_BYTES), share.min(BATCH_WEIGHT))
     }
 }
 

@@ -50,6 +50,8 @@ impl Writer {
                     && (due_at(assembly, config.open_after) <= now || (much && assembly.pending_bytes > 0))
             }
         });
+        // Numbers follow the order in which ends were told, whichever way they came. Mostly it is that already.
+        ended.sort_by_key(Finished::ended_at);
         let ended = ended.iter_mut().map(|finished| match finished {
             Finished::Assembly(assembly) => Entry::Assembly(assembly),
             Finished::Whole(whole) => Entry::Whole(whole),
@@ -84,7 +86,7 @@ impl Writer {
     }
 
     fn after_commit(&mut self, outcome: Outcome, deleted_files: Vec<u64>, now: Instant) {
-        let mut blocks = Vec::with_capacity(self.ended.len());
+        let mut batches = Vec::new();
         self.unwritten = Unwritten::default();
         for finished in self.ended.drain(..) {
             match finished {
@@ -93,10 +95,10 @@ impl Writer {
                     self.disk.reuse(request.inline);
                     self.disk.reuse(response.inline);
                 }
-                Finished::Whole(whole) => blocks.push(whole.into_block()),
+                Finished::Whole(whole) => batches.extend(whole.into_batch()),
             }
         }
-        self.shared.queue.give_blocks(blocks);
+        self.shared.queue.give_batches(batches);
         // An open exchange that was deleted is recorded no more.
         self.open.retain(|_, assembly| assembly.row.is_none_or(|row| row.seq != Seq(0)));
         self.pending_bytes = self.open.values().map(|assembly| assembly.pending_bytes).sum();

@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use proxy_core::{Event, EventKind};
 
 use super::{session::Admission, thread::Writer};
-use crate::{assemble::Assembly, id::SessionId, whole::Whole};
+use crate::{
+    assemble::Assembly,
+    id::SessionId,
+    whole::{Batch, Whole},
+};
 
 /// The shortest pause between two looks at what is gathered.
 const LEAST_LOOK: Duration = Duration::from_millis(10);
@@ -15,7 +19,7 @@ pub(super) enum Finished {
     /// Put together here.
     Assembly(Box<Assembly>),
     /// As it came.
-    Whole(Box<Whole>),
+    Whole(Whole),
 }
 
 impl Finished {
@@ -31,6 +35,14 @@ impl Finished {
         match self {
             Self::Assembly(assembly) => Some(assembly),
             Self::Whole(_) => None,
+        }
+    }
+
+    /// When its end was told; nothing is known of ends that were never told.
+    pub(super) fn ended_at(&self) -> Option<Instant> {
+        match self {
+            Self::Assembly(assembly) => assembly.ended_at,
+            Self::Whole(whole) => Some(whole.ended_at()),
         }
     }
 }
@@ -62,8 +74,14 @@ impl Writer {
         });
     }
 
-    /// Takes in an exchange that was gathered until its end.
-    pub(super) fn whole(&mut self, mut whole: Box<Whole>) {
+    /// Takes in exchanges that were gathered until their end.
+    pub(super) fn batch(&mut self, batch: Batch) {
+        for whole in batch.exchanges(self.current) {
+            self.whole(whole);
+        }
+    }
+
+    fn whole(&mut self, mut whole: Whole) {
         self.sync_full_session();
         let Some(recording) = self.sessions.get_mut(&self.current) else { return };
         self.waiting_since.get_or_insert_with(Instant::now);
@@ -75,7 +93,6 @@ impl Writer {
             let admitted = body.kept.min(usize::try_from(limit).unwrap_or(usize::MAX));
             body.kept = recording.take_up_to(admitted);
         }
-        whole.session = self.current;
         self.pending_bytes += whole.memory_bytes();
         self.ended.push(Finished::Whole(whole));
     }

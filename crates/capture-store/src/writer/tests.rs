@@ -226,7 +226,7 @@ fn the_wire_goes_on_when_what_the_disk_refuses_is_deleted() {
     bench.commit();
     bench.writer.switch(&SessionSpec::Scratch { max_bytes: None }).unwrap();
     bench.refuse(DiskOperation::CreateFile);
-    bench.writer.shared.queue.push(&body(1, 90_000));
+    bench.writer.shared.queue.push(body(1, 90_000));
     assert!(matches!(bench.writer.step(), Next::Stalled(_)));
     bench.writer.hold_or_let_go();
     assert!(bench.writer.shared.queue.is_full());

@@ -205,9 +205,13 @@ impl Writer {
                     self.late(event, begun);
                     Next::GoOn
                 }
-                Item::Whole(whole) => {
-                    released += whole.queued_bytes;
-                    self.whole(whole);
+                Item::Batch(batch) => {
+                    released += batch.queued_bytes;
+                    self.batch(batch);
+                    Next::GoOn
+                }
+                Item::Ended(event, told_at) => {
+                    self.end(event, told_at);
                     Next::GoOn
                 }
                 Item::Event(event) => match self.event(event) {
@@ -278,7 +282,6 @@ impl Writer {
                     return Err((event, until));
                 }
             }
-            EventKind::Ended(ending) => self.end(event.exchange, *ending, event.at),
             kind => self.apply(event.exchange, event.at, kind),
         }
         Ok(released)
@@ -323,9 +326,11 @@ impl Writer {
         self.rewrite_by(due);
     }
 
-    fn end(&mut self, id: ExchangeId, ending: Ending, at: Duration) {
-        let Some(mut assembly) = self.open.remove(&id) else { return };
-        assembly.end(ending, at);
+    fn end(&mut self, event: Event, told_at: Instant) {
+        let EventKind::Ended(ending) = event.kind else { return };
+        let Some(mut assembly) = self.open.remove(&event.exchange) else { return };
+        assembly.end(ending, event.at);
+        assembly.ended_at = Some(told_at);
         self.finish(assembly);
     }
 
@@ -375,8 +380,9 @@ impl Writer {
 }
 
 /// The ending of an exchange whose end was never told.
-pub(super) fn unknown_ending(kind: FailureKind) -> Ending {
-    Ending::new(Outcome::Failed(Failure::new(kind, "")), Timings::default(), Sizes::default())
+pub(super) fn unknown_ending(kind: FailureKind) -> Box<Ending> {
+    let outcome = Outcome::Failed(Failure::new(kind, ""));
+    Box::new(Ending::new(outcome, Timings::default(), Sizes::default()))
 }
 
 /// Lets the engine go on when the writer is gone, also when it panicked.

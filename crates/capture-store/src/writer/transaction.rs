@@ -7,7 +7,7 @@ use std::{
 
 use super::{certificates::Certificates, facts::Facts, press::Packable, session::Recording, settle::settle};
 use crate::{
-    assemble::{Assembly, BodyBuffer, Row, content_hash},
+    assemble::{Assembly, BodyBuffer, Row},
     contents::{Contents, Packing, SmallBody},
     db::{BodyContent, Connection, DbError, ExchangeRow, FactsPlace, SessionDelta, Spans, Tx},
     id::{Seq, SessionId},
@@ -114,7 +114,7 @@ impl Entry<'_> {
     fn began(&self) -> SystemTime {
         match self {
             Self::Assembly(assembly) => assembly.started_at,
-            Self::Whole(whole) => whole.started_at,
+            Self::Whole(whole) => whole.started_at(),
         }
     }
 }
@@ -282,14 +282,14 @@ fn write_whole(
     Known { certificates, facts, contents }: &mut Known,
 ) -> Result<u64, DbError> {
     let place = FactsPlace::of(whole.session, seq);
-    let (facts, added) = facts.number(tx, place, (&whole.client, whole.upstream.as_ref()), certificates)?;
+    let (facts, added) = facts.number(tx, place, whole.connections(), certificates)?;
     let bytes = whole.disk_bytes() + added as u64;
     let (columns, detail) = (whole.columns(seq), whole.detail());
     tx.insert_exchange(&ExchangeRow { columns, detail, facts: Some(facts), bytes })?;
     for side in [BodySide::Request, BodySide::Response] {
         let data = whole.body(side);
         if !data.is_empty() {
-            let hash = content_hash(data);
+            let hash = whole.body_hash(side);
             let plain = whole.is_plain(side);
             contents.put(tx, SmallBody { seq, side, data, plain, hash: &hash }, packing)?;
         }

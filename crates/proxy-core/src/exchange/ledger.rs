@@ -31,13 +31,19 @@ impl Observers {
         Arc::make_mut(&mut self.0).push(observer);
     }
 
-    /// An observer that panics is passed over: nothing that is only looked at may break by it.
-    fn tell(&self, event: &Event) {
-        for observer in self.0.iter() {
-            if catch_unwind(AssertUnwindSafe(|| observer.observe(event))).is_err() {
-                tracing::error!(exchange = event.exchange.0, "an observer panicked");
-            }
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// An observer that panics is passed over: nothing that is only looked at may break by it. The last one gets the event
+    /// itself.
+    fn tell(&self, event: Event) {
+        let Some((last, others)) = self.0.split_last() else { return };
+        let exchange = event.exchange;
+        for observer in others {
+            pass_over_panics(exchange, || observer.observe(&event));
         }
+        pass_over_panics(exchange, || last.take(event));
     }
 
     /// Waits until every observer has room for more body bytes.
@@ -47,6 +53,12 @@ impl Observers {
                 room.await;
             }
         }
+    }
+}
+
+fn pass_over_panics(exchange: ExchangeId, tell: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(tell)).is_err() {
+        tracing::error!(exchange = exchange.0, "an observer panicked");
     }
 }
 
@@ -105,7 +117,7 @@ impl Ledger {
             ended: AtomicBool::new(false),
             sought: client.sought.clone(),
         };
-        ledger.tell(|| EventKind::Request {
+        ledger.tell_at(Duration::ZERO, || EventKind::Request {
             client: client.clone(),
             head: head.clone(),
             started_at: SystemTime::now(),
@@ -117,9 +129,17 @@ impl Ledger {
         self.exchange
     }
 
+    /// Tells what happens now.
     fn tell(&self, kind: impl FnOnce() -> EventKind) {
-        if !self.observers.0.is_empty() {
-            self.observers.tell(&Event { exchange: self.exchange, at: self.begun.elapsed(), kind: kind() });
+        if !self.observers.is_empty() {
+            self.tell_at(self.begun.elapsed(), kind);
+        }
+    }
+
+    /// Tells what happened at a time that was looked at already: looking at the clock is the larger part of telling.
+    fn tell_at(&self, at: Duration, kind: impl FnOnce() -> EventKind) {
+        if !self.observers.is_empty() {
+            self.observers.tell(Event { exchange: self.exchange, at, kind: kind() });
         }
     }
 
@@ -128,28 +148,32 @@ impl Ledger {
         self.observers.ready().await;
     }
 
-    fn nanos(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX - 1)
+    /// Notes when something happened first: now, which is returned.
+    fn mark(&self, cell: &AtomicU64) -> Duration {
+        let now = self.begun.elapsed();
+        // Written by the exchange's own task alone; a lock of the processor's for it would cost more than the clock.
+        if cell.load(Relaxed) == 0 {
+            cell.store(nanos(now) + 1, Relaxed);
+        }
+        now
     }
 
-    fn mark(&self, cell: &AtomicU64) {
-        let _ = cell.compare_exchange(0, self.nanos() + 1, Relaxed, Relaxed);
-    }
-
-    /// Notes that bytes of a body or a tunnel passed, in either direction.
-    pub(crate) fn stir(&self) {
-        self.stirred_at.store(self.nanos(), Relaxed);
+    /// Notes that bytes of a body or a tunnel passed, in either direction. Says when: now.
+    pub(crate) fn stir(&self) -> Duration {
+        let now = self.begun.elapsed();
+        self.stirred_at.store(nanos(now), Relaxed);
+        now
     }
 
     /// How long nothing of a body or a tunnel has passed in either direction.
     pub(crate) fn quiet_for(&self) -> Duration {
-        Duration::from_nanos(self.nanos().saturating_sub(self.stirred_at.load(Relaxed)))
+        Duration::from_nanos(nanos(self.begun.elapsed()).saturating_sub(self.stirred_at.load(Relaxed)))
     }
 
     pub(crate) fn upstream(&self, upstream: &Arc<UpstreamFacts>, reused: bool, dialled: Dialled) {
         *self.dialled.lock().unwrap_or_else(PoisonError::into_inner) = dialled;
-        self.mark(&self.forwarded_at);
-        self.tell(|| EventKind::Upstream { upstream: upstream.clone(), reused });
+        let now = self.mark(&self.forwarded_at);
+        self.tell_at(now, || EventKind::Upstream { upstream: upstream.clone(), reused });
     }
 
     /// Tells of the upstream connection that came to nothing, where the failure knows one.
@@ -160,9 +184,9 @@ impl Ledger {
     }
 
     pub(crate) fn request_piece(&self, data: &Bytes) {
-        self.stir();
-        self.request_body.fetch_add(data.len() as u64, Relaxed);
-        self.tell(|| EventKind::RequestBody(data.clone()));
+        let now = self.stir();
+        add(&self.request_body, data.len());
+        self.tell_at(now, || EventKind::RequestBody(data.clone()));
     }
 
     pub(crate) fn request_trailers(&self, trailers: &Headers) {
@@ -170,8 +194,8 @@ impl Ledger {
     }
 
     pub(crate) fn request_done(&self) {
-        self.mark(&self.request_done_at);
-        self.tell(|| EventKind::RequestEnd);
+        let now = self.mark(&self.request_done_at);
+        self.tell_at(now, || EventKind::RequestEnd);
     }
 
     /// Whether the request's body came to its proper end.
@@ -184,15 +208,15 @@ impl Ledger {
     }
 
     pub(crate) fn response(&self, head: &Arc<ResponseHead>, bytes: u64, source: ResponseSource) {
-        self.mark(&self.response_began_at);
+        let now = self.mark(&self.response_began_at);
         self.response_head.store(bytes, Relaxed);
-        self.tell(|| EventKind::Response { head: head.clone(), source });
+        self.tell_at(now, || EventKind::Response { head: head.clone(), source });
     }
 
     pub(crate) fn response_piece(&self, data: &Bytes) {
-        self.stir();
-        self.response_body.fetch_add(data.len() as u64, Relaxed);
-        self.tell(|| EventKind::ResponseBody(data.clone()));
+        let now = self.stir();
+        add(&self.response_body, data.len());
+        self.tell_at(now, || EventKind::ResponseBody(data.clone()));
     }
 
     pub(crate) fn response_trailers(&self, trailers: &Headers) {
@@ -207,17 +231,18 @@ impl Ledger {
     /// Tells the ending, once; later calls do nothing. Where the client's process is still sought it is told when that is
     /// known, so that it is known to whoever is told.
     pub(crate) fn end(&self, outcome: Outcome) {
-        if self.ended.swap(true, Relaxed) || self.observers.0.is_empty() {
+        if self.ended.swap(true, Relaxed) || self.observers.is_empty() {
             return;
         }
-        let kind = EventKind::Ended(Box::new(Ending::new(outcome, self.timings(), self.sizes())));
-        let event = Event { exchange: self.exchange, at: self.begun.elapsed(), kind };
+        let total = self.begun.elapsed();
+        let kind = EventKind::Ended(Box::new(Ending::new(outcome, self.timings(total), self.sizes())));
+        let event = Event { exchange: self.exchange, at: total, kind };
         match &self.sought {
             Some(sought) => {
                 let observers = self.observers.clone();
-                sought.then(move || observers.tell(&event));
+                sought.then(move || observers.tell(event));
             }
-            None => self.observers.tell(&event),
+            None => self.observers.tell(event),
         }
     }
 
@@ -230,8 +255,7 @@ impl Ledger {
         }
     }
 
-    fn timings(&self) -> Timings {
-        let total = self.begun.elapsed();
+    fn timings(&self, total: Duration) -> Timings {
         let since = |cell: &AtomicU64| match cell.load(Relaxed) {
             0 => None,
             nanos => Some(Duration::from_nanos(nanos - 1)),
@@ -254,6 +278,14 @@ impl Ledger {
             total,
         }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX - 1)
+}
+
+fn add(bytes: &AtomicU64, more: usize) {
+    bytes.store(bytes.load(Relaxed) + more as u64, Relaxed);
 }
 
 impl Drop for Ledger {
