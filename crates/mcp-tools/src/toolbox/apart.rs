@@ -61,7 +61,7 @@ impl Observer for Renumbered {
             }
             other => other.clone(),
         };
-        self.recorder.observe(&Event { exchange: ExchangeId(base + event.exchange.0), at: event.at, kind });
+        self.recorder.take(Event { exchange: ExchangeId(base + event.exchange.0), at: event.at, kind });
     }
 
     fn ready(&self) -> Option<BoxFuture<'static, ()>> {
