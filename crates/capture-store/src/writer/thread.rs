@@ -282,6 +282,7 @@ impl Writer {
                     return Err((event, until));
                 }
             }
+            EventKind::Ended(_) => self.end(event, Instant::now()),
             kind => self.apply(event.exchange, event.at, kind),
         }
         Ok(released)
