@@ -178,20 +178,36 @@ pub(super) struct Kept<'c> {
 pub(super) struct KeptStatement<'c>(RefCell<Option<rusqlite::CachedStatement<'c>>>);
 
 impl<'c> KeptStatement<'c> {
-    /// Runs it.
-    pub(super) fn execute(
+    /// Runs it with what is bound to its places.
+    pub(super) fn run(
         &self,
         sql: &'c rusqlite::Connection,
         text: &str,
-        parameters: impl rusqlite::Params,
+        bind: impl FnOnce(&mut Binder<'_, 'c>) -> rusqlite::Result<()>,
     ) -> Result<(), DbError> {
         let mut kept = self.0.borrow_mut();
         let statement = match kept.take() {
             Some(statement) => kept.insert(statement),
             None => kept.insert(sql.prepare_cached(text)?),
         };
-        statement.execute(parameters)?;
+        bind(&mut Binder { statement, at: 0 })?;
+        statement.raw_execute()?;
         Ok(())
+    }
+}
+
+/// Binds values to the places of a statement, one after the other, each as what it is: the list of references that
+/// rusqlite takes costs a call through a table for each.
+pub(super) struct Binder<'s, 'c> {
+    statement: &'s mut rusqlite::Statement<'c>,
+    at: usize,
+}
+
+impl Binder<'_, '_> {
+    /// Binds the next.
+    pub(super) fn put(&mut self, value: impl rusqlite::ToSql) -> rusqlite::Result<()> {
+        self.at += 1;
+        self.statement.raw_bind_parameter(self.at, value)
     }
 }
 

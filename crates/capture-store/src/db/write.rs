@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     DbError, Tx,
     codes::{self, duration, nanos, state},
+    connection::Binder,
     int, uint,
 };
 use crate::{
@@ -104,43 +105,22 @@ impl Tx<'_> {
     /// Writes an exchange for the first time. Its seq must be new.
     pub(crate) fn insert_exchange(&self, row: &ExchangeRow<'_>) -> Result<(), DbError> {
         self.before(DiskOperation::Row)?;
-        let columns = &row.columns;
-        let (state, failure, failure_detail) = state_columns(columns.state);
-        self.kept.exchange.execute(
+        self.kept.exchange.run(
             self.sql,
             "INSERT INTO exchanges (seq, session, kind, state, started_at, duration, method, scheme, host,
              port, url, target, http_version, status, request_content_type, response_content_type,
              request_body_bytes, response_body_bytes, messages, bytes, failure, failure_detail)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            params![
-                int(columns.seq.0),
-                int(columns.session.0),
-                codes::exchange_kind(columns.kind),
-                state,
-                nanos(columns.started_at),
-                columns.duration.map(duration),
-                columns.method,
-                codes::scheme(columns.scheme),
-                columns.host,
-                columns.port,
-                columns.url,
-                target_column(columns.url, columns.target),
-                columns.http_version,
-                columns.status,
-                columns.request_content_type,
-                columns.response_content_type,
-                int(columns.request_body_bytes),
-                int(columns.response_body_bytes),
-                int(columns.messages),
-                int(row.bytes),
-                failure,
-                failure_detail,
-            ],
+            |binder| bind_exchange(binder, row),
         )?;
-        self.kept.detail.execute(
+        self.kept.detail.run(
             self.sql,
             "INSERT INTO details (seq, detail, facts) VALUES (?, ?, ?)",
-            params![int(columns.seq.0), row.detail, row.facts.map(int)],
+            |binder| {
+                binder.put(int(row.columns.seq.0))?;
+                binder.put(row.detail)?;
+                binder.put(row.facts.map(int))
+            },
         )
     }
 
@@ -198,11 +178,19 @@ impl Tx<'_> {
             BodyContent::Shared { file, length, plain } => (length, Some(int(file)), None, Some(plain), None),
             BodyContent::File { file, length } => (length, Some(int(file)), None, None, None),
         };
-        self.kept.body.execute(
+        self.kept.body.run(
             self.sql,
             "INSERT OR REPLACE INTO bodies (id, length, hash, file, data, plain, coding)
              VALUES (?, ?, ?, ?, ?, ?, ?)",
-            params![body_id(seq, side), int(length), hash, file, data, plain, coding],
+            |binder| {
+                binder.put(body_id(seq, side))?;
+                binder.put(int(length))?;
+                binder.put(hash)?;
+                binder.put(file)?;
+                binder.put(data)?;
+                binder.put(plain)?;
+                binder.put(coding)
+            },
         )
     }
 
@@ -317,6 +305,34 @@ impl Tx<'_> {
             .execute(params![hash, der])?;
         Ok(uint(self.sql.last_insert_rowid()))
     }
+}
+
+/// Binds the columns of [`Tx::insert_exchange`].
+fn bind_exchange(binder: &mut Binder<'_, '_>, row: &ExchangeRow<'_>) -> rusqlite::Result<()> {
+    let columns = &row.columns;
+    let (state, failure, failure_detail) = state_columns(columns.state);
+    binder.put(int(columns.seq.0))?;
+    binder.put(int(columns.session.0))?;
+    binder.put(codes::exchange_kind(columns.kind))?;
+    binder.put(state)?;
+    binder.put(nanos(columns.started_at))?;
+    binder.put(columns.duration.map(duration))?;
+    binder.put(columns.method)?;
+    binder.put(codes::scheme(columns.scheme))?;
+    binder.put(columns.host)?;
+    binder.put(columns.port)?;
+    binder.put(columns.url)?;
+    binder.put(target_column(columns.url, columns.target))?;
+    binder.put(columns.http_version)?;
+    binder.put(columns.status)?;
+    binder.put(columns.request_content_type)?;
+    binder.put(columns.response_content_type)?;
+    binder.put(int(columns.request_body_bytes))?;
+    binder.put(int(columns.response_body_bytes))?;
+    binder.put(int(columns.messages))?;
+    binder.put(int(row.bytes))?;
+    binder.put(failure)?;
+    binder.put(failure_detail)
 }
 
 fn state_columns(state: &ExchangeState) -> (i64, Option<&'static str>, Option<&str>) {
