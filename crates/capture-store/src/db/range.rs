@@ -22,8 +22,8 @@ use crate::{condition::TextField, query::Order};
 const COMMON: u64 = 20_000;
 /// Exchanges of a block up to which each is looked up; where more are led to, the block's rows are walked.
 const SPARSE: u64 = 256;
-/// Postings that are looked up for a count that is to be brief: some milliseconds.
-const MAX_POSTINGS: usize = 3_000;
+/// Postings that are looked up for a count that is to be brief: two or three milliseconds.
+const MAX_POSTINGS: usize = 2_000;
 /// Blocks of several sessions whose rows are looked at for it, and entries of the indexes of what is not usual.
 const MAX_SHARED: usize = 4;
 const MAX_ENTRIES: u64 = 20_000;
