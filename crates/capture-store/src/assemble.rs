@@ -266,7 +266,7 @@ impl Assembly {
 
     /// What it takes on disk.
     pub(crate) fn disk_bytes(&self, summary: &ExchangeSummary, detail: &[u8]) -> u64 {
-        disk_bytes(&summary.url, &summary.host, detail) + self.content_bytes()
+        disk_bytes(summary.url.as_bytes(), summary.host.as_bytes(), detail) + self.content_bytes()
     }
 
     /// Bytes of bodies and messages that are kept.
@@ -276,7 +276,7 @@ impl Assembly {
 }
 
 /// What an exchange takes on disk without bodies and messages.
-pub(crate) fn disk_bytes(url: &str, host: &str, detail: &[u8]) -> u64 {
+pub(crate) fn disk_bytes(url: &[u8], host: &[u8], detail: &[u8]) -> u64 {
     ROW_BYTES + (url.len() + host.len() + detail.len()) as u64
 }
 

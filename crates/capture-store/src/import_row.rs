@@ -44,7 +44,8 @@ pub(crate) fn write_exchange(
     let client = certificates(tx, exchange.client.as_ref())?;
     let upstream = certificates(tx, exchange.upstream.as_ref())?;
     detail_of(exchange, &client, &upstream).encode(&mut detail);
-    let bytes = disk_bytes(&exchange.summary.url, &exchange.summary.host, &detail) + content_bytes(imported);
+    let (url, host) = (exchange.summary.url.as_bytes(), exchange.summary.host.as_bytes());
+    let bytes = disk_bytes(url, host, &detail) + content_bytes(imported);
     tx.insert_exchange(&ExchangeRow {
         columns: (&exchange.summary).into(),
         detail: &detail,

@@ -13,7 +13,7 @@ use proxy_core::{ClientFacts, UpstreamFacts};
 
 use crate::{
     assemble::{content_hash, disk_bytes},
-    db::Columns,
+    db::{Columns, Text},
     id::{Seq, SessionId},
     record::{BodySide, ExchangeKind, ExchangeState},
 };
@@ -206,7 +206,7 @@ impl Whole {
 
     /// What it takes on disk.
     pub(crate) fn disk_bytes(&self) -> u64 {
-        disk_bytes(self.text(Part::Url), self.text(Part::Host), self.detail()) + self.content_bytes()
+        disk_bytes(self.part(Part::Url), self.part(Part::Host), self.detail()) + self.content_bytes()
     }
 
     /// What lists show of it.
@@ -219,16 +219,16 @@ impl Whole {
             state: &head.state,
             started_at: head.started_at,
             duration: head.duration,
-            method: self.text(Part::Method),
+            method: Text(self.part(Part::Method)),
             scheme: head.scheme,
-            host: self.text(Part::Host),
+            host: Text(self.part(Part::Host)),
             port: head.port,
-            target: self.text(Part::Target),
-            url: self.text(Part::Url),
+            target: Text(self.part(Part::Target)),
+            url: Text(self.part(Part::Url)),
             http_version: head.http_version,
             status: head.status,
-            request_content_type: head.has_request_type.then(|| self.text(Part::RequestType)),
-            response_content_type: head.has_response_type.then(|| self.text(Part::ResponseType)),
+            request_content_type: head.has_request_type.then(|| Text(self.part(Part::RequestType))),
+            response_content_type: head.has_response_type.then(|| Text(self.part(Part::ResponseType))),
             request_body_bytes: head.request.wire_bytes,
             response_body_bytes: head.response.wire_bytes,
             messages: 0,
@@ -249,11 +249,6 @@ impl Whole {
 
     fn part(&self, part: Part) -> &[u8] {
         self.batch.block.get(self.range(part)).unwrap_or_default()
-    }
-
-    fn text(&self, part: Part) -> &str {
-        // It was put in as text, so that none is ever missing.
-        str::from_utf8(self.part(part)).unwrap_or_default()
     }
 
     fn range(&self, part: Part) -> Range<usize> {

@@ -41,4 +41,4 @@ pub(crate) use sessions::{NewSession, SessionDelta};
 pub(crate) use sql::{Contents, Refused, run as run_sql};
 pub(crate) use tally::Spans;
 pub(crate) use verify::BodyCheck;
-pub(crate) use write::{BodyContent, Columns, ExchangeRow};
+pub(crate) use write::{BodyContent, Columns, ExchangeRow, Text};

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{
+    OptionalExtension, ToSql, params,
+    types::{ToSqlOutput, ValueRef},
+};
 
 use super::{
     DbError, Tx,
@@ -36,19 +39,29 @@ pub(crate) struct Columns<'a> {
     pub(crate) state: &'a ExchangeState,
     pub(crate) started_at: SystemTime,
     pub(crate) duration: Option<Duration>,
-    pub(crate) method: &'a str,
+    pub(crate) method: Text<'a>,
     pub(crate) scheme: &'a str,
-    pub(crate) host: &'a str,
+    pub(crate) host: Text<'a>,
     pub(crate) port: u16,
-    pub(crate) target: &'a str,
-    pub(crate) url: &'a str,
+    pub(crate) target: Text<'a>,
+    pub(crate) url: Text<'a>,
     pub(crate) http_version: &'a str,
     pub(crate) status: Option<u16>,
-    pub(crate) request_content_type: Option<&'a str>,
-    pub(crate) response_content_type: Option<&'a str>,
+    pub(crate) request_content_type: Option<Text<'a>>,
+    pub(crate) response_content_type: Option<Text<'a>>,
     pub(crate) request_body_bytes: u64,
     pub(crate) response_body_bytes: u64,
     pub(crate) messages: u64,
+}
+
+/// A text that was checked where it came from; it is bound without another look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Text<'a>(pub(crate) &'a [u8]);
+
+impl ToSql for Text<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
+    }
 }
 
 impl<'a> From<&'a ExchangeSummary> for Columns<'a> {
@@ -60,16 +73,16 @@ impl<'a> From<&'a ExchangeSummary> for Columns<'a> {
             state: &summary.state,
             started_at: summary.started_at,
             duration: summary.duration,
-            method: &summary.method,
+            method: Text(summary.method.as_bytes()),
             scheme: &summary.scheme,
-            host: &summary.host,
+            host: Text(summary.host.as_bytes()),
             port: summary.port,
-            target: &summary.target,
-            url: &summary.url,
+            target: Text(summary.target.as_bytes()),
+            url: Text(summary.url.as_bytes()),
             http_version: &summary.http_version,
             status: summary.status,
-            request_content_type: summary.request_content_type.as_deref(),
-            response_content_type: summary.response_content_type.as_deref(),
+            request_content_type: summary.request_content_type.as_ref().map(|text| Text(text.as_bytes())),
+            response_content_type: summary.response_content_type.as_ref().map(|text| Text(text.as_bytes())),
             request_body_bytes: summary.request_body_bytes,
             response_body_bytes: summary.response_body_bytes,
             messages: summary.messages,
@@ -349,15 +362,20 @@ fn state_columns(state: &ExchangeState) -> (i64, Option<&'static str>, Option<&s
 }
 
 /// The target, unless it is what follows the URL's authority, as it nearly always is.
-fn target_column<'a>(url: &str, target: &'a str) -> Option<&'a str> {
-    (after_authority(url) != target).then_some(target)
+fn target_column<'a>(url: Text<'_>, target: Text<'a>) -> Option<Text<'a>> {
+    (url.0.get(authority_end(url.0)..) != Some(target.0)).then_some(target)
 }
 
 /// What follows a URL's authority.
 pub(super) fn after_authority(url: &str) -> &str {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let rest = url.get(start..).unwrap_or("");
-    rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or("")
+    url.get(authority_end(url.as_bytes())..).unwrap_or("")
+}
+
+/// Where a URL's authority ends.
+fn authority_end(url: &[u8]) -> usize {
+    let start = memchr::memmem::find(url, b"://").map_or(0, |at| at + 3);
+    let rest = url.get(start..).unwrap_or_default();
+    memchr::memchr3(b'/', b'?', b'#', rest).map_or(url.len(), |at| start + at)
 }
 
 #[cfg(test)]
@@ -374,7 +392,8 @@ mod tests {
             ("https://a.test?x", "?x", None),
             ("", "", None),
         ] {
-            assert_eq!(target_column(url, target), column, "{url}");
+            let text = |text: &'static str| Text(text.as_bytes());
+            assert_eq!(target_column(text(url), text(target)), column.map(text), "{url}");
         }
     }
 }
