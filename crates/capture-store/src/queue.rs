@@ -26,7 +26,7 @@ use crate::{stage::Stage, whole::Batch, writer::Command};
 /// Queued body bytes that wake the writer although it gathers for a commit; half the bound where that is less, so that
 /// the wire never waits for a writer that sleeps.
 const WAKE_BYTES: usize = 256 * 1024;
-/// Queued items that do.
+/// Queued events, or whole exchanges, that do.
 const WAKE_ITEMS: usize = 4096;
 /// What one queued event is taken to weigh beside the body bytes it carries.
 const EVENT_BYTES: usize = 256;
@@ -99,6 +99,8 @@ pub(crate) struct Queue {
 /// What its lock holds.
 struct State {
     items: Vec<Item>,
+    /// How many events and whole exchanges they are.
+    count: usize,
     /// What all queued items weigh.
     weight: usize,
     /// Whether a command is among them.
@@ -119,6 +121,7 @@ impl Queue {
         Self {
             state: Mutex::new(State {
                 items: Vec::new(),
+                count: 0,
                 weight: 0,
                 commanded: false,
                 ended: false,
@@ -195,7 +198,7 @@ impl Queue {
         } else {
             items.append(&mut state.items);
         }
-        state.weight = 0;
+        (state.count, state.weight) = (0, 0);
         state.commanded = false;
         state.ended = false;
         self.gate.note(&state, self.refuse_bytes);
@@ -298,7 +301,7 @@ impl Queue {
 
     /// Whether so much waits that the writer is woken for it.
     fn is_much(&self, body_bytes: usize, state: &State) -> bool {
-        body_bytes > self.wake_bytes || state.items.len() >= WAKE_ITEMS
+        body_bytes > self.wake_bytes || state.count >= WAKE_ITEMS
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -535,6 +538,51 @@ mod tests {
             started_at: std::time::SystemTime::now(),
         };
         Event { exchange: ExchangeId(exchange), ..event(kind) }
+    }
+
+    /// How many whole exchanges there are.
+    fn wholes(items: &[Item]) -> usize {
+        let count = |item: &Item| if let Item::Batch(batch) = item { batch.len() } else { 0 };
+        items.iter().map(count).sum()
+    }
+
+    #[test]
+    fn no_end_is_missed_by_a_writer_that_lies_down_while_it_is_told() {
+        const EACH: u64 = 300;
+        let queue = Queue::new(16 * 1024 * 1024);
+        let far = Some(Instant::now() + Duration::from_secs(3_600));
+        for sleep in [Sleep::Watching, Sleep::Idle] {
+            thread::scope(|scope| {
+                for thread in 0..4 {
+                    let queue = &queue;
+                    scope.spawn(move || {
+                        for number in 0..EACH {
+                            let exchange = ExchangeId(thread * EACH + number);
+                            queue.push(Event { exchange, ..request() });
+                            queue.push(Event { exchange, ..ended() });
+                        }
+                    });
+                }
+                let mut got = 0;
+                while got < 4 * EACH as usize {
+                    let mut items = Vec::new();
+                    queue.take(&mut items, sleep, far);
+                    got += wholes(&items);
+                }
+                assert_eq!(got, 4 * EACH as usize);
+            });
+        }
+        assert!(!queue.has_staged());
+    }
+
+    #[test]
+    fn an_exchange_is_found_whichever_thread_tells_of_it() {
+        let queue = Queue::new(16 * 1024 * 1024);
+        for event in [request(), piece(3), ended()] {
+            thread::scope(|scope| scope.spawn(|| queue.push(event)).join().unwrap());
+        }
+        let items = taken(&queue);
+        assert_eq!((items.len(), wholes(&items)), (1, 1));
     }
 
     fn taken(queue: &Queue) -> Vec<Item> {

@@ -24,6 +24,14 @@ impl Item {
             _ => Self::Event(event),
         }
     }
+
+    /// How many it stands for.
+    fn count(&self) -> usize {
+        match self {
+            Self::Batch(batch) => batch.len(),
+            _ => 1,
+        }
+    }
 }
 
 /// What one field of a head is taken to weigh beside its name and value.
@@ -105,13 +113,13 @@ impl Queue {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    /// Takes what was packed out of all parts.
+    /// Takes what was packed out of all parts, which nobody uses meanwhile: what ended before something that is taken is
+    /// taken too.
     pub(super) fn pull(&self, items: &mut Vec<Item>) {
-        for mut shard in self.stage.all() {
-            if let Some(batch) = shard.take_batch(|| self.empty_batch()) {
-                self.body_bytes.fetch_add(batch.queued_bytes, Ordering::Relaxed);
-                items.push(Item::Batch(batch));
-            }
+        let mut parts: Vec<Held<'_>> = self.stage.all().collect();
+        for batch in parts.iter_mut().filter_map(|shard| shard.take_batch(|| self.empty_batch())) {
+            self.body_bytes.fetch_add(batch.queued_bytes, Ordering::Relaxed);
+            items.push(Item::Batch(batch));
         }
     }
 
@@ -152,7 +160,10 @@ impl Queue {
         if state.closed {
             return;
         }
-        state.items.extend(items);
+        for item in items {
+            state.count += item.count();
+            state.items.push(item);
+        }
         state.weight += weight;
         state.ended |= ends;
         self.gate.note(&state, self.refuse_bytes);

@@ -43,6 +43,33 @@ fn an_exchange_reads_back_as_it_was_observed() {
 }
 
 #[test]
+fn exchanges_are_numbered_in_the_order_of_their_ends_whoever_told_them() {
+    let test = TestStore::new();
+    let mut config = RecorderConfig::default();
+    config.commit_interval = Duration::from_secs(3_600);
+    let session = SessionSpec::Scratch { max_bytes: None };
+    let recorder = Recorder::start(&test.store, session, config).unwrap();
+    // After this nothing is committed but by the flush below.
+    exchange(&recorder, 100, "/0", "");
+    recorder.flush().unwrap();
+    let large = noise(40_000, 1);
+    let paths: Vec<_> = (1..=24).map(|number| format!("/{number}")).collect();
+    for (number, path) in (1..).zip(&paths) {
+        // Some are put together where they are told, some by the recorder.
+        let told = recorder.clone();
+        let (path, large) = (path.clone(), large.clone());
+        let tell = move || match number % 5 {
+            0 => exchange(&told, number, &path, large),
+            _ => exchange(&told, number, &path, "small"),
+        };
+        std::thread::spawn(tell).join().unwrap();
+    }
+    let newest = recorder.flush().unwrap();
+    let told = (2..=newest.0).map(|seq| test.store.exchange(Seq(seq)).unwrap().summary.target);
+    assert_eq!(told.collect::<Vec<_>>(), paths);
+}
+
+#[test]
 fn heads_keep_order_case_duplicates_and_any_byte() {
     let test = TestStore::new();
     let recorder = test.scratch();
