@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use proxy_core::Headers;
 
-use crate::{charset, record::Decoded};
+use crate::{charset, record::Decoded, summary::lossy};
 
 type Reader = Box<dyn Read + Send>;
 
@@ -61,10 +61,9 @@ fn codings(content_encoding: Option<&str>) -> impl Iterator<Item = String> + '_ 
 
 /// Whether a body that begins with `start`, under these fields, is UTF-8 or bytes as it is: nothing is to be taken off.
 pub(crate) fn is_plain(headers: &Headers, start: &[u8]) -> bool {
-    let coded = headers
-        .get_all("content-encoding")
-        .any(|value| codings(Some(&String::from_utf8_lossy(value))).next().is_some());
-    let content_type = headers.get("content-type").map(|value| String::from_utf8_lossy(value));
+    let coded =
+        headers.get_all("content-encoding").any(|value| codings(Some(&lossy(value))).next().is_some());
+    let content_type = headers.get("content-type").map(|value| lossy(value));
     !coded && !charset::names_foreign(content_type.as_deref()) && charset::foreign(None, start).is_none()
 }
 

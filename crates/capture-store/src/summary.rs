@@ -1,6 +1,6 @@
 //! What lists show of an exchange, from its heads.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use proxy_core::{Headers, RequestHead, ResponseHead};
 
@@ -75,9 +75,14 @@ pub(crate) fn put(text: &mut String, new: &str) {
     text.push_str(new);
 }
 
+/// A value as text; bytes that are not UTF-8 are replaced. `String::from_utf8_lossy` goes byte by byte even where none is.
+pub(crate) fn lossy(value: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)
+}
+
 fn put_content_type(text: &mut Option<String>, headers: &Headers) {
     match headers.get("content-type") {
-        Some(value) => put(text.get_or_insert_default(), &String::from_utf8_lossy(value)),
+        Some(value) => put(text.get_or_insert_default(), &lossy(value)),
         None => *text = None,
     }
 }

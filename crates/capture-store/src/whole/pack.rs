@@ -9,7 +9,7 @@ use crate::{
     assemble::content_hash,
     decode,
     record::BodySide,
-    summary::version_text,
+    summary::{lossy, version_text},
     told::{MAX_RULES, Told},
 };
 
@@ -113,7 +113,7 @@ impl Parts<'_> {
     fn put_content_type(&mut self, fields: Option<&Headers>) -> bool {
         let value = fields.and_then(|fields| fields.get("content-type"));
         if let Some(value) = value {
-            self.block.extend_from_slice(String::from_utf8_lossy(value).as_bytes());
+            self.block.extend_from_slice(lossy(value).as_bytes());
         }
         self.end();
         value.is_some()
