@@ -46,10 +46,10 @@ impl Client {
     pub(crate) fn new(
         engine: &Arc<Engine>,
         facts: &Arc<ClientFacts>,
-        tunnel: Option<Tunnel>,
+        tunnel: Option<Box<Tunnel>>,
         draining: &watch::Receiver<bool>,
     ) -> Self {
-        let (route, first) = match tunnel {
+        let (route, first) = match tunnel.map(|tunnel| *tunnel) {
             None => (Route::ByAuthority, None),
             Some(Tunnel { host, port, upstream, security, reverse, .. }) => {
                 let to = Destination { host, port, security };

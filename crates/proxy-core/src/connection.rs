@@ -6,6 +6,10 @@
 
 use std::sync::Arc;
 
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -32,7 +36,7 @@ use crate::{
 pub(crate) struct Layer {
     pub(crate) io: BoxedIo,
     pub(crate) facts: Arc<ClientFacts>,
-    pub(crate) tunnel: Option<Tunnel>,
+    pub(crate) tunnel: Option<Box<Tunnel>>,
     /// CONNECTs so far.
     pub(crate) depth: usize,
     /// Tells why the client ended its TLS before it sent anything.
@@ -50,7 +54,7 @@ impl Layer {
 
     /// The host the client means: by its SNI, else the tunnel's.
     fn name(&self) -> &str {
-        secure::wanted_name(&self.facts, self.tunnel.as_ref())
+        secure::wanted_name(&self.facts, self.tunnel.as_deref())
     }
 
     /// What opened the tunnel it is in.
@@ -69,18 +73,30 @@ impl Layer {
     }
 }
 
+/// What a layer turned out to be.
+struct Found {
+    layer: Layer,
+    detection: Detection,
+    seen: Seen,
+}
+
+/// How a connection goes on: gives the layer below when there is one. Each way is in a box of its own, so that a connection
+/// holds what it rests in, and not what it might have come to.
+pub(crate) type Way<'c> = BoxFuture<'c, Option<Layer>>;
+
 /// Carries a client connection to its end. Dropping the future cuts it.
 pub(crate) async fn run(engine: Arc<Engine>, mut layer: Layer, mut draining: watch::Receiver<bool>) {
     loop {
-        match step(&engine, layer, &mut draining).await {
-            Some(next) => layer = next,
+        let Some(found) = Box::pin(look(&engine, layer, &mut draining)).await else { return };
+        match go_on(&engine, found, &mut draining).await {
+            Some(below) => layer = below,
             None => return,
         }
     }
 }
 
-/// Finds out what a layer is, and goes on with it; gives the layer below when there is one.
-async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) -> Option<Layer> {
+/// Finds out what a layer is; `None` where nothing came of it.
+async fn look(engine: &Engine, layer: Layer, draining: &mut watch::Receiver<bool>) -> Option<Found> {
     // A client with something to wait for from upstream may be silent; outside a tunnel it has to speak first.
     let silence = match layer.facts.listener {
         _ if layer.may_listen() => engine.timeouts.peek,
@@ -96,101 +112,99 @@ async fn step(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver
     let (detection, io) = match peeked {
         Ok(peeked) => peeked,
         Err(_) => {
-            note_leaving(engine, &facts, tunnel.as_ref(), refusal.as_ref());
+            note_leaving(engine, &facts, tunnel.as_deref(), refusal.as_ref());
             return None;
         }
     };
     let seen = Seen::of(io.buffered());
-    let mut layer = Layer { io: Box::new(io), facts, tunnel, depth, refusal, cut };
+    let layer = Layer { io: Box::new(io), facts, tunnel, depth, refusal, cut };
     if layer.refusal.is_some() && matches!(detection, Detection::Http1 | Detection::Http2) {
         engine.interception.accepted(layer.facts.peer.ip(), layer.name());
     }
-    // In boxes, so that a connection on which nobody said anything yet is small.
-    match &mut layer.tunnel {
-        Some(tunnel) => {
-            tunnel.hear(&detection);
-            Box::pin(in_the_tunnel(engine, layer, detection, seen, draining)).await
-        }
-        None => Box::pin(at_the_door(engine, layer, detection, seen, draining)).await,
+    Some(Found { layer, detection, seen })
+}
+
+/// Goes on with a layer as what it is.
+fn go_on<'c>(engine: &'c Arc<Engine>, found: Found, draining: &'c mut watch::Receiver<bool>) -> Way<'c> {
+    match &found.layer.tunnel {
+        Some(_) => in_the_tunnel(engine, found, draining),
+        None => at_the_door(engine, found, draining),
     }
 }
 
 /// Goes on with a connection that leads to an upstream, by what is spoken on it.
-async fn in_the_tunnel(
-    engine: &Arc<Engine>,
-    layer: Layer,
-    detection: Detection,
-    seen: Seen,
-    draining: &mut watch::Receiver<bool>,
-) -> Option<Layer> {
+fn in_the_tunnel<'c>(
+    engine: &'c Arc<Engine>,
+    Found { mut layer, detection, seen }: Found,
+    draining: &'c mut watch::Receiver<bool>,
+) -> Way<'c> {
+    let mut secured = false;
+    if let Some(tunnel) = &mut layer.tunnel {
+        tunnel.hear(&detection);
+        secured = tunnel.secured;
+    }
     match detection {
-        Detection::Http1 => http1(engine, layer, draining).await,
-        Detection::Http2 => {
-            serve::http2(engine, layer, draining).await;
-            None
-        }
-        Detection::Tls(hello) if layer.tunnel.as_ref().is_some_and(|tunnel| !tunnel.secured) => {
-            secure::intercept(engine, layer, &hello).await
-        }
-        Detection::Unknown if seen == Seen::Nothing => nothing_came(engine, layer, draining).await,
+        Detection::Http1 => Box::pin(http1(engine, layer, draining)),
+        Detection::Http2 => Box::pin(serve::http2(engine, layer, draining).map(|()| None)),
+        Detection::Tls(hello) if !secured => secure::intercept(engine, layer, hello),
+        Detection::Unknown if seen == Seen::Nothing => nothing_came(engine, layer, draining),
         // Never relayed undecrypted: a hello that comes too slowly or too large would slip past interception.
-        Detection::Unknown if seen == Seen::Tls => {
-            let failure = Failure::new(FailureKind::ClientTls, "no whole and valid ClientHello came");
-            note_failure(engine, &layer.facts, layer.opening(), failure);
-            None
-        }
+        Detection::Unknown if seen == Seen::Tls => no_hello(engine, &layer),
         Detection::Silent | Detection::Unknown | Detection::Tls(_) => {
             let silent = matches!(detection, Detection::Silent);
-            tunnel::raw(engine, layer, silent, draining).await
+            Box::pin(tunnel::raw(engine, layer, silent, draining))
         }
     }
 }
 
 /// Goes on with a connection that leads nowhere yet, as its listener has it.
-async fn at_the_door(
-    engine: &Arc<Engine>,
-    layer: Layer,
-    detection: Detection,
-    seen: Seen,
-    draining: &mut watch::Receiver<bool>,
-) -> Option<Layer> {
+fn at_the_door<'c>(
+    engine: &'c Arc<Engine>,
+    Found { layer, detection, seen }: Found,
+    draining: &'c mut watch::Receiver<bool>,
+) -> Way<'c> {
     let kind = layer.facts.listener;
     let is_tls = layer.facts.tls.is_some();
     let may_be_socks = matches!(kind, ListenerKind::Explicit | ListenerKind::Socks);
     match detection {
-        Detection::Silent => None,
-        Detection::Unknown if seen == Seen::Nothing => nothing_came(engine, layer, draining).await,
-        Detection::Unknown if seen == Seen::Tls => {
-            let failure = Failure::new(FailureKind::ClientTls, "no whole and valid ClientHello came");
-            note_failure(engine, &layer.facts, None, failure);
-            None
-        }
-        Detection::Unknown if seen == Seen::Socks && may_be_socks => socks::serve(engine, layer).await,
-        Detection::Tls(hello) if kind == ListenerKind::Transparent && !is_tls => {
-            let layer = listener::by_name(engine, layer, &hello).await?;
-            secure::intercept(engine, layer, &hello).await
-        }
-        Detection::Tls(hello) if !is_tls => secure::to_proxy(engine, layer, &hello).await,
-        Detection::Http2 => {
-            serve::http2(engine, layer, draining).await;
-            None
-        }
+        Detection::Silent => nowhere(),
+        Detection::Unknown if seen == Seen::Nothing => nothing_came(engine, layer, draining),
+        Detection::Unknown if seen == Seen::Tls => no_hello(engine, &layer),
+        Detection::Unknown if seen == Seen::Socks && may_be_socks => Box::pin(socks::serve(engine, layer)),
+        Detection::Tls(hello) if kind == ListenerKind::Transparent && !is_tls => Box::pin(async move {
+            let layer = Box::pin(listener::by_name(engine, layer, &hello)).await?;
+            secure::intercept(engine, layer, hello).await
+        }),
+        Detection::Tls(hello) if !is_tls => Box::pin(secure::to_proxy(engine, layer, hello)),
+        Detection::Http2 => Box::pin(serve::http2(engine, layer, draining).map(|()| None)),
         // Outside a tunnel only HTTP makes sense; its parser says what is wrong.
-        Detection::Http1 | Detection::Unknown | Detection::Tls(_) => http1(engine, layer, draining).await,
+        Detection::Http1 | Detection::Unknown | Detection::Tls(_) => Box::pin(http1(engine, layer, draining)),
     }
 }
 
 /// Goes on with a client that closed its sending half before it sent anything: it may have done so to listen.
-async fn nothing_came(
-    engine: &Arc<Engine>,
+fn nothing_came<'c>(
+    engine: &'c Arc<Engine>,
     layer: Layer,
-    draining: &mut watch::Receiver<bool>,
-) -> Option<Layer> {
+    draining: &'c mut watch::Receiver<bool>,
+) -> Way<'c> {
     if layer.may_listen() {
-        return tunnel::raw(engine, layer, true, draining).await;
+        return Box::pin(tunnel::raw(engine, layer, true, draining));
     }
-    note_leaving(engine, &layer.facts, layer.tunnel.as_ref(), layer.refusal.as_ref());
-    None
+    note_leaving(engine, &layer.facts, layer.tunnel.as_deref(), layer.refusal.as_ref());
+    nowhere()
+}
+
+/// Ends a connection that began as TLS does, and did not go on so.
+fn no_hello<'c>(engine: &Engine, layer: &Layer) -> Way<'c> {
+    let failure = Failure::new(FailureKind::ClientTls, "no whole and valid ClientHello came");
+    note_failure(engine, &layer.facts, layer.opening(), failure);
+    nowhere()
+}
+
+/// The way of a connection that is over.
+fn nowhere<'c>() -> Way<'c> {
+    Box::pin(ready(None))
 }
 
 /// What the first bytes of a connection look like, where its protocol could not be told.
@@ -225,7 +239,7 @@ pub(crate) async fn drained(draining: &mut watch::Receiver<bool>) {
 async fn http1(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) -> Option<Layer> {
     let (depth, cut) = (layer.depth, layer.cut.clone());
     let connect = serve::http1(engine, layer, draining).await?;
-    let (facts, tunnel, io) = self::connect(engine, depth, connect).await?;
+    let (facts, tunnel, io) = Box::pin(self::connect(engine, depth, connect)).await?;
     Some(Layer { io, facts, tunnel: Some(tunnel), depth: depth + 1, refusal: None, cut })
 }
 
@@ -273,7 +287,7 @@ async fn connect(
     engine: &Arc<Engine>,
     depth: usize,
     connect: Connect,
-) -> Option<(Arc<ClientFacts>, Tunnel, BoxedIo)> {
+) -> Option<(Arc<ClientFacts>, Box<Tunnel>, BoxedIo)> {
     let Connect { facts, opening, reader, mut writer } = connect;
     let head = &opening.head;
     let (host, port) = split_authority(&head.authority);
@@ -295,7 +309,7 @@ async fn connect(
     let mut facts = ClientFacts::clone(&facts);
     facts.tunnel = Some(head.authority.clone());
     let tunnel = Tunnel::new(opening.clone(), host, port.unwrap_or(443), upstream);
-    Some((Arc::new(facts), tunnel, Box::new(Rewind::new(io, buffered))))
+    Some((Arc::new(facts), tunnel, Rewind::boxed(io, buffered)))
 }
 
 /// Records why a client left that asked for nothing: it refused our certificate, or would have been told that upstream
@@ -331,5 +345,30 @@ pub(crate) fn note_failure(
         let ledger = engine.ledger(facts, head, *head_bytes);
         ledger.failed_upstream(&failure);
         ledger.end(Outcome::Failed(failure));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of what an asynchronous function of three arguments returns.
+    fn future_bytes<A, B, C, F: Future>(_function: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each is there for as long as the connection: its task, and the box of what it rests in.
+    #[test]
+    fn the_states_of_a_connection_are_small() {
+        let task = future_bytes(run);
+        assert!(task <= 256, "{task} bytes");
+        let looking = future_bytes(|engine: &'static Engine, layer, draining: &'static mut _| {
+            look(engine, layer, draining)
+        });
+        assert!(looking <= 768, "{looking} bytes");
+        let serving = future_bytes(|engine: &'static Arc<Engine>, layer, draining: &'static mut _| {
+            http1(engine, layer, draining)
+        });
+        assert!(serving <= 1_792, "{serving} bytes");
     }
 }

@@ -12,6 +12,7 @@ use std::{
     thread,
 };
 
+use futures_util::FutureExt;
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Handle, Runtime},
@@ -131,11 +132,7 @@ impl Hands {
         };
         let carried = Carried::by(hand);
         if at == Some(number) {
-            let work = async move {
-                connection(tcp).await;
-                drop(carried);
-            };
-            connections.spawn_on(work, &hand.runtime);
+            connections.spawn_on(connection(tcp).map(move |()| drop(carried)), &hand.runtime);
             return;
         }
         // Readiness is told by the runtime that a socket is registered with: it changes over.

@@ -28,9 +28,9 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// A tunnel of which no byte was seen yet.
-    pub(crate) fn new(opening: Opening, host: &str, port: u16, upstream: Reach) -> Self {
-        Self {
+    /// A tunnel of which no byte was seen yet. In a box: it is handed on from layer to layer.
+    pub(crate) fn new(opening: Opening, host: &str, port: u16, upstream: Reach) -> Box<Self> {
+        Box::new(Self {
             host: host.to_owned(),
             port,
             opening,
@@ -38,7 +38,7 @@ impl Tunnel {
             security: Security::Plain { http2: false },
             secured: false,
             reverse: None,
-        }
+        })
     }
 
     /// Learns what the client speaks in it. Where TLS is spoken to upstream whatever the client does, that decides

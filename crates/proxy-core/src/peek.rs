@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     alarm::from_now,
     detect::{Detected, Detection, detect},
-    wire::Io,
+    wire::{BoxedIo, Io},
 };
 
 /// Room made for each read: the ClientHello of a browser fits.
@@ -68,12 +68,14 @@ pub(crate) struct Rewind<I> {
     io: I,
 }
 
-impl<I: Io> Rewind<I> {
-    /// A connection of which these bytes were read already.
-    pub(crate) fn new(io: I, buffered: BytesMut) -> Self {
-        Self { buffered, io }
+impl Rewind<BoxedIo> {
+    /// A connection of which these bytes were read already: as it is, where there are none.
+    pub(crate) fn boxed(io: BoxedIo, buffered: BytesMut) -> BoxedIo {
+        if buffered.is_empty() { io } else { Box::new(Self { buffered, io }) }
     }
+}
 
+impl<I: Io> Rewind<I> {
     /// What was peeked at and not yet read again.
     pub(crate) fn buffered(&self) -> &[u8] {
         &self.buffered

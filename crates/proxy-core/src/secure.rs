@@ -2,48 +2,57 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+
 use crate::{
     client_hello::ClientHelloSummary,
-    connection::{Layer, note_failure},
+    connection::{Layer, Way, note_failure},
     engine::Engine,
     event::{ClientFacts, UpstreamFacts},
     head::Scheme,
     opening::Tunnel,
-    tls::{self, Handshake, NotAccepted},
+    tls::{self, Handshake, NotAccepted, Passing},
     tunnel,
     upstreams::{self, Destination, Reach, Security},
 };
 
-/// TLS inside a tunnel: passed through where that is asked for, else decrypted, with both legs speaking what
-/// upstream chose of what the client offered.
-pub(crate) async fn intercept(
-    engine: &Arc<Engine>,
-    layer: Layer,
-    hello: &ClientHelloSummary,
-) -> Option<Layer> {
-    let Layer { io, facts, tunnel, depth, refusal, cut } = layer;
-    let mut tunnel = tunnel?;
-    let origin = tunnel.reverse.as_ref().map(|reverse| &reverse.origin);
-    // A reverse listener's client names the proxy; the origin has a name of its own.
-    let name = match (origin, &hello.sni) {
-        (None, Some(name)) => name.clone(),
-        _ => tunnel.host.clone(),
-    };
-    let is_plain_upstream = origin.is_some_and(|origin| origin.scheme() == Scheme::Http);
-    if !is_plain_upstream && let Some(why) = engine.interception.passes(facts.peer.ip(), &tunnel.host, &name)
-    {
-        let layer = Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut };
-        tunnel::pass_through(engine, layer, hello, why).await;
-        return None;
+/// TLS inside a tunnel: passed through where that is asked for, else decrypted.
+pub(crate) fn intercept(engine: &Arc<Engine>, layer: Layer, hello: ClientHelloSummary) -> Way<'_> {
+    match passing(engine, &layer, &hello) {
+        Some(why) => Box::pin(tunnel::pass_through(engine, layer, hello, why).map(|()| None)),
+        None => Box::pin(decrypt(engine, layer, hello)),
     }
+}
+
+/// Why TLS is to be passed through, if it is.
+fn passing(engine: &Engine, layer: &Layer, hello: &ClientHelloSummary) -> Option<Passing> {
+    let tunnel = layer.tunnel.as_ref().filter(|tunnel| !leads_to_cleartext(tunnel))?;
+    engine.interception.passes(layer.facts.peer.ip(), &tunnel.host, meant_name(tunnel, hello))
+}
+
+/// The host that is to prove itself upstream. A reverse listener's client names the proxy; the origin has a name of its own.
+fn meant_name<'n>(tunnel: &'n Tunnel, hello: &'n ClientHelloSummary) -> &'n str {
+    match (&tunnel.reverse, &hello.sni) {
+        (None, Some(name)) => name,
+        _ => &tunnel.host,
+    }
+}
+
+/// Whether a reverse listener's origin is spoken to in cleartext, whatever its clients speak.
+fn leads_to_cleartext(tunnel: &Tunnel) -> bool {
+    tunnel.reverse.as_ref().is_some_and(|reverse| reverse.origin.scheme() == Scheme::Http)
+}
+
+/// Decrypts TLS inside a tunnel, with both legs speaking what upstream chose of what the client offered.
+async fn decrypt(engine: &Engine, mut layer: Layer, hello: ClientHelloSummary) -> Option<Layer> {
+    let tunnel = layer.tunnel.as_mut()?;
     tunnel.secured = true;
-    if is_plain_upstream {
+    if leads_to_cleartext(tunnel) {
         let chosen =
             [&b"http/1.1"[..], b"h2"].into_iter().find(|name| hello.alpn.iter().any(|it| it == name));
-        let chosen = chosen.map(<[u8]>::to_vec);
-        let layer = Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut };
-        return secured(engine, layer, hello, chosen).await;
+        return secured(engine, layer, &hello, chosen.map(<[u8]>::to_vec)).await;
     }
+    let name = meant_name(tunnel, &hello).to_owned();
     let alpn = tls::upstream_alpn(&hello.alpn);
     tunnel.security = Security::Tls { server_name: name.clone(), alpn: alpn.clone() };
     let upstream = std::mem::replace(&mut tunnel.upstream, Reach::Open);
@@ -58,7 +67,7 @@ pub(crate) async fn intercept(
     // Later connections of this client must speak what was agreed with it.
     let alpn = chosen.iter().cloned().collect();
     tunnel.security = Security::Tls { server_name: name, alpn };
-    secured(engine, Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut }, hello, chosen).await
+    secured(engine, layer, &hello, chosen).await
 }
 
 /// Finds out what upstream speaks of what it is offered: from what is remembered, where connections to there are at rest
@@ -100,20 +109,16 @@ pub(crate) async fn secure_upstream(engine: &Engine, upstream: Reach, to: &Desti
 }
 
 /// TLS to the proxy itself.
-pub(crate) async fn to_proxy(
-    engine: &Arc<Engine>,
-    layer: Layer,
-    hello: &ClientHelloSummary,
-) -> Option<Layer> {
+pub(crate) async fn to_proxy(engine: &Engine, layer: Layer, hello: ClientHelloSummary) -> Option<Layer> {
     // Each tunnel is a stream then; whoever does not offer HTTP/2 to a proxy is spoken to in HTTP/1.1.
     let offers_http2 = hello.alpn.iter().any(|name| name == b"h2");
     let alpn: &[u8] = if offers_http2 { b"h2" } else { b"http/1.1" };
-    secured(engine, layer, hello, Some(alpn.to_vec())).await
+    secured(engine, layer, &hello, Some(alpn.to_vec())).await
 }
 
 /// Does the handshake with the client.
 async fn secured(
-    engine: &Arc<Engine>,
+    engine: &Engine,
     layer: Layer,
     hello: &ClientHelloSummary,
     alpn: Option<Vec<u8>>,
@@ -137,7 +142,7 @@ async fn secured(
             let mut facts = ClientFacts::clone(&facts);
             facts.tls = Some(tls::facts_of_hello(hello));
             if refused {
-                engine.interception.refused(facts.peer.ip(), wanted_name(&facts, tunnel.as_ref()));
+                engine.interception.refused(facts.peer.ip(), wanted_name(&facts, tunnel.as_deref()));
             }
             note_failure(engine, &Arc::new(facts), tunnel.as_ref().map(|tunnel| &tunnel.opening), failure);
             None

@@ -21,7 +21,7 @@ use crate::{
     http1,
     leg::{BodyReader, Http1Reader, Http1Writer, Responder, Writer},
     limits::Timeouts,
-    opening::Opening,
+    opening::{Opening, Tunnel},
     peek::Rewind,
     secure::secure_upstream,
     tls::{self, Passing},
@@ -57,26 +57,26 @@ pub(crate) async fn refuse(
 pub(crate) async fn pass_through(
     engine: &Arc<Engine>,
     layer: Layer,
-    hello: &ClientHelloSummary,
+    hello: ClientHelloSummary,
     why: Passing,
 ) {
     let Layer { io, facts, tunnel: Some(tunnel), cut, .. } = layer else { return };
-    let mut facts = ClientFacts::clone(&facts);
-    facts.tls = Some(tls::facts_of_hello(hello));
-    let facts = Arc::new(facts);
-    let upstream = upstreams::wake(engine, tunnel.upstream, &tunnel.host, tunnel.port).await;
+    let facts =
+        Arc::new(ClientFacts { tls: Some(tls::facts_of_hello(&hello)), ..ClientFacts::clone(&facts) });
+    let Tunnel { host, port, opening, upstream, .. } = *tunnel;
+    let upstream = upstreams::wake(engine, upstream, &host, port).await;
     match ready(engine, upstream) {
         Ok(opened) => {
             let (mut reader, mut writer) = halves(engine, io);
             let client = (&mut reader, &mut writer);
-            let ledger = engine.ledger(&facts, &tunnel.opening.head, tunnel.opening.head_bytes);
+            let ledger = engine.ledger(&facts, &opening.head, opening.head_bytes);
             if let Some(hit) = why.hit() {
                 ledger.note(EventKind::Rule(hit));
             }
-            let outcome = carry(engine, ledger, client, Upstream::new(engine, opened)).await;
+            let outcome = carry(engine, &ledger, client, &mut Upstream::new(engine, opened)).await;
             cut_if_failed(&cut, &outcome);
         }
-        Err(failure) => note(engine, &facts, &tunnel.opening, failure),
+        Err(failure) => note(engine, &facts, &opening, failure),
     }
 }
 
@@ -112,7 +112,7 @@ pub(crate) async fn raw(
         match speaker {
             Speaker::Client => {
                 let (read, buffered) = reader.into_parts();
-                let io = Box::new(Rewind::new(read.unsplit(writer.into_inner()), buffered));
+                let io = Rewind::boxed(read.unsplit(writer.into_inner()), buffered);
                 tunnel.upstream = Reach::Ready(Box::new(upstream.into_opened()));
                 return Some(Layer { io, facts, tunnel: Some(tunnel), depth, refusal, cut });
             }
@@ -122,7 +122,7 @@ pub(crate) async fn raw(
         }
     }
     let ledger = engine.ledger(&facts, &tunnel.opening.head, tunnel.opening.head_bytes);
-    let outcome = carry(engine, ledger, (&mut reader, &mut writer), upstream).await;
+    let outcome = carry(engine, &ledger, (&mut reader, &mut writer), &mut upstream).await;
     if facts.tls.is_none() {
         cut_if_failed(&cut, &outcome);
     }
@@ -184,7 +184,7 @@ impl Upstream {
     fn into_opened(self) -> Opened {
         let Self { reader, writer, facts, http2, dialled, way } = self;
         let (read, buffered) = reader.into_parts();
-        let io = Box::new(Rewind::new(read.unsplit(writer.into_inner()), buffered));
+        let io = Rewind::boxed(read.unsplit(writer.into_inner()), buffered);
         Opened { io, facts, http2, dialled, way }
     }
 }
@@ -222,15 +222,15 @@ fn cut_if_failed(cut: &Cut, outcome: &Outcome) {
 /// Relays a tunnel to its end and records it.
 async fn carry(
     engine: &Engine,
-    ledger: Ledger,
+    ledger: &Ledger,
     (reader, writer): (&mut Http1Reader, &mut Http1Writer),
-    mut upstream: Upstream,
+    upstream: &mut Upstream,
 ) -> Outcome {
     ledger.upstream(&upstream.facts, false, upstream.dialled);
     let client = Ends { reader: BodyReader::raw(reader), writer: Writer::Http1(writer) };
     let upstream =
         Ends { reader: BodyReader::raw(&mut upstream.reader), writer: Writer::Http1(&mut upstream.writer) };
-    let outcome = relay(&engine.timeouts, &ledger, client, upstream, Followed::untouched(Tap::Bytes)).await;
+    let outcome = relay(&engine.timeouts, ledger, client, upstream, Followed::untouched(Tap::Bytes)).await;
     let outcome = match outcome {
         Outcome::Upgrade => Outcome::Tunnel,
         other => other,

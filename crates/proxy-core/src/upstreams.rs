@@ -205,7 +205,7 @@ impl Leased {
 /// The upstream connections of one client connection. Dropping it closes them.
 pub(crate) struct Upstreams {
     /// What was reached before the first request, and where it leads.
-    first: Mutex<Option<(Destination, Reach)>>,
+    first: Mutex<Option<Box<(Destination, Reach)>>>,
     own: Arc<Pool>,
     /// Those that clients share, where that was asked for, for a client.
     shared: Option<Arc<Pool>>,
@@ -214,7 +214,7 @@ pub(crate) struct Upstreams {
     /// Held while a connection is opened that others may share, so that a burst of requests opens one. Holds how
     /// the last one failed, which those who waited for it are told as well: each of them trying again would make the
     /// last wait for the time-outs of all.
-    opening: tokio::sync::Mutex<Option<FailedOpening>>,
+    opening: tokio::sync::Mutex<Option<Box<FailedOpening>>>,
 }
 
 /// A connection that could not be opened.
@@ -227,7 +227,11 @@ struct FailedOpening {
 impl Upstreams {
     /// Begins with what was reached before the first request.
     pub(crate) fn new(engine: &Engine, first: Option<(Destination, Reach)>) -> Self {
-        Self { first: Mutex::new(first), shared: engine.roads.shared.clone(), ..Self::own(engine) }
+        Self {
+            first: Mutex::new(first.map(Box::new)),
+            shared: engine.roads.shared.clone(),
+            ..Self::own(engine)
+        }
     }
 
     /// Begins with nothing, for somebody who is no client, and never shares with any.
@@ -267,10 +271,8 @@ impl Upstreams {
         }
         // In a box, as are the other ways that exchanges seldom go: their state is not carried about by those that do not.
         let opened = Box::pin(self.open(engine, &wanted, personal)).await;
-        *last = opened.as_ref().err().map(|failure| FailedOpening {
-            to: to.clone(),
-            at: Instant::now(),
-            failure: failure.clone(),
+        *last = opened.as_ref().err().map(|failure| {
+            Box::new(FailedOpening { to: to.clone(), at: Instant::now(), failure: failure.clone() })
         });
         opened
     }
@@ -280,13 +282,13 @@ impl Upstreams {
     pub(crate) async fn has_extended_connect(&self, engine: &Engine) -> bool {
         let first = {
             let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-            first.take_if(|(to, reach)| match reach {
+            first.take_if(|first| match &first.1 {
                 Reach::Ready(opened) => opened.http2,
-                Reach::Dialled(_) => to.security == Security::Plain { http2: true },
+                Reach::Dialled(_) => first.0.security == Security::Plain { http2: true },
                 Reach::Open | Reach::Resting(_) | Reach::Failed(_) => false,
             })
         };
-        let (to, opened) = match first {
+        let (to, opened) = match first.map(|first| *first) {
             Some((to, Reach::Ready(opened))) => (to, *opened),
             Some((to, Reach::Dialled(line))) => match go_on(engine, line, &to).await {
                 Ok(opened) => (to, opened),
@@ -306,7 +308,7 @@ impl Upstreams {
 
     /// Tells the same of an HTTP/2 connection that clients share, where one of those is to be used.
     async fn shares_extended_connect(&self, engine: &Engine) -> bool {
-        let to = match &*self.first.lock().unwrap_or_else(PoisonError::into_inner) {
+        let to = match self.first.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
             Some((to, Reach::Resting(_))) => to.clone(),
             _ => return false,
         };
@@ -352,9 +354,9 @@ impl Upstreams {
     async fn open(&self, engine: &Engine, wanted: &Wanted<'_>, personal: bool) -> Result<Leased, Failure> {
         let first = {
             let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-            first.take_if(|(leads_to, _)| leads_to == wanted.to)
+            first.take_if(|first| first.0 == *wanted.to)
         };
-        let opened = match first {
+        let opened = match first.map(|first| *first) {
             None | Some((_, Reach::Open | Reach::Resting(_))) => open_or_learn(engine, wanted).await?,
             Some((_, Reach::Failed(failure))) => return Err(failure),
             Some((_, Reach::Ready(opened))) => *opened,

@@ -108,13 +108,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Waits until at least one byte is buffered. `false` when the peer closed before it, be it without TLS's
     /// farewell.
     pub(crate) async fn readable(&mut self) -> io::Result<bool> {
+        self.readable_or_rest(|| ()).await
+    }
+
+    /// As [`readable`](Self::readable). Where it has to wait it calls `rest`: whoever writes to the connection may give up
+    /// its room then, as the reader does.
+    pub(crate) async fn readable_or_rest(&mut self, rest: impl FnMut()) -> io::Result<bool> {
         if self.buf.is_empty() {
             // A connection at rest does not hold on to the room a large body needed.
             if self.read_bytes > FIRST_READ_BYTES {
                 self.buf = BytesMut::new();
                 self.read_bytes = FIRST_READ_BYTES;
             }
-            self.fill_at_rest().await?;
+            self.fill_at_rest(rest).await?;
         }
         Ok(!self.buf.is_empty())
     }
@@ -184,7 +190,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 self.empty_lines = 0;
                 return Ok(Some((head, fields)));
             }
-            let read = if self.buf.is_empty() { self.fill_at_rest().await? } else { self.fill().await? };
+            let read =
+                if self.buf.is_empty() { self.fill_at_rest(|| ()).await? } else { self.fill().await? };
             if read == 0 {
                 return if self.buf.is_empty() { Ok(None) } else { Err(HeadError::Truncated) };
             }
@@ -237,7 +244,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Reads once between messages, where an end without TLS's farewell loses nothing.
-    async fn fill_at_rest(&mut self) -> io::Result<usize> {
+    async fn fill_at_rest(&mut self, mut rest: impl FnMut()) -> io::Result<usize> {
         if self.eof {
             return Ok(0);
         }
@@ -245,6 +252,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             let read = self.poll_without_room(FIRST_READ_BYTES, cx);
             if read.is_pending() {
                 self.rest();
+                rest();
             }
             read
         })

@@ -115,6 +115,13 @@ impl<W> Writer<W> {
         }
     }
 
+    /// Gives up the room that messages took, where nothing waits in it: the connection may be at rest for long.
+    pub(crate) fn rest(&mut self) {
+        if self.out.is_empty() {
+            self.out = BytesMut::new();
+        }
+    }
+
     /// Gives back the connection. What was put and not flushed is lost.
     pub(crate) fn into_inner(self) -> W {
         self.io

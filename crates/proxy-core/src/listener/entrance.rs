@@ -26,13 +26,14 @@ pub(crate) async fn enter(
         (Mode::Reverse(reverse), _) => {
             let origin = &reverse.origin;
             let opening = Opening::made_up(origin.authority_with_port(), 0);
-            let reached = reach(engine, origin.host(), Some(origin.port()), 0).await;
+            // Most connections lead nowhere yet: what takes those that do there is in a box.
+            let reached = Box::pin(reach(engine, origin.host(), Some(origin.port()), 0)).await;
             let mut tunnel = open(opening, origin.host(), origin.port(), reached);
             tunnel.reverse = Some(reverse.clone());
             layer.tunnel = Some(tunnel);
         }
         (Mode::Transparent, Some(original)) if !engine.guard.is_own(original) => {
-            layer.tunnel = Some(redirected(engine, original, &layer.facts).await?);
+            layer.tunnel = Some(Box::pin(redirected(engine, original, &layer.facts)).await?);
         }
         _ => {}
     }
@@ -40,7 +41,7 @@ pub(crate) async fn enter(
 }
 
 /// Goes on to where a redirected connection was to go, unless it is the proxy that went there.
-async fn redirected(engine: &Engine, original: SocketAddr, facts: &Arc<ClientFacts>) -> Option<Tunnel> {
+async fn redirected(engine: &Engine, original: SocketAddr, facts: &Arc<ClientFacts>) -> Option<Box<Tunnel>> {
     let opening = Opening::made_up(original.to_string(), 0);
     let is_own = || engine.loops.is_own(facts.peer, Instant::now());
     if !is_own() {
@@ -64,7 +65,7 @@ async fn redirected(engine: &Engine, original: SocketAddr, facts: &Arc<ClientFac
     None
 }
 
-fn open(opening: Opening, host: &str, port: u16, reached: Result<Reach, Failure>) -> Tunnel {
+fn open(opening: Opening, host: &str, port: u16, reached: Result<Reach, Failure>) -> Box<Tunnel> {
     Tunnel::new(opening, host, port, reached.unwrap_or_else(Reach::Failed))
 }
 

@@ -12,6 +12,7 @@ use std::{
     },
 };
 
+use futures_util::FutureExt;
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::JoinSet,
@@ -160,9 +161,8 @@ impl Inner {
         }
         let (engine, draining, ended) = (self.engine.clone(), self.draining.clone(), self.ended.clone());
         let Accepted { tcp, peer, listener, permit } = accepted;
-        let connection = move |tcp| async move {
-            client(engine, Accepted { tcp, peer, listener, permit }, draining).await;
-            ended.one_more();
+        let connection = move |tcp| {
+            client(engine, Accepted { tcp, peer, listener, permit }, draining).map(move |()| ended.one_more())
         };
         if let Some(connections) = &mut *self.connections() {
             clear(connections);

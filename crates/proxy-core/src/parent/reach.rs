@@ -195,7 +195,7 @@ async fn http_connect(
         let answer = reader.response().await.map_err(|error| WireError::from(error).detail)?;
         if answer.status.is_success() {
             let (read, buffered) = reader.into_parts();
-            return Ok(Box::new(Rewind::new(read.unsplit(write), buffered)));
+            return Ok(Rewind::boxed(read.unsplit(write), buffered));
         }
         if !answer.status.is_informational() || answer.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(said(&answer, parent).into());

@@ -36,7 +36,7 @@ use crate::{
 /// one, and no thread waits for another. Tunnels, which are connections of their own, are tasks that end with it.
 pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut watch::Receiver<bool>) {
     let Layer { io, facts, mut tunnel, depth, cut, .. } = layer;
-    let scheme = tunnel.as_ref().map_or(Scheme::Http, Tunnel::scheme);
+    let scheme = tunnel.as_deref().map_or(Scheme::Http, Tunnel::scheme);
     if let Some(tunnel) = &mut tunnel {
         tunnel.speak_http2();
     }
@@ -48,7 +48,7 @@ pub(crate) async fn http2(engine: &Arc<Engine>, layer: Layer, draining: &mut wat
         settings.extended_connect = in_tunnel && cx.upstreams.has_extended_connect(engine).await;
         Downstream::accept(io, scheme, &settings).await
     };
-    let Ok(Ok(connection)) = timeout(engine.timeouts.handshake, accept).await else { return };
+    let Ok(Ok(connection)) = Box::pin(timeout(engine.timeouts.handshake, accept)).await else { return };
     let place = Place { in_tunnel, depth, draining: draining.clone() };
     carry(cx, connection, place, &cut, drained(draining)).await;
 }
@@ -297,5 +297,15 @@ mod tests {
     fn the_state_of_an_exchange_is_small() {
         let bytes = future_bytes(stream);
         assert!(bytes <= 8 * 1024, "{bytes} bytes");
+    }
+
+    /// Each connection has one of its own for as long as it lasts, however little happens on it.
+    #[test]
+    fn the_state_of_a_connection_is_small() {
+        let carried = |(engine, draining): (&'static Arc<Engine>, &'static mut _), layer| {
+            http2(engine, layer, draining)
+        };
+        let bytes = future_bytes(carried);
+        assert!(bytes <= 1_792, "{bytes} bytes");
     }
 }

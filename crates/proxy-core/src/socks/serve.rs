@@ -99,7 +99,7 @@ pub(crate) async fn serve(engine: &Engine, layer: Layer) -> Option<Layer> {
             }
             Arc::make_mut(&mut facts).tunnel = Some(opening.head.authority.clone());
             let tunnel = Tunnel::new(opening, &asked.host, asked.port, upstream);
-            let io = Box::new(Rewind::new(with.io, with.buffered));
+            let io = Rewind::boxed(with.io, with.buffered);
             Some(Layer { io, facts, tunnel: Some(tunnel), depth: depth + 1, refusal: None, cut })
         }
         Err(failure) => {

@@ -191,6 +191,7 @@ impl Pool {
         }
         connection.idle_since = Instant::now();
         connection.reader.rest();
+        connection.writer.rest();
         let mut state = self.lock();
         if state.idle.len() >= self.max_idle {
             state.idle.remove(0);
