@@ -14,16 +14,14 @@ use crate::{
     entry::{Cache, Content, Entry, PostData, Request, Response, Timings},
     error::Error,
     export::{BodyLevel, ExportOptions},
-    extra::{
-        self, BodyExtra, Extra, InterimExtra, PeerExtra, ReasonExtra, RuleExtra, SizesExtra, TargetExtra,
-    },
+    extra::{BodyExtra, Extra, InterimExtra, PeerExtra, ReasonExtra, RuleExtra, SizesExtra, TargetExtra},
     form,
     message::Messages,
     redact::Redactor,
     resource::resource_type,
     text::{latin1, readable, to_fields},
     url::{self, Target},
-    version,
+    version, words,
 };
 
 /// Certificate chains remembered to be written once; beyond it they are written again with each entry.
@@ -190,7 +188,7 @@ impl<'a> Composer<'a> {
 
     fn extra(&self, exchange: &Exchange) -> Extra {
         let seq = exchange.summary.seq.0;
-        let (state, failure) = extra::state_words(&exchange.summary.state);
+        let (state, failure) = words::state_words(&exchange.summary.state);
         let head = &exchange.request;
         let said = url::read(&head.method, &url::write(head)).ok();
         let target = Target::of(head);
@@ -211,10 +209,10 @@ impl<'a> Composer<'a> {
         }
         Extra {
             seq: Some(seq),
-            kind: Some(extra::kind_word(exchange.summary.kind).to_owned()),
+            kind: Some(words::kind_word(exchange.summary.kind).to_owned()),
             state: Some(state.to_owned()),
             failure,
-            source: exchange.response_source.map(|source| extra::source_word(source).to_owned()),
+            source: exchange.response_source.map(|source| words::source_word(source).to_owned()),
             target: (said.as_ref() != Some(&target)).then(|| TargetExtra {
                 scheme: target.scheme.as_str().to_owned(),
                 authority: target.authority,

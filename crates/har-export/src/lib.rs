@@ -69,6 +69,7 @@ mod tree;
 mod typed;
 mod url;
 mod version;
+mod words;
 
 pub use error::{Error, ErrorKind};
 pub use export::{BodyLevel, ExportOptions, ExportSummary, export, write};

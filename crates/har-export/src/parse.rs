@@ -14,12 +14,12 @@ use crate::{
     arrived, blame, clock,
     compose::reason_of,
     error::Error,
-    extra::{self, Extra, InterimExtra, PeerExtra, RuleExtra, SizesExtra},
+    extra::{Extra, InterimExtra, PeerExtra, RuleExtra, SizesExtra},
     json::{number, scalar, text, whole},
     log::{Depot, RawEntry},
     text::{Field, from_fields, from_latin1, unbroken},
     url::{self, Target},
-    version,
+    version, words,
 };
 
 /// An entry understood.
@@ -241,13 +241,13 @@ fn settle(exchange: &mut Exchange, extra: &mut Extra, has_messages: bool, error:
     let response = exchange.response.as_ref();
     let switched = response.is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS);
     let websocket = exchange.request.headers.has_token("upgrade", "websocket");
-    let kind = extra.kind.as_deref().and_then(extra::kind_of).unwrap_or_else(|| match () {
+    let kind = extra.kind.as_deref().and_then(words::kind_of).unwrap_or_else(|| match () {
         () if has_messages || (switched && websocket) => ExchangeKind::WebSocket,
         () if exchange.request.method == Method::CONNECT => ExchangeKind::Tunnel,
         () if switched => ExchangeKind::Upgrade,
         () => ExchangeKind::Http,
     });
-    let said = extra.state.as_deref().and_then(|word| extra::state_of(word, extra.failure.take()));
+    let said = extra.state.as_deref().and_then(|word| words::state_of(word, extra.failure.take()));
     let error = error.filter(|error| !error.is_empty());
     let state = said.unwrap_or_else(|| match (response, error) {
         (_, Some(error)) => ExchangeState::Failed(blame::failure(error)),
@@ -256,7 +256,7 @@ fn settle(exchange: &mut Exchange, extra: &mut Extra, has_messages: bool, error:
         (Some(_), None) if switched => ExchangeState::Upgrade,
         (Some(_), None) => ExchangeState::Response,
     });
-    let source = extra.source.as_deref().and_then(extra::source_of).unwrap_or(ResponseSource::Upstream);
+    let source = extra.source.as_deref().and_then(words::source_of).unwrap_or(ResponseSource::Upstream);
     exchange.response_source = response.is_some().then_some(source);
     exchange.summary.kind = kind;
     exchange.summary.state = state;

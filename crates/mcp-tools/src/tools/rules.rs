@@ -1,5 +1,6 @@
 //! Rules: add, change, list and explain them.
 
+mod checks;
 pub(super) mod convert;
 mod explain;
 mod quick;
