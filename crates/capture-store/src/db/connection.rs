@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, path::Path, time::Duration};
 
-use rusqlite::OpenFlags;
+use rusqlite::{OpenFlags, config::DbConfig};
 
 use super::{DbError, blocks::Live, functions, schema, uint};
 use crate::{
@@ -50,6 +50,9 @@ impl Connection {
         };
         connection.busy_timeout(BUSY_WAIT)?;
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        // Else SQLite looks at values that are bound (a LIMIT's, or one that rows are joined by) to plan by them, and
+        // prepares the statement anew each time that another is bound.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         functions::add(&connection)?;
         connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")?;
         match mode {
@@ -234,6 +237,34 @@ impl Drop for Tx<'_> {
             if let Err(error) = rolled_back {
                 tracing::error!(%error, "rolling back failed");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::db::read::{BODY_COLUMNS, DETAIL_COLUMNS};
+
+    #[test]
+    fn statements_stay_prepared_whatever_is_bound() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut db = Connection::open(&directory.path().join("store.db"), Mode::Write).unwrap();
+        db.migrate().unwrap();
+        let questions = [
+            format!("SELECT {BODY_COLUMNS} WHERE b.id = ?"),
+            format!("SELECT {DETAIL_COLUMNS} WHERE d.seq = ?"),
+            "SELECT seq FROM exchanges ORDER BY seq LIMIT ?".to_owned(),
+            "SELECT value FROM terms WHERE field = 1 LIMIT ?".to_owned(),
+        ];
+        for question in questions {
+            let mut statement = db.sql.prepare(&question).unwrap();
+            for value in 1..5 {
+                statement.query([value]).unwrap().next().unwrap();
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{question}");
         }
     }
 }

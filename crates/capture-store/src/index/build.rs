@@ -1,11 +1,13 @@
 //! Making segments of what was recorded.
 
 use crate::{
+    assemble::INLINE_BYTES,
     charset,
-    db::{Connection, Content, DbError},
+    db::{BodyRow, BodySource, Connection, Content, DbError},
     detail::Detail,
     error::Error,
     id::Seq,
+    packing::Unpacker,
     record::{BodySide, ExchangeState, ExchangeSummary},
     retrieve::open_body,
     scan::Next,
@@ -99,7 +101,7 @@ pub(crate) fn step(
         return Ok(Progress::Done);
     };
     let mut draft = Draft::default();
-    let mut grams = Grams::new();
+    let mut reading = Reading { grams: Grams::new(), unpacker: Unpacker::new() };
     let mut next = gap.first;
     let mut whole = false;
     while !whole && next <= gap.last {
@@ -115,7 +117,7 @@ pub(crate) fn step(
                 break;
             }
             next = summary.seq.0 + 1;
-            add(store, &summary, content, (&mut draft, &mut grams))?;
+            add(store, &summary, content, (&mut draft, &mut reading))?;
             whole = is_whole(&draft, limits);
             if whole {
                 break;
@@ -157,16 +159,40 @@ fn write(store: &Store, draft: Draft) -> Result<Progress, Error> {
     })
 }
 
+/// What texts are read with, one after the other.
+struct Reading {
+    grams: Grams,
+    unpacker: Unpacker,
+}
+
+impl Reading {
+    /// A body with what is here of it taken out of its frame; one that is damaged is told of by who opens it.
+    fn unpacked(&mut self, row: BodyRow) -> BodyRow {
+        let BodyRow { length, source } = row;
+        let source = match (source, usize::try_from(length)) {
+            (BodySource::Frame(frame), Ok(bytes)) if bytes <= INLINE_BYTES => {
+                match self.unpacker.unpack(&frame, bytes) {
+                    Some(content) => BodySource::Inline(content.to_vec()),
+                    None => BodySource::Frame(frame),
+                }
+            }
+            (source, _) => source,
+        };
+        BodyRow { length, source }
+    }
+}
+
 /// Adds an exchange to a segment.
 fn add(
     store: &Store,
     summary: &ExchangeSummary,
     content: Content,
-    (draft, grams): (&mut Draft, &mut Grams),
+    (draft, reading): (&mut Draft, &mut Reading),
 ) -> Result<(), Error> {
-    grams.clear();
+    reading.grams.clear();
     let read =
-        if summary.state == ExchangeState::Open { None } else { gather(store, summary, content, grams)? };
+        if summary.state == ExchangeState::Open { None } else { gather(store, summary, content, reading)? };
+    let grams = &reading.grams;
     let line = line(summary);
     match read.filter(|_| !grams.is_full()) {
         Some(bytes) => draft.add(summary.seq, &line, Some(grams.bits()), bytes),
@@ -195,8 +221,9 @@ fn gather(
     store: &Store,
     summary: &ExchangeSummary,
     content: Content,
-    grams: &mut Grams,
+    reading: &mut Reading,
 ) -> Result<Option<u64>, Error> {
+    let grams = &mut reading.grams;
     grams.add(summary.url.as_bytes());
     let Ok(detail) = Detail::decode(content.detail) else { return Ok(None) };
     let response = detail.response.as_ref().map(|head| &head.headers);
@@ -218,6 +245,7 @@ fn gather(
     for (side, row) in
         [(BodySide::Request, content.request_body), (BodySide::Response, content.response_body)]
     {
+        let row = row.map(|row| reading.unpacked(row));
         let Ok(body) = open_body(store.files(), summary, &detail, side, row) else { return Ok(None) };
         let Some(body) = body else { continue };
         let recorded = body.recorded();
@@ -226,12 +254,12 @@ fn gather(
         }
         let content_type = body.content_type().map(str::to_owned);
         let mut reader = charset::to_utf8(body.into_decoded_reader(), content_type.as_deref());
-        match grams.add_reader(&mut *reader, MAX_TEXT_BYTES) {
+        match reading.grams.add_reader(&mut *reader, MAX_TEXT_BYTES) {
             Ok((read, true)) => bytes += read,
             _ => return Ok(None),
         }
     }
-    match gather_messages(store, summary, grams)? {
+    match gather_messages(store, summary, &mut reading.grams)? {
         Some(read) if bytes + read <= MAX_TEXT_BYTES => Ok(Some(bytes + read)),
         _ => Ok(None),
     }

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 pub(super) const WIDTH: u32 = 17;
 /// More different bits than this make a set that says little: nothing is left out by it.
 pub(super) const MOST: usize = 93_000;
-/// What is read of a text at once.
+/// What is read of a text at once, at most.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The bit of three bytes: the upper bits of a product, so that fewer bits of it are a coarser hash.
@@ -30,54 +30,53 @@ pub(super) fn bits(literal: &[u8]) -> Vec<u32> {
 pub(super) struct Grams {
     seen: Vec<u64>,
     bits: Vec<u32>,
+    /// Where texts are folded; no shorter than the longest so far, as what is used again need not be zeroed again.
     folded: Vec<u8>,
 }
 
 impl Grams {
     pub(super) fn new() -> Self {
-        Self { seen: vec![0; 1 << (WIDTH - 6)], bits: Vec::new(), folded: Vec::new() }
+        Self { seen: vec![0; 1 << (WIDTH - 6)], bits: Vec::new(), folded: vec![0; CHUNK_BYTES] }
     }
 
     /// Adds a text that stands by itself.
     pub(super) fn add(&mut self, text: &[u8]) {
-        self.folded.clear();
-        self.folded.extend_from_slice(text);
-        self.add_folded(0);
+        if self.folded.len() < text.len() {
+            self.folded.resize(text.len(), 0);
+        }
+        self.folded[..text.len()].copy_from_slice(text);
+        self.add_folded(0, text.len());
     }
 
     /// Adds a text that is read, as far as `most` bytes of it; says how many there were and whether that was all.
     pub(super) fn add_reader(&mut self, reader: &mut dyn Read, most: u64) -> io::Result<(u64, bool)> {
         let mut read = 0;
-        self.folded.clear();
+        // Bytes before what is read next: they make runs with it.
+        let mut kept = 0;
         while read <= most && !self.is_full() {
-            let kept = self.folded.len();
-            self.folded.resize(kept + CHUNK_BYTES, 0);
             let count = match reader.read(&mut self.folded[kept..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    self.folded.truncate(kept);
-                    continue;
-                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             };
-            self.folded.truncate(kept + count);
             if count == 0 {
                 return Ok((read, true));
             }
             read += count as u64;
-            self.add_folded(kept);
-            // The next chunk's first bytes make runs with these.
-            let gone = self.folded.len().saturating_sub(2);
-            self.folded.drain(..gone);
+            let end = kept + count;
+            self.add_folded(kept, end);
+            let gone = end.saturating_sub(2);
+            self.folded.copy_within(gone..end, 0);
+            kept = end - gone;
         }
         Ok((read, false))
     }
 
-    /// Folds what is new in the buffer and adds all of it.
-    fn add_folded(&mut self, from: usize) {
-        self.folded[from..].make_ascii_lowercase();
+    /// Folds what is new in the buffer and adds all of it up to an end.
+    fn add_folded(&mut self, from: usize, end: usize) {
+        self.folded[from..end].make_ascii_lowercase();
         let Self { seen, bits, folded } = self;
         let mut gram = 0_u32;
-        for (at, byte) in folded.iter().enumerate() {
+        for (at, byte) in folded[..end].iter().enumerate() {
             gram = (gram << 8 | u32::from(*byte)) & 0x00ff_ffff;
             if at < 2 {
                 continue;
