@@ -17,9 +17,12 @@ use crate::{
 };
 
 /// TLS inside a tunnel: passed through where that is asked for, else decrypted.
-pub(crate) fn intercept(engine: &Arc<Engine>, layer: Layer, hello: ClientHelloSummary) -> Way<'_> {
+pub(crate) fn intercept(engine: &Arc<Engine>, mut layer: Layer, hello: ClientHelloSummary) -> Way<'_> {
     match passing(engine, &layer, &hello) {
-        Some(why) => Box::pin(tunnel::pass_through(engine, layer, hello, why).map(|()| None)),
+        Some(why) => {
+            Arc::make_mut(&mut layer.facts).tls = Some(tls::facts_of_hello(&hello));
+            Box::pin(tunnel::pass_through(engine, layer, why).map(|()| None))
+        }
         None => Box::pin(decrypt(engine, layer, hello)),
     }
 }

@@ -6,7 +6,6 @@ use http::StatusCode;
 use tokio::{io::split, sync::watch, time::timeout};
 
 use crate::{
-    client_hello::ClientHelloSummary,
     connection::{Layer, drained},
     cut::Cut,
     engine::Engine,
@@ -24,7 +23,7 @@ use crate::{
     opening::{Opening, Tunnel},
     peek::Rewind,
     secure::secure_upstream,
-    tls::{self, Passing},
+    tls::Passing,
     upstreams::{self, Opened, Reach, Security, Way},
     wire::{BoxedIo, WireError},
 };
@@ -53,16 +52,9 @@ pub(crate) async fn refuse(
     let _ = writer.shutdown().await;
 }
 
-/// Passes TLS through undecrypted.
-pub(crate) async fn pass_through(
-    engine: &Arc<Engine>,
-    layer: Layer,
-    hello: ClientHelloSummary,
-    why: Passing,
-) {
+/// Passes TLS through undecrypted, whose hello is in the layer's facts.
+pub(crate) async fn pass_through(engine: &Engine, layer: Layer, why: Passing) {
     let Layer { io, facts, tunnel: Some(tunnel), cut, .. } = layer else { return };
-    let facts =
-        Arc::new(ClientFacts { tls: Some(tls::facts_of_hello(&hello)), ..ClientFacts::clone(&facts) });
     let Tunnel { host, port, opening, upstream, .. } = *tunnel;
     let upstream = upstreams::wake(engine, upstream, &host, port).await;
     match ready(engine, upstream) {
@@ -94,7 +86,7 @@ pub(crate) async fn raw(
     let reach = std::mem::replace(&mut tunnel.upstream, Reach::Open);
     let mut reach = upstreams::wake(engine, reach, &tunnel.host, tunnel.port).await;
     if matches!(tunnel.security, Security::Tls { .. }) {
-        reach = secure_upstream(engine, reach, &tunnel.destination()).await;
+        reach = Box::pin(secure_upstream(engine, reach, &tunnel.destination())).await;
     }
     let opened = match ready(engine, reach) {
         Ok(opened) => opened,

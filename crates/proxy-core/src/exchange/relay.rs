@@ -116,32 +116,44 @@ pub(crate) struct Ends<'c> {
     pub(crate) writer: Writer<'c>,
 }
 
+impl Ends<'_> {
+    fn into_raw(mut self) -> Self {
+        self.reader.make_raw();
+        self.writer.make_raw();
+        self
+    }
+}
+
 /// Carries bytes both ways until both sides have ended, or one failed. A side that ended lets the other go on for
 /// as long as it keeps sending, with the half-closed time-out between pieces.
-pub(crate) async fn relay(
-    timeouts: &Timeouts,
-    ledger: &Ledger,
-    mut client: Ends<'_>,
-    mut upstream: Ends<'_>,
+pub(crate) fn relay<'c>(
+    timeouts: &'c Timeouts,
+    ledger: &'c Ledger,
+    client: Ends<'c>,
+    upstream: Ends<'c>,
     followed: Followed,
-) -> Outcome {
+) -> impl Future<Output = Outcome> {
     let Followed { tap, mut up, mut down } = followed;
-    for ends in [&mut client, &mut upstream] {
-        ends.reader.make_raw();
-        ends.writer.make_raw();
-    }
+    let (mut client, mut upstream) = (client.into_raw(), upstream.into_raw());
     let relay = Relay { timeouts, ledger, tap, ended: OnceLock::new() };
-    let result = tokio::try_join!(
-        relay.one_way(Direction::ToUpstream, &mut client.reader, &mut upstream.writer, &mut up),
-        relay.one_way(Direction::ToClient, &mut upstream.reader, &mut client.writer, &mut down),
-    );
-    relay.tap.finish(ledger);
-    match result {
-        Ok(_) => relay.outcome(),
-        Err((side, error)) => {
-            upstream.writer.reset(code::CANCEL);
-            client.writer.reset(code::CANCEL);
-            if relay.tap.is_closing() { Outcome::Upgrade } else { Outcome::Failed(error.into_failure(side)) }
+    // What a block captures is in its state once.
+    async move {
+        let result = tokio::try_join!(
+            relay.one_way(Direction::ToUpstream, &mut client.reader, &mut upstream.writer, &mut up),
+            relay.one_way(Direction::ToClient, &mut upstream.reader, &mut client.writer, &mut down),
+        );
+        relay.tap.finish(ledger);
+        match result {
+            Ok(_) => relay.outcome(),
+            Err((side, error)) => {
+                upstream.writer.reset(code::CANCEL);
+                client.writer.reset(code::CANCEL);
+                if relay.tap.is_closing() {
+                    Outcome::Upgrade
+                } else {
+                    Outcome::Failed(error.into_failure(side))
+                }
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     alert,
+    certificates::Certificates,
     client_certificate::ClientCertificate,
     facts,
     hello_tap::HelloTap,
@@ -50,6 +51,7 @@ pub(crate) struct Connector {
     trust: UpstreamTrust,
     verifier: Arc<Verifier>,
     intermediates: Option<Arc<Intermediates>>,
+    shown: Certificates,
     plain: Connectors,
     /// Those that show a client certificate, each with sessions of its own: a session carries on who the client is.
     certified: Vec<(HostPattern, Connectors)>,
@@ -118,7 +120,7 @@ impl Connector {
             .iter()
             .map(|(hosts, certificate)| Ok((hosts.clone(), connectors(Some(certificate))?)))
             .collect::<Result<_, Error>>()?;
-        Ok(Self { trust, verifier, intermediates, plain, certified })
+        Ok(Self { trust, verifier, intermediates, shown: Certificates::default(), plain, certified })
     }
 
     /// Whether a host is shown a client certificate, if it asks for one.
@@ -168,7 +170,10 @@ impl Connector {
         match timeout(limit, handshake).await {
             Ok(Ok(mut tls)) => {
                 let hello = tls.get_mut().0.take();
-                let facts = facts::with_hello(facts::of(tls.get_ref().1, sni), &hello);
+                let session = tls.get_ref().1;
+                let mut facts = facts::with_hello(facts::of(session, sni), &hello);
+                let chain = session.peer_certificates().unwrap_or_default();
+                facts.certificates = chain.iter().map(|der| self.shown.share(der)).collect();
                 Ok(Connected { io: Box::new(tls), facts })
             }
             Ok(Err((error, mut tap))) => {

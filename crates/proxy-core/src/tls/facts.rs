@@ -5,10 +5,8 @@ use rustls::{CipherSuite, CommonState, ProtocolVersion};
 
 use crate::{client_hello::ClientHelloSummary, event::TlsFacts, fingerprint, server_hello};
 
-/// The facts of a finished handshake. `sni` is what the connecting side asked for; the certificates are the
-/// peer's, where it showed any.
+/// The facts of a finished handshake, but for the certificates. `sni` is what the connecting side asked for.
 pub(super) fn of(connection: &CommonState, sni: Option<String>) -> TlsFacts {
-    let certificates = connection.peer_certificates().unwrap_or_default();
     TlsFacts {
         version: connection.protocol_version().map(version).unwrap_or_default(),
         cipher: connection.negotiated_cipher_suite().map(|suite| cipher(suite.suite())).unwrap_or_default(),
@@ -16,7 +14,7 @@ pub(super) fn of(connection: &CommonState, sni: Option<String>) -> TlsFacts {
         offered_alpn: Vec::new(),
         sni,
         encrypted_client_hello: false,
-        certificates: certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect(),
+        certificates: Vec::new(),
         fingerprint: None,
     }
 }

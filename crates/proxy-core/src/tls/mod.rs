@@ -3,6 +3,7 @@
 mod acceptor;
 mod aia;
 mod alert;
+mod certificates;
 mod client_certificate;
 mod connector;
 mod facts;
