@@ -15,14 +15,18 @@ use ring::digest;
 
 use crate::{
     decode,
+    held::{Held, Waiting},
     id::{Seq, SessionId},
     record::{BodySide, ExchangeSummary, StoredMessage},
     told::{MAX_RULES, Told},
 };
 
 /// Bodies up to this size stand in the database, larger ones in files. SQLite reads and writes blobs of this size
-/// faster than the file system does with a file each (<https://sqlite.org/intern-v-extern-blob.html>).
-pub(crate) const INLINE_BYTES: usize = 32 * 1024;
+/// faster than the file system does with a file each (<https://sqlite.org/intern-v-extern-blob.html>; measured in
+/// docs/design/007).
+pub(crate) const INLINE_BYTES: usize = 128 * 1024;
+/// What each body may take in memory, whatever others do; beyond it bodies share what there is for all of them.
+pub(crate) const FIRST_BYTES: usize = 32 * 1024;
 /// What an exchange is taken to need in the database beside its blobs and texts: row heads, index entries.
 pub(crate) const ROW_BYTES: u64 = 160;
 
@@ -86,8 +90,10 @@ pub(crate) struct BodyBuffer {
     pub(crate) stored_bytes: u64,
     /// Bytes that may be kept.
     pub(crate) limit: u64,
-    pub(crate) inline: Vec<u8>,
+    pub(crate) inline: Held,
     pub(crate) file: Option<u64>,
+    /// Bytes of it that its row names, where it has one.
+    pub(crate) written: Option<u64>,
     /// Over what is in the file; what stays in memory is hashed at once when it is whole.
     hash: Option<Box<digest::Context>>,
 }
@@ -222,6 +228,25 @@ impl Assembly {
         }
     }
 
+    /// How long a body may be in memory once so many bytes more came. One that is known to become longer, and one that is
+    /// in the store as open and would be written again and again, goes to its file early.
+    pub(crate) fn most_inline(&self, side: BodySide, more: usize) -> usize {
+        let body = match side {
+            BodySide::Request => &self.bodies.request,
+            BodySide::Response => &self.bodies.response,
+        };
+        if body.inline.len() + more <= FIRST_BYTES || self.row.is_some() {
+            return FIRST_BYTES;
+        }
+        let announced = self.headers(side).and_then(|headers| headers.get("content-length"));
+        let announced = announced.and_then(|value| std::str::from_utf8(value).ok()?.trim().parse().ok());
+        if announced.is_some_and(|length: u64| length > INLINE_BYTES as u64) {
+            FIRST_BYTES
+        } else {
+            INLINE_BYTES
+        }
+    }
+
     /// What was told of it so far.
     pub(crate) fn told(&self) -> Told<'_> {
         Told {
@@ -299,6 +324,13 @@ impl Bodies {
         }
     }
 
+    /// What there is of them is in the database.
+    pub(crate) fn written(&mut self) {
+        for body in [&mut self.request, &mut self.response] {
+            body.written = Some(body.stored_bytes);
+        }
+    }
+
     pub(crate) fn each(&self) -> [(BodySide, &BodyBuffer); 2] {
         [(BodySide::Request, &self.request), (BodySide::Response, &self.response)]
     }
@@ -306,7 +338,15 @@ impl Bodies {
 
 impl BodyBuffer {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { wire_bytes: 0, stored_bytes: 0, limit, inline: Vec::new(), file: None, hash: None }
+        Self {
+            wire_bytes: 0,
+            stored_bytes: 0,
+            limit,
+            inline: Held::default(),
+            file: None,
+            written: None,
+            hash: None,
+        }
     }
 
     /// The part of a piece that may be kept.
@@ -315,14 +355,16 @@ impl BodyBuffer {
         &piece[..piece.len().min(room)]
     }
 
-    /// Whether a piece can be kept in memory.
-    pub(crate) fn fits_inline(&self, piece: &[u8]) -> bool {
-        self.file.is_none() && self.inline.len() + piece.len() <= INLINE_BYTES
+    /// Whether a piece can be kept in memory, where the body may have `most` bytes there.
+    pub(crate) fn fits_inline(&self, piece: &[u8], most: usize, waiting: &Waiting) -> bool {
+        let length = self.inline.len() + piece.len();
+        let fits = length <= FIRST_BYTES || (length <= most && waiting.has_room(piece.len()));
+        self.file.is_none() && fits
     }
 
-    /// Keeps a piece in memory.
-    pub(crate) fn keep(&mut self, piece: &[u8]) {
-        self.inline.extend_from_slice(piece);
+    /// Keeps a piece in memory, in what `buffer` gives where it is the first.
+    pub(crate) fn keep(&mut self, piece: &[u8], waiting: &Waiting, buffer: impl FnOnce() -> Vec<u8>) {
+        self.inline.keep(piece, waiting, buffer);
         self.stored_bytes += piece.len() as u64;
     }
 
@@ -331,7 +373,7 @@ impl BodyBuffer {
         let hash = self.hash.get_or_insert_with(|| Box::new(digest::Context::new(&digest::SHA256)));
         hash.update(&self.inline);
         hash.update(piece);
-        self.inline = Vec::new();
+        self.inline.take();
         self.file = Some(file);
         self.stored_bytes += piece.len() as u64;
     }

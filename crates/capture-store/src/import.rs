@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     assemble::ROW_BYTES,
-    contents::Contents,
+    contents::{Contents, Packing},
     db::{Connection, NewSession, SessionDelta, Spans},
     error::{Error, ErrorKind},
     files::{BodyFiles, BodyWriter},
@@ -121,7 +121,7 @@ impl ImportSession {
         self.parts()?.add(exchange)
     }
 
-    /// Adds bytes to a body that comes in pieces. It is in memory up to some kilobytes, then in a file of the store: a body
+    /// Adds bytes to a body that comes in pieces. It is in memory up to 128 KiB, then in a file of the store: a body
     /// of any size takes no more. One that is not added with an exchange in the end is removed with the import, or by
     /// [`discard`](Self::discard).
     ///
@@ -270,7 +270,7 @@ impl Parts {
         let mut delta = SessionDelta { exchanges: signed(waiting.len() as u64), ..SessionDelta::default() };
         let (mut unused, mut claimed) = (Vec::new(), Vec::new());
         let mut spans = Spans::default();
-        self.contents.begin();
+        self.contents.begin(Packing::No);
         for (seq, imported) in &mut waiting {
             let mut sink = Sink {
                 files: &mut self.files,

@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read};
 
 use crate::{
     assemble::{INLINE_BYTES, content_hash, disk_bytes},
-    contents::{Contents, Packing, SmallBody},
+    contents::{Contents, SmallBody},
     db::{BodyContent, DbError, ExchangeRow, Tx},
     decode,
     detail::{BodyState, DetailRef, PeerRef},
@@ -60,11 +60,7 @@ pub(crate) fn write_exchange(
             Some(body) => match body.held() {
                 Some(held) if held.len() <= INLINE_BYTES => {
                     let (plain, hash) = (is_plain(exchange, side, held), content_hash(held));
-                    sink.contents.put(
-                        tx,
-                        SmallBody { seq, side, data: held, plain, hash: &hash },
-                        Packing::No,
-                    )?;
+                    sink.contents.put(tx, SmallBody { seq, side, data: held, plain, hash: &hash })?;
                 }
                 _ => write_file(tx, (seq, side), body, sink)?,
             },

@@ -3,7 +3,7 @@
 //! What enters: [`proxy_core::Event`]s, through a [`Recorder`]. What leaves: typed answers of a [`Store`], to this
 //! process and to others reading beside it. What it does not know: HAR, MCP, command lines.
 //!
-//! A store is a directory: a SQLite database, and a file for each body larger than 32 KiB. In it are sessions, each a
+//! A store is a directory: a SQLite database, and a file for each body larger than 128 KiB. In it are sessions, each a
 //! run of exchanges; an exchange has a [`Seq`], given in the order exchanges become visible, which is the cursor for
 //! [`Store::query`] and [`Store::tail`].
 //!
@@ -65,6 +65,7 @@ mod error;
 mod faults;
 mod files;
 mod filter;
+mod held;
 mod id;
 mod import;
 mod import_body;

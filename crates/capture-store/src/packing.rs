@@ -33,7 +33,7 @@ impl Packer {
 
     /// The frame of some content, where that is text and the frame is much shorter.
     pub(crate) fn pack(&mut self, content: &[u8]) -> Option<&[u8]> {
-        if content.len() < LEAST_BYTES || !is_texty(content) {
+        if !is_packable(content) {
             return None;
         }
         let most = content.len() / 4 * KEPT_QUARTERS;
@@ -42,6 +42,11 @@ impl Packer {
         let length = self.zstd.as_mut()?.compress_to_buffer(content, &mut self.frame[..]).ok()?;
         self.frame.get(..length)
     }
+}
+
+/// Whether packing some content is worth trying.
+pub(crate) fn is_packable(content: &[u8]) -> bool {
+    content.len() >= LEAST_BYTES && is_texty(content)
 }
 
 /// Compresses a stream into a writer, which is flushed.

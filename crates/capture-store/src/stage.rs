@@ -22,7 +22,7 @@ use std::{
 
 use proxy_core::{Event, EventKind, ExchangeId};
 
-use crate::{assemble::INLINE_BYTES, whole::Batch};
+use crate::whole::Batch;
 
 /// Parts at least: more threads than processors may tell.
 const MIN_PARTS: usize = 4;
@@ -32,6 +32,8 @@ const MAX_PARTS: usize = 64;
 const MAX_EXCHANGES: usize = 256;
 /// Events of one exchange at most.
 const MAX_EVENTS: usize = 16;
+/// Bytes of its bodies at most.
+const MAX_BYTES: usize = 32 * 1024;
 /// What an exchange takes in a batch beside its bodies, about.
 const ABOUT_HEADS: usize = 2048;
 
@@ -215,7 +217,7 @@ impl Shard {
         staged.bytes += bytes;
         staged.events.push(event);
         self.bytes += bytes;
-        stays && staged.events.len() < MAX_EVENTS && staged.bytes <= INLINE_BYTES && self.bytes <= max_bytes
+        stays && staged.events.len() < MAX_EVENTS && staged.bytes <= MAX_BYTES && self.bytes <= max_bytes
     }
 
     /// Whether an exchange that ends goes into another batch than the one at hand.

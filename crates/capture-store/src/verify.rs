@@ -18,6 +18,8 @@ use crate::{
 const MAX_PROBLEMS: usize = 1_000;
 /// Rows read at once.
 const AT_ONCE: usize = 256;
+/// Bodies read at once: 8 MiB, where all are as large as bodies in the database are.
+const BODIES_AT_ONCE: usize = 64;
 /// What is read of a body's file at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -106,7 +108,7 @@ fn verify_bodies(
     let mut after = i64::try_from(first.0).unwrap_or(0).saturating_mul(2) - 1;
     loop {
         let rows = store.read(|tx| {
-            let rows = tx.bodies_after(after, last, AT_ONCE)?;
+            let rows = tx.bodies_after(after, last, BODIES_AT_ONCE)?;
             let owned = rows.into_iter().map(|(id, check)| {
                 let own = match session {
                     None => true,

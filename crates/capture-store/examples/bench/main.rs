@@ -1,8 +1,10 @@
-//! Measures a store: `cargo run --release -p capture-store --example bench -- [--exchanges N] [--keep DIR] [--no-large]`, or `--packing`.
+//! Measures a store: `cargo run --release -p capture-store --example bench -- [--exchanges N] [--keep DIR] [--no-large]`, or
+//! `--packing`, or `--bodies BYTES`.
 //! `cargo xtask bench store` runs it. What is wanted stands beside each figure, and whether it was met; the exit code
 //! says nothing about that, for figures of a busy machine say little.
 #![expect(clippy::print_stdout, reason = "its result is a table")]
 
+mod bodies;
 mod ingest;
 mod large;
 mod packing;
@@ -26,6 +28,8 @@ struct Arguments {
     large: bool,
     /// Packing alone.
     packing: bool,
+    /// Bodies of this size alone.
+    bodies: Option<usize>,
 }
 
 fn main() -> Outcomes {
@@ -34,6 +38,9 @@ fn main() -> Outcomes {
         return packing::run(&mut Table::default());
     }
     let temporary = tempfile::tempdir()?;
+    if let Some(bytes) = arguments.bodies {
+        return bodies::run(&mut Table::default(), temporary.path(), bytes);
+    }
     let directory = arguments.keep.clone().unwrap_or_else(|| temporary.path().join("store"));
     let exchanges = arguments.exchanges;
     println!(
@@ -67,7 +74,7 @@ fn is_there(directory: &std::path::Path, exchanges: u64) -> bool {
 
 impl Arguments {
     fn read() -> Result<Self, Box<dyn Error>> {
-        let mut read = Self { exchanges: 1_000_000, keep: None, large: true, packing: false };
+        let mut read = Self { exchanges: 1_000_000, keep: None, large: true, packing: false, bodies: None };
         let mut given = std::env::args().skip(1);
         while let Some(argument) = given.next() {
             let mut value = || given.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -76,6 +83,7 @@ impl Arguments {
                 "--keep" => read.keep = Some(value()?.into()),
                 "--no-large" => read.large = false,
                 "--packing" => read.packing = true,
+                "--bodies" => read.bodies = Some(value()?.parse()?),
                 other => return Err(format!("unknown argument {other}").into()),
             }
         }

@@ -91,9 +91,9 @@ impl Writer {
         for finished in self.ended.drain(..) {
             match finished {
                 Finished::Assembly(assembly) => {
-                    let Bodies { request, response } = assembly.bodies;
-                    self.disk.reuse(request.inline);
-                    self.disk.reuse(response.inline);
+                    let Bodies { mut request, mut response } = assembly.bodies;
+                    self.disk.reuse(request.inline.take());
+                    self.disk.reuse(response.inline.take());
                 }
                 Finished::Whole(whole) => batches.extend(whole.into_batch()),
             }
@@ -146,7 +146,10 @@ fn take_over(assembly: &mut Assembly, written: &Written, deleted_files: &mut Vec
     assembly.dirty = false;
     assembly.messages_written();
     match written {
-        Written::Row(row) => assembly.row = Some(*row),
+        Written::Row(row) => {
+            assembly.row = Some(*row);
+            assembly.bodies.written();
+        }
         Written::Deleted => {
             deleted_files.extend(assembly.bodies.each().into_iter().filter_map(|(_, body)| body.file));
             // The mark of an exchange that is to be forgotten; no row has this seq.

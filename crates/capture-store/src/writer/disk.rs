@@ -7,9 +7,11 @@ use super::{
     session::Recording,
 };
 use crate::{
-    assemble::BodyBuffer,
+    assemble::Assembly,
     db::{Connection, DbError},
     files::{BodyFiles, BodyWriter},
+    held::Waiting,
+    record::BodySide,
     recorder::{DiskPart, RecorderConfig, Shared, SyncPolicy},
 };
 
@@ -19,6 +21,9 @@ const FILE_NUMBERS: u64 = 1024;
 /// Buffers of written bodies that are kept for the next ones, and how long each may be: 8 MiB in all.
 const BUFFERS: usize = 2048;
 const BUFFER_BYTES: usize = 4096;
+/// What bodies may take in memory, until they are committed, for one of them to be longer there than
+/// [`FIRST_BYTES`](crate::assemble::FIRST_BYTES); the queue's bound if that is less.
+const MAX_WAITING: usize = 16 * 1024 * 1024;
 
 /// The writer's hold on the disk. Database and files fail, and recover, each by itself: a disk without room for new
 /// files may have pages free in the database.
@@ -31,6 +36,8 @@ pub(super) struct Disk {
     numbers: std::ops::Range<u64>,
     /// Empty, to be used again: memory that is given back and asked for with each commit is zeroed each time.
     buffers: Vec<Vec<u8>>,
+    /// What bodies in memory take.
+    pub(super) waiting: Waiting,
 }
 
 impl Disk {
@@ -51,27 +58,30 @@ impl Disk {
             shared,
             numbers: 0..0,
             buffers: Vec::new(),
+            waiting: Waiting::new(MAX_WAITING.min(config.max_queued_bytes)),
         }
     }
 
-    /// Keeps a piece of a body: in memory while the body is small, else in its file. What there is no room for, or
-    /// what the disk refuses for good, is counted as passed and not kept, with all that follows it. Where the disk refuses
-    /// for now nothing has happened yet: this says when to come again with the same piece.
+    /// Keeps a piece of a body: in memory while the body is small, or there is room among all of them, else in its file. What
+    /// there is no room for on the disk, or what that refuses for good, is counted as passed and not kept, with all that
+    /// follows it. Where the disk refuses for now nothing has happened yet: this says when to come again with the same piece.
     pub(super) fn keep(
         &mut self,
         session: &mut Recording,
-        body: &mut BodyBuffer,
+        assembly: &mut Assembly,
+        side: BodySide,
         piece: &[u8],
     ) -> Result<(), Instant> {
+        let most = assembly.most_inline(side, piece.len());
+        let body = assembly.bodies.side(side);
         let admitted = body.admit(piece);
         let kept = &admitted[..session.take_up_to(admitted.len())];
         if kept.is_empty() {
             // Nothing more is kept of it.
-        } else if body.fits_inline(kept) {
-            if body.inline.capacity() == 0 {
-                body.inline = self.buffers.pop().unwrap_or_default();
-            }
-            body.keep(kept);
+        } else if body.fits_inline(kept, most, &self.waiting) {
+            let buffers = &mut self.buffers;
+            let of_size = kept.len() <= BUFFER_BYTES;
+            body.keep(kept, &self.waiting, || buffers.pop_if(|_| of_size).unwrap_or_default());
         } else {
             match self.write(body.file, body.stored_bytes, &body.inline, kept) {
                 Ok(file) => body.in_file(file, kept),

@@ -174,11 +174,11 @@ fn files_that_cannot_be_synced_are_closed_with_what_is_dropped() {
     let mut config = dropping();
     config.sync = SyncPolicy::Full;
     let mut bench = Bench::scratch(config);
-    bench.tell([request(1), body(1, 50_000)]);
+    bench.tell([request(1), body(1, 150_000)]);
     bench.commit();
     bench.refuse(DiskOperation::SyncFile);
     let many = MANY_UNSYNCED as u64 + 10;
-    bench.tell((2..=many).flat_map(|id| [request(id), body(id, 40_000), end(id)]));
+    bench.tell((2..=many).flat_map(|id| [request(id), body(id, 140_000), end(id)]));
     bench.tell([end(1)]);
     assert!(bench.writer.is_due());
     assert_eq!(bench.writer.step(), Next::GoOn);
@@ -254,4 +254,73 @@ fn the_wire_goes_on_after_a_session_that_could_not_be_begun() {
     assert!(bench.writer.shared.queue.is_full());
     bench.writer.hold_or_let_go();
     assert!(!bench.writer.shared.queue.is_full());
+}
+
+fn files(bench: &Bench) -> usize {
+    let shelves = std::fs::read_dir(bench._directory.path().join("bodies")).into_iter().flatten().flatten();
+    shelves.map(|shelf| std::fs::read_dir(shelf.path()).unwrap().count()).sum()
+}
+
+#[test]
+fn bodies_grow_in_memory_while_there_is_room_for_all_and_go_to_files_beyond() {
+    let mut config = dropping();
+    config.max_queued_bytes = 400_000;
+    let mut bench = Bench::scratch(config);
+    for round in 0..3 {
+        // Open or ended, and whatever else becomes of them, they count while they wait.
+        let ids = round * 10..round * 10 + 10;
+        for id in ids.clone() {
+            let pieces = (0..6).map(|_| body(id, 10_000));
+            bench.tell([request(id)].into_iter().chain(pieces));
+            if id % 2 == 0 {
+                bench.tell([end(id)]);
+            }
+        }
+        let waiting = bench.writer.disk.waiting.bytes();
+        assert!((60_000..=450_000).contains(&waiting), "{waiting}");
+        let in_files = files(&bench);
+        assert!((1..10).contains(&in_files), "{in_files}");
+        if round == 1 {
+            bench.writer.drop_ended();
+            bench.writer.open.clear();
+        }
+        bench.tell(ids.filter(|id| id % 2 == 1 && round != 1).map(end));
+        bench.commit();
+        assert_eq!(bench.writer.disk.waiting.bytes(), 0);
+        bench.writer.disk.db.begin().unwrap().commit().unwrap();
+        let sessions = bench.store.sessions().unwrap();
+        bench.writer.switch(&SessionSpec::Scratch { max_bytes: None }).unwrap();
+        bench.store.clear_session(sessions.last().unwrap().id).unwrap();
+        std::fs::remove_dir_all(bench._directory.path().join("bodies")).unwrap();
+    }
+    bench.tell([request(90), body(90, 60_000), end(90)]);
+    bench.commit();
+    assert_eq!(files(&bench), 0, "there is room again");
+}
+
+#[test]
+fn a_body_that_is_in_the_store_as_open_or_is_known_to_be_long_goes_to_its_file_early() {
+    let mut bench = Bench::scratch(RecorderConfig::default());
+    bench.tell([request(1), body(1, 30_000)]);
+    bench.commit();
+    assert_eq!(files(&bench), 0);
+    bench.tell([body(1, 10_000)]);
+    assert_eq!(files(&bench), 1);
+
+    let announced = |id: u64, length: &str| {
+        let mut head = proxy_core::ResponseHead::new(http::StatusCode::OK);
+        head.headers.push("Content-Length", length.to_owned());
+        let kind = EventKind::Response { head: Arc::new(head), source: proxy_core::ResponseSource::Upstream };
+        event(id, kind)
+    };
+    // Who announces nothing that makes sense is waited for.
+    for (id, length, in_files) in [(2, "131073", 2), (3, "131072", 2), (4, "x", 2), (5, "900000", 3)] {
+        bench.tell([request(id), announced(id, length), body(id, 30_000), body(id, 10_000)]);
+        assert_eq!(files(&bench), in_files, "{length}");
+    }
+    bench.tell((1..=5).map(end));
+    bench.commit();
+    assert!(bench.states().iter().all(|(_, state)| state == "Response"));
+    assert_eq!(bench.writer.disk.waiting.bytes(), 0);
+    assert!(bench.store.verify(None).unwrap().is_whole());
 }

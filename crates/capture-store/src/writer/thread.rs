@@ -351,7 +351,7 @@ impl Writer {
         let Some(session) = self.sessions.get_mut(&assembly.session) else { return Ok(()) };
         assembly.dirty = true;
         let due = assembly.row.map(|row| row.written_at + REWRITE);
-        let kept = self.disk.keep(session, assembly.bodies.side(side), piece);
+        let kept = self.disk.keep(session, assembly, side, piece);
         // Also where the file refuses: only a commit finds out that the exchange is wanted no more.
         self.rewrite_by(due);
         kept

@@ -33,9 +33,9 @@ impl Known {
         Self { certificates: Certificates::default(), facts: Facts::default(), contents: Contents::new() }
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, packing: Packing) {
         self.facts.begin();
-        self.contents.begin();
+        self.contents.begin(packing);
     }
 
     /// Forgets the numbers that were given in a transaction that was rolled back.
@@ -168,10 +168,9 @@ pub(super) fn write(
     let mut newest = tx.newest_seq()?;
     let mut deltas = Deltas::default();
     let mut outcome = Outcome::new(newest);
-    known.begin();
+    known.begin(if batch.len() <= PACKED_AT_ONCE { Packing::Yes } else { Packing::No });
     let mut scratch = Scratch::new();
     let mut spans = Spans::default();
-    let packing = if batch.len() <= PACKED_AT_ONCE { Packing::Yes } else { Packing::No };
     for entry in batch.iter_mut() {
         let (row, session) = (entry.row(), entry.session());
         if deleted.contains(&session) {
@@ -184,12 +183,12 @@ pub(super) fn write(
         let bytes = match entry {
             Entry::Assembly(assembly) => {
                 let also = (&mut *known, &mut outcome);
-                let written = write_assembly(&tx, assembly, (seq, packing), &mut scratch, also)?;
+                let written = write_assembly(&tx, assembly, seq, &mut scratch, also)?;
                 let bytes = written.bytes();
                 outcome.written.push(written);
                 bytes
             }
-            Entry::Whole(whole) => Some(write_whole(&tx, whole, (seq, packing), known)?),
+            Entry::Whole(whole) => Some(write_whole(&tx, whole, seq, known)?),
         };
         if let Some(bytes) = bytes {
             let before = row.map_or(0, |row| row.bytes);
@@ -257,7 +256,7 @@ fn deleted_sessions(
 fn write_assembly(
     tx: &Tx<'_>,
     assembly: &Assembly,
-    (seq, packing): (Seq, Packing),
+    seq: Seq,
     scratch: &mut Scratch,
     (known, outcome): (&mut Known, &mut Outcome),
 ) -> Result<Written, DbError> {
@@ -267,8 +266,7 @@ fn write_assembly(
     let written = write_exchange(tx, assembly, seq, scratch)?;
     if matches!(written, Written::Row(_)) {
         for (side, body) in assembly.bodies.each() {
-            let at = Place { seq, side, packing };
-            write_body(tx, assembly, body, at, (&mut known.contents, outcome))?;
+            write_body(tx, assembly, body, (seq, side), (&mut known.contents, outcome))?;
         }
     }
     Ok(written)
@@ -278,7 +276,7 @@ fn write_assembly(
 fn write_whole(
     tx: &Tx<'_>,
     whole: &Whole,
-    (seq, packing): (Seq, Packing),
+    seq: Seq,
     Known { certificates, facts, contents }: &mut Known,
 ) -> Result<u64, DbError> {
     let place = FactsPlace::of(whole.session, seq);
@@ -291,7 +289,7 @@ fn write_whole(
         if !data.is_empty() {
             let hash = whole.body_hash(side);
             let plain = whole.is_plain(side);
-            contents.put(tx, SmallBody { seq, side, data, plain, hash: &hash }, packing)?;
+            contents.put(tx, SmallBody { seq, side, data, plain, hash: &hash })?;
         }
     }
     Ok(bytes)
@@ -319,30 +317,23 @@ fn write_exchange(
     Ok(Written::Row(Row { seq, bytes, content_bytes, written_at: *now }))
 }
 
-/// Which body, and whether there is time to pack it.
-#[derive(Clone, Copy)]
-struct Place {
-    seq: Seq,
-    side: BodySide,
-    packing: Packing,
-}
-
-/// Writes a body, if there is one. Of a file whose content another file has already, only that one is kept.
+/// Writes a body, if there is one, and more of it than is there, or all that will be. Of a file whose content another file has already, only that one is kept.
 fn write_body(
     tx: &Tx<'_>,
     assembly: &Assembly,
     body: &BodyBuffer,
-    Place { seq, side, packing }: Place,
+    (seq, side): (Seq, BodySide),
     (contents, outcome): (&mut Contents, &mut Outcome),
 ) -> Result<(), DbError> {
-    if body.stored_bytes == 0 {
+    let is_there = !assembly.has_ended() && body.written == Some(body.stored_bytes);
+    if body.stored_bytes == 0 || is_there {
         return Ok(());
     }
     let hash = assembly.has_ended().then(|| body.hash());
     let Some(own) = body.file else {
         let (data, plain) = (&body.inline[..], assembly.is_plain(side));
         return match &hash {
-            Some(hash) => contents.put(tx, SmallBody { seq, side, data, plain, hash }, packing),
+            Some(hash) => contents.put(tx, SmallBody { seq, side, data, plain, hash }),
             None => tx.put_body(seq, side, BodyContent::Inline { data, plain }, None),
         };
     };

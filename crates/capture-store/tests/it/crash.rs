@@ -60,11 +60,16 @@ fn child_records_until_killed() {
         Recorder::start(&store, SessionSpec::Scratch { max_bytes: None }, RecorderConfig::default()).unwrap();
     let mut open = Teller::begin(&recorder, 1_000_000, get("/open"))
         .response(response(200, "a/b"))
-        .response_body(noise(50_000, 1));
+        .response_body(noise(150_000, 1));
     recorder.flush().unwrap();
     for id in 1.. {
         exchange(&recorder, id * 2, &format!("/small/{id}"), noise(2_000, id));
-        exchange(&recorder, id * 2 + 1, &format!("/large/{id}"), noise(40_000 + id as usize, id));
+        exchange(
+            &recorder,
+            id * 2 + 1,
+            &format!("/large/{id}"),
+            noise(if id % 2 == 0 { 60_000 } else { 140_000 } + id as usize, id),
+        );
         open = open.response_body(noise(3_000, id));
         if id % 5 == 0 {
             println!("committed {}", recorder.flush().unwrap().0);
@@ -105,7 +110,12 @@ fn another_process_reads_while_this_one_writes() {
     number_after("reading", &mut lines);
     child.stdin.take().unwrap().write_all(b"3000\n").unwrap();
     for id in 0..3_000 {
-        exchange(&recorder, id, &format!("/{id}"), noise(if id % 50 == 0 { 40_000 } else { 500 }, id));
+        exchange(
+            &recorder,
+            id,
+            &format!("/{id}"),
+            noise(if id % 50 == 0 { 80_000 + 40 * id as usize } else { 500 }, id),
+        );
         if id % 500 == 0 {
             recorder.flush().unwrap();
         }
@@ -170,7 +180,7 @@ fn check_files(directory: &Path, store: &Store) {
         .items
         .iter()
         .map(|item| store.exchange(item.seq).unwrap().response_body.stored_bytes)
-        .filter(|bytes| *bytes > 32 * 1024)
+        .filter(|bytes| *bytes > 128 * 1024)
         .sum();
     let on_disk: u64 =
         files_below(&directory.join("bodies")).iter().map(|path| path.metadata().unwrap().len()).sum();
@@ -208,7 +218,7 @@ fn child_imports_until_killed() {
     let mut import = store.import("half", None).unwrap();
     for number in 0..u64::MAX {
         let exchange = capture_store::Exchange::new(get("/"), std::time::SystemTime::now());
-        let response_body = Some(noise(50_000, number).into());
+        let response_body = Some(noise(150_000, number).into());
         let imported = capture_store::ImportedExchange {
             exchange,
             request_body: None,

@@ -31,17 +31,17 @@ fn a_body_that_no_file_takes_is_cut_and_the_next_is_whole_again() {
     // A file where the directory should be refuses every body file, whoever runs the test.
     fs::write(test.bodies(), "in the way").unwrap();
     exchange(&recorder, 1, "/cut", noise(20_000, 1));
-    exchange(&recorder, 2, "/cut", noise(100_000, 2));
+    exchange(&recorder, 2, "/cut", noise(200_000, 2));
     let seq = recorder.flush().unwrap();
     let recorded = test.store.exchange(seq).unwrap().response_body;
-    assert_eq!((recorded.wire_bytes, recorded.stored_bytes), (100_000, 0));
+    assert_eq!((recorded.wire_bytes, recorded.stored_bytes), (200_000, 0));
     let status = recorder.status().unwrap();
     assert!(status.last_error.is_some());
     assert_eq!(status.session.last_error, status.last_error);
     assert_eq!(status.dropped, 0);
 
     fs::remove_file(test.bodies()).unwrap();
-    let body = noise(100_000, 3);
+    let body = noise(200_000, 3);
     exchange(&recorder, 3, "/whole", body.clone());
     let seq = recorder.flush().unwrap();
     assert!(raw_body(&test.store, seq, BodySide::Response) == body);
@@ -58,7 +58,7 @@ fn exchanges_that_the_database_refuses_are_counted_and_the_next_are_recorded() {
     recorder.flush().unwrap();
     let database = rusqlite::Connection::open(test.directory.path().join("store.db")).unwrap();
     database.execute_batch("ALTER TABLE details RENAME TO hidden").unwrap();
-    exchange(&recorder, 2, "/lost", noise(50_000, 1));
+    exchange(&recorder, 2, "/lost", noise(150_000, 1));
     assert!(recorder.flush().is_err());
     // The writer drops it by itself, once its own try failed too.
     let dropped = || recorder.status().unwrap().dropped;
@@ -80,7 +80,7 @@ fn exchanges_that_the_database_refuses_are_counted_and_the_next_are_recorded() {
 fn a_body_whose_file_is_gone_or_short_is_an_error_and_no_end() {
     let test = TestStore::new();
     let recorder = impatient(&test);
-    exchange(&recorder, 1, "/short", noise(50_000, 1));
+    exchange(&recorder, 1, "/short", noise(150_000, 1));
     let seq = recorder.flush().unwrap();
     let [path] = &files_below(&test.bodies())[..] else { panic!("one file") };
     fs::OpenOptions::new().write(true).open(path).unwrap().set_len(10_000).unwrap();
@@ -88,8 +88,8 @@ fn a_body_whose_file_is_gone_or_short_is_an_error_and_no_end() {
     let mut read = Vec::new();
     let error = io::Read::read_to_end(&mut body.into_reader(), &mut read).unwrap_err();
     assert_eq!((read.len(), error.kind()), (10_000, io::ErrorKind::UnexpectedEof));
-    let decoded = test.store.body(seq, BodySide::Response).unwrap().unwrap().decode(100_000);
-    assert!(decoded.problem.is_some_and(|problem| problem.contains("40000 bytes short")));
+    let decoded = test.store.body(seq, BodySide::Response).unwrap().unwrap().decode(200_000);
+    assert!(decoded.problem.is_some_and(|problem| problem.contains("140000 bytes short")));
 
     fs::remove_file(path).unwrap();
     let error = test.store.body(seq, BodySide::Response).map(|_| ()).unwrap_err();
@@ -232,11 +232,11 @@ fn traffic_goes_on_where_that_is_chosen_and_what_is_not_recorded_is_counted() {
     for (operation, sync) in REFUSALS {
         let (test, disk) = (TestStore::new(), Disk::default());
         let recorder = start(&test, &disk, OnDiskFailure::Drop, sync);
-        exchange(&recorder, 1, "/before", noise(100_000, 1));
+        exchange(&recorder, 1, "/before", noise(200_000, 1));
         recorder.flush().unwrap();
         disk.fail(operation, 0, io::ErrorKind::StorageFull);
         for id in 2..12 {
-            exchange(&recorder, id, "/meanwhile", noise(100_000, id));
+            exchange(&recorder, id, "/meanwhile", noise(200_000, id));
         }
         wait_for(&recorder, RecorderState::Dropping);
         while recorder.ready().is_some() {
@@ -244,7 +244,7 @@ fn traffic_goes_on_where_that_is_chosen_and_what_is_not_recorded_is_counted() {
         }
         let _ = recorder.flush();
         disk.mend();
-        exchange(&recorder, 20, "/after", noise(100_000, 20));
+        exchange(&recorder, 20, "/after", noise(200_000, 20));
         recorder.flush().unwrap();
         let status = recorder.status().unwrap();
         assert_eq!(status.state, RecorderState::Recording, "{operation:?}");
@@ -252,7 +252,7 @@ fn traffic_goes_on_where_that_is_chosen_and_what_is_not_recorded_is_counted() {
         let (mut cut, mut whole) = (0, 0);
         for item in &page.items {
             let recorded = test.store.exchange(item.seq).unwrap().response_body;
-            assert_eq!(recorded.wire_bytes, 100_000, "{operation:?}");
+            assert_eq!(recorded.wire_bytes, 200_000, "{operation:?}");
             *(if recorded.stored_bytes == recorded.wire_bytes { &mut whole } else { &mut cut }) += 1;
         }
         assert_eq!(whole + cut + status.dropped, 12, "{operation:?}: every exchange is told of");
@@ -310,7 +310,7 @@ fn closing_does_not_wait_for_a_disk_that_never_comes_back() {
     exchange(&recorder, 1, "/kept", "x");
     recorder.flush().unwrap();
     disk.fail(DiskOperation::Commit, 0, io::ErrorKind::StorageFull);
-    exchange(&recorder, 2, "/lost", noise(90_000, 1));
+    exchange(&recorder, 2, "/lost", noise(190_000, 1));
     disk.wait_until_failed(2);
     assert_eq!(*recorder.close().unwrap_err().kind(), ErrorKind::Disk);
     drop(recorder);

@@ -76,7 +76,7 @@ fn mixed() -> TestStore {
     Teller::begin_by(curl, &recorder, 7, request("DELETE", "https", "api.example.com", "/v1/items/5"))
         .request_end()
         .response(response(404, "application/problem+json"))
-        .response_body(vec![b'x'; 40_000])
+        .response_body(vec![b'x'; 140_000])
         .end(Outcome::Response);
     recorder.close().unwrap();
     test

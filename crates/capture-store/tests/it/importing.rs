@@ -33,7 +33,7 @@ fn imported(target: &str, body: impl Into<Bytes>) -> ImportedExchange {
 fn an_import_appears_when_it_is_finished_and_as_it_was_given() {
     let test = TestStore::new();
     let mut import = test.store.import("from a file", None).unwrap();
-    let mut given = imported("/whole", noise(70_000, 1));
+    let mut given = imported("/whole", noise(170_000, 1));
     given.exchange.comment = Some("remember this".to_owned());
     given.exchange.timings.total = Duration::from_micros(1_234);
     given.exchange.summary.kind = ExchangeKind::WebSocket;
@@ -58,7 +58,7 @@ fn an_import_appears_when_it_is_finished_and_as_it_was_given() {
     assert_eq!(read.summary.started_at, expected.summary.started_at);
     assert_eq!(read.summary.duration, Some(Duration::from_micros(1_234)));
     assert_eq!((read.summary.kind, read.summary.messages), (ExchangeKind::WebSocket, 1));
-    assert_eq!(raw_body(&test.store, seq, BodySide::Response), noise(70_000, 1));
+    assert_eq!(raw_body(&test.store, seq, BodySide::Response), noise(170_000, 1));
     assert_eq!(test.store.messages(seq, 0, 0).unwrap()[0].data, "hi");
 }
 
@@ -85,7 +85,7 @@ fn a_dropped_import_leaves_no_trace() {
     let recorder = test.scratch();
     let mut import = test.store.import("never", None).unwrap();
     for number in 0..1200 {
-        let size = if number % 100 == 0 { 40_000 } else { 10 };
+        let size = if number % 100 == 0 { 150_000 } else { 10 };
         import.add(imported(&format!("/{number}"), noise(size, number))).unwrap();
     }
     exchange(&recorder, 1, "/recorded", "x");
@@ -155,7 +155,7 @@ fn a_body_that_comes_in_pieces_is_stored_as_one() {
     let test = TestStore::new();
     let mut import = test.store.import("pieces", None).unwrap();
     let mut expected = Vec::new();
-    for (number, pieces) in [1, 3, 40, 700].into_iter().enumerate() {
+    for (number, pieces) in [1, 3, 40, 129, 700].into_iter().enumerate() {
         let mut body = ImportBody::default();
         let mut whole = Vec::new();
         for piece in 0..pieces {
@@ -163,7 +163,7 @@ fn a_body_that_comes_in_pieces_is_stored_as_one() {
             import.append(&mut body, &piece).unwrap();
             whole.extend(piece);
         }
-        assert_eq!((body.len(), body.held().is_some()), (whole.len() as u64, whole.len() <= 32 * 1024));
+        assert_eq!((body.len(), body.held().is_some()), (whole.len() as u64, whole.len() <= 128 * 1024));
         let mut read = Vec::new();
         import.open(&body).unwrap().read_to_end(&mut read).unwrap();
         assert_eq!(read, whole);
@@ -174,7 +174,7 @@ fn a_body_that_comes_in_pieces_is_stored_as_one() {
     // The same content again is there once.
     let files = files_below(&test.bodies()).len();
     let mut again = ImportBody::default();
-    import.append(&mut again, &expected[3].1).unwrap();
+    import.append(&mut again, &expected[4].1).unwrap();
     let mut given = imported("/again", "");
     given.response_body = Some(again);
     import.add(given).unwrap();
@@ -192,8 +192,8 @@ fn bodies_that_belong_to_no_exchange_leave_with_the_import() {
     for finish in [true, false] {
         let mut import = test.store.import("loose", None).unwrap();
         let (mut loose, mut discarded) = (ImportBody::default(), ImportBody::default());
-        import.append(&mut loose, &noise(50_000, 1)).unwrap();
-        import.append(&mut discarded, &noise(50_000, 2)).unwrap();
+        import.append(&mut loose, &noise(150_000, 1)).unwrap();
+        import.append(&mut discarded, &noise(150_000, 2)).unwrap();
         assert_eq!(files_below(&test.bodies()).len(), 2);
         import.discard(discarded).unwrap();
         assert_eq!(files_below(&test.bodies()).len(), 1);
@@ -257,7 +257,7 @@ fn a_batch_gives_whole_exchanges_as_they_are_given_one_by_one() {
     let test = TestStore::new();
     let mut import = test.store.import("batch", None).unwrap();
     for number in 0..25_u64 {
-        let size = if number % 5 == 0 { 50_000 } else { 100 };
+        let size = if number % 5 == 0 { 150_000 } else { 100 };
         import.add(imported(&format!("/{number}"), noise(size, number))).unwrap();
     }
     import.finish().unwrap();

@@ -32,7 +32,7 @@ fn a_session_has_a_comment_and_tags_and_keeps_what_is_not_changed() {
 fn a_filtered_part_is_copied_and_outlives_what_it_was_copied_from() {
     let test = TestStore::new();
     let recorder = test.scratch();
-    let large = noise(100_000, 3);
+    let large = noise(200_000, 3);
     for id in 0..1_300 {
         let target = if id % 2 == 0 { format!("/even/{id}") } else { format!("/odd/{id}") };
         exchange(&recorder, id, &target, format!("body of {id}"));
@@ -49,6 +49,7 @@ fn a_filtered_part_is_copied_and_outlives_what_it_was_copied_from() {
     assert_eq!((page.items.len(), page.total), (651, Some(651)));
     assert_eq!(page.items[3].target, "/even/6");
     assert_eq!(raw_body(&test.store, page.items[3].seq, BodySide::Response), b"body of 6");
+    assert_eq!(page.items[650].target, "/even/large");
     assert!(raw_body(&test.store, page.items[650].seq, BodySide::Response) == large);
     assert!(test.store.verify(None).unwrap().is_whole());
     // What nothing names any more goes.
@@ -104,7 +105,7 @@ fn what_is_too_old_goes_although_nothing_comes_after_it_and_tails_hear_of_it() {
     let (tell, told) = std::sync::mpsc::channel();
     recorder.on_commit(move |seq| _ = tell.send(seq));
     for id in 0..5 {
-        exchange(&recorder, id, "/", noise(60_000, id));
+        exchange(&recorder, id, "/", noise(160_000, id));
     }
     recorder.flush().unwrap();
     let session = recorder.session();
@@ -125,10 +126,10 @@ fn damage_is_found_where_it_is() {
     for id in 0..5 {
         exchange(&recorder, id, "/", format!("body {id}"));
     }
-    exchange(&recorder, 9, "/large", noise(70_000, 2));
+    exchange(&recorder, 9, "/large", noise(170_000, 2));
     let session = recorder.close().unwrap().id;
     let whole = test.store.verify(Some(session)).unwrap();
-    assert_eq!((whole.is_whole(), whole.exchanges, whole.bodies, whole.bytes), (true, 6, 6, 70_030));
+    assert_eq!((whole.is_whole(), whole.exchanges, whole.bodies, whole.bytes), (true, 6, 6, 170_030));
     let database = rusqlite::Connection::open(test.directory.path().join("store.db")).unwrap();
     database.execute("UPDATE bodies SET data = 'bodX 1' WHERE id = 5", []).unwrap();
     database.execute("UPDATE details SET detail = x'ff' WHERE seq = 3", []).unwrap();
@@ -150,7 +151,7 @@ fn damage_is_found_where_it_is() {
 fn moved() -> (tempfile::TempDir, std::path::PathBuf) {
     let test = TestStore::new();
     let recorder = test.scratch();
-    exchange(&recorder, 1, "/large", noise(70_000, 2));
+    exchange(&recorder, 1, "/large", noise(170_000, 2));
     exchange(&recorder, 2, "/small", "small");
     exchange(&recorder, 3, "/text", "text of a body ".repeat(1_000));
     recorder.close().unwrap();
@@ -165,7 +166,7 @@ fn moved() -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 fn check_moved(store: &Store) {
-    assert_eq!(raw_body(store, Seq(1), BodySide::Response).len(), 70_000);
+    assert_eq!(raw_body(store, Seq(1), BodySide::Response).len(), 170_000);
     assert_eq!(raw_body(store, Seq(2), BodySide::Response), b"small");
     assert_eq!(raw_body(store, Seq(3), BodySide::Response).len(), 15_000);
     assert_eq!(store.search(&capture_store::Search::new("of a body", None)).unwrap().hits.len(), 1);
@@ -203,10 +204,10 @@ fn what_was_written_is_counted_from_the_first_small_exchange_on() {
         let recorder =
             Recorder::start(&test.store, SessionSpec::Scratch { max_bytes: None }, config).unwrap();
         exchange(&recorder, 1, "/", "x");
-        exchange(&recorder, 2, "/", noise(50_000, 1));
+        exchange(&recorder, 2, "/", noise(150_000, 1));
         recorder.flush().unwrap();
         let status = recorder.status().unwrap();
         assert_eq!(status.bytes_written, status.session.bytes);
-        assert!(status.bytes_written > 50_000);
+        assert!(status.bytes_written > 150_000);
     }
 }

@@ -54,9 +54,9 @@ fn body(chance: &mut Chance) -> Vec<u8> {
         0 | 1 => noise(chance.below(3_000) as usize, seed),
         2 => text(2_000 + chance.below(18_000), seed).into_bytes(),
         3 | 4 => text(5_000, chance.below(10)).into_bytes(),
-        5 => noise(33_000 + chance.below(150_000) as usize, seed),
-        6 => text(40_000 + chance.below(200_000), seed).into_bytes(),
-        7 => noise(50_000, 1 + chance.below(4)),
+        5 => noise(33_000 + chance.below(300_000) as usize, seed),
+        6 => text(40_000 + chance.below(300_000), seed).into_bytes(),
+        7 => noise(50_000 + 100_000 * chance.below(2) as usize, 1 + chance.below(4)),
         _ => format!("{{\"number\":{seed}}}").into_bytes(),
     }
 }

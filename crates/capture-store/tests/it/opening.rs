@@ -19,7 +19,7 @@ fn only_the_owner_can_read_a_store() {
     let store = Store::open(&directory, StoreConfig::default()).unwrap();
     let recorder =
         Recorder::start(&store, SessionSpec::Scratch { max_bytes: None }, RecorderConfig::default()).unwrap();
-    exchange(&recorder, 1, "/", noise(100_000, 1));
+    exchange(&recorder, 1, "/", noise(200_000, 1));
     recorder.flush().unwrap();
     let mut pending = vec![directory];
     let mut files = 0;

@@ -67,6 +67,83 @@ fn a_small_body_that_comes_again_is_stored_once_more_and_then_shared() {
 }
 
 #[test]
+fn a_body_of_a_hundred_kilobytes_needs_no_file_and_is_shared_when_it_comes_again() {
+    let test = TestStore::new();
+    let recorder = test.scratch();
+    let (text, noise) = (text(131_072, 1), noise(100_000, 1));
+    for id in 0..20 {
+        exchange(&recorder, id, "/text", text.clone());
+        exchange(&recorder, id + 100, "/noise", noise.clone());
+    }
+    // One byte more is too many.
+    exchange(&recorder, 200, "/large", format!("{text} "));
+    recorder.flush().unwrap();
+    assert_eq!(number(&test, "SELECT count(*) FROM bodies WHERE data IS NOT NULL"), 2);
+    assert_eq!(number(&test, "SELECT sum(refs) FROM files WHERE data IS NOT NULL"), 38);
+    assert_eq!(number(&test, "SELECT count(*) FROM files WHERE data IS NULL AND length = 131073"), 1);
+    assert_eq!(files_below(&test.bodies()).len(), 1);
+    for item in test.store.query(&query(|query| query.limit = 100)).unwrap().items {
+        let expected = match item.target.as_str() {
+            "/text" => text.as_bytes(),
+            "/noise" => &noise[..],
+            _ => continue,
+        };
+        assert!(raw_body(&test.store, item.seq, BodySide::Response) == expected, "{}", item.target);
+    }
+    let found = query(|query| query.condition = Some(parse("body:'\"number\":1,'").unwrap()));
+    assert_eq!(test.store.query(&found).unwrap().total, Some(21));
+    assert!(test.store.verify(None).unwrap().is_whole());
+}
+
+#[test]
+fn a_content_that_a_store_has_in_a_file_stays_there_and_is_stored_once_more_at_most_beside_it() {
+    let test = TestStore::new();
+    let content = noise(90_000, 1);
+    // Where bodies have no room to wait in, they are put down as all of this size once were.
+    let mut config = RecorderConfig::default();
+    config.max_queued_bytes = 1;
+    let before = Recorder::start(&test.store, SessionSpec::Scratch { max_bytes: None }, config).unwrap();
+    exchange(&before, 1, "/before", content.clone());
+    exchange(&before, 2, "/before", content.clone());
+    before.close().unwrap();
+    assert_eq!(files_below(&test.bodies()).len(), 1);
+    let recorder = test.scratch();
+    for id in 3..13 {
+        exchange(&recorder, id, "/after", content.clone());
+    }
+    recorder.flush().unwrap();
+    let held = "SELECT count(*) FROM bodies WHERE data IS NOT NULL AND length = 90000";
+    assert_eq!(number(&test, held), 1);
+    assert_eq!(number(&test, "SELECT count(*) FROM files WHERE length = 90000"), 2);
+    assert_eq!(files_below(&test.bodies()).len(), 1);
+    for seq in 1..=12 {
+        assert!(raw_body(&test.store, Seq(seq), BodySide::Response) == content, "{seq}");
+    }
+    assert!(test.store.verify(None).unwrap().is_whole());
+}
+
+#[test]
+fn a_commit_packs_no_more_text_than_it_has_time_for() {
+    let test = TestStore::new();
+    let mut config = RecorderConfig::default();
+    config.commit_interval = Duration::from_secs(3_600);
+    let recorder = Recorder::start(&test.store, SessionSpec::Scratch { max_bytes: None }, config).unwrap();
+    // After this nothing is committed but by the flush below.
+    exchange(&recorder, 100, "/0", "");
+    recorder.flush().unwrap();
+    for id in 1..=50 {
+        exchange(&recorder, id, &format!("/{id}"), text(100_000, id as usize));
+    }
+    recorder.flush().unwrap();
+    assert_eq!(number(&test, "SELECT count(*) FROM bodies WHERE coding = 1"), 20);
+    assert_eq!(number(&test, "SELECT count(*) FROM bodies WHERE coding IS NULL AND data IS NOT NULL"), 30);
+    exchange(&recorder, 60, "/again", text(100_000, 60));
+    recorder.flush().unwrap();
+    assert_eq!(number(&test, "SELECT count(*) FROM bodies WHERE coding = 1"), 21);
+    assert!(test.store.verify(None).unwrap().is_whole());
+}
+
+#[test]
 fn text_is_packed_and_found_and_given_as_it_was() {
     let test = TestStore::new();
     let recorder = test.scratch();

@@ -168,7 +168,7 @@ fn a_large_body_goes_to_a_file_and_comes_back_whole() {
 fn a_body_file_with_the_same_content_is_stored_once_until_the_last_is_gone() {
     let test = TestStore::new();
     let recorder = test.record(SessionSpec::Named { name: "one".to_owned(), max_bytes: None });
-    let body = Bytes::from(noise(100_000, 3));
+    let body = Bytes::from(noise(200_000, 3));
     exchange(&recorder, 1, "/a", body.clone());
     recorder.flush().unwrap();
     let first = recorder.session();
@@ -303,7 +303,7 @@ fn tunnels_upgrades_and_failures_are_told_apart() {
 #[test]
 fn a_body_is_cut_at_its_limit_and_says_so() {
     let test = TestStore::new();
-    for (limit, pieces) in [(10, 3), (0, 1), (100_000, 40)] {
+    for (limit, pieces) in [(10, 3), (0, 1), (100_000, 40), (200_000, 60)] {
         let mut config = RecorderConfig::default();
         config.max_body_bytes = Some(limit);
         let recorder =

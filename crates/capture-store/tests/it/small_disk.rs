@@ -68,7 +68,12 @@ fn fill(recorder: &Recorder, until: RecorderState) -> u64 {
         if recorder.status().unwrap().state == until {
             return id;
         }
-        exchange(recorder, id, &format!("/{id}"), noise(if id % 3 == 0 { 60_000 } else { 3_000 }, id + 1));
+        exchange(
+            recorder,
+            id,
+            &format!("/{id}"),
+            noise(if id % 3 == 0 { 160_000 } else { 3_000 + 50_000 * (id % 2) as usize }, id + 1),
+        );
     }
     unreachable!("the disk has no end")
 }

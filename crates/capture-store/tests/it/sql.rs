@@ -25,7 +25,7 @@ fn filled() -> TestStore {
         .response(response(101, "a/b"))
         .tell(EventKind::Message(text))
         .end(Outcome::Upgrade);
-    exchange(&recorder, 3, "/large", vec![b'x'; 50_000]);
+    exchange(&recorder, 3, "/large", vec![b'x'; 150_000]);
     recorder.close().unwrap();
     test
 }
@@ -99,7 +99,7 @@ fn what_was_recorded_is_read_as_tables() {
         ("SELECT body_text(1, 'req') ->> '$.user'", vec!["ann"]),
         (
             "SELECT side, stored_bytes, in_file FROM bodies WHERE seq IN (1, 3) ORDER BY seq, side",
-            vec!["req|14|0", "resp|44|0", "resp|50000|1"],
+            vec!["req|14|0", "resp|44|0", "resp|150000|1"],
         ),
         ("SELECT number, sender, kind, data FROM messages", vec!["0|client|text|hello"]),
         ("SELECT id, kind, state, exchanges, tags FROM sessions", vec!["1|scratch|stopped|3|[]"]),

@@ -122,7 +122,7 @@ fn a_split_export_is_whole_files_of_at_most_the_size_with_all_entries_in_order()
     let mut seeds: Vec<_> = (0..40).map(|number| answer(&format!("/{number}"), "x".repeat(1000))).collect();
     // One that is longer than a file may be, and one that is read while it is written.
     seeds[20] = answer("/20", "y".repeat(30_000));
-    seeds[30] = answer("/30", "z".repeat(40_000));
+    seeds[30] = answer("/30", "z".repeat(140_000));
     let place = Place::with(seeds);
     let out = place.path("part.har");
     let mut options = ExportOptions::default();

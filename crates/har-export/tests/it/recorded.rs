@@ -79,7 +79,7 @@ impl<F: FnMut()> io::Write for Hook<F> {
 #[test]
 fn exchanges_deleted_during_the_export_are_counted() {
     // Large bodies are opened when their entry is written; small ones are read ahead with it.
-    let exchange = |target| seed(request("GET", target, &[])).answered(200, &[], vec![b'x'; 100_000]).done();
+    let exchange = |target| seed(request("GET", target, &[])).answered(200, &[], vec![b'x'; 200_000]).done();
     let place = Place::with([exchange("/1"), exchange("/2"), exchange("/3")]);
     let session = place.store.sessions().unwrap()[0].id;
     // Each key and value is a write: the hundredth is within the first entry, when all three are listed.

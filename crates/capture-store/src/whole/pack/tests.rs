@@ -28,16 +28,17 @@ fn assembled(events: &[Event]) -> Record {
     let EventKind::Request { client, head, started_at } = events[0].kind.clone() else {
         panic!("no request")
     };
+    let waiting = crate::held::Waiting::new(usize::MAX);
     let mut assembly = Assembly::new(SessionId(1), client, head, started_at, u64::MAX);
     for Event { at, kind, .. } in events[1..].iter().cloned() {
         match kind {
             EventKind::RequestBody(piece) => {
                 assembly.bodies.request.wire_bytes += piece.len() as u64;
-                assembly.bodies.request.keep(&piece);
+                assembly.bodies.request.keep(&piece, &waiting, Vec::new);
             }
             EventKind::ResponseBody(piece) => {
                 assembly.bodies.response.wire_bytes += piece.len() as u64;
-                assembly.bodies.response.keep(&piece);
+                assembly.bodies.response.keep(&piece, &waiting, Vec::new);
             }
             kind => assembly.apply(at, kind),
         }
@@ -48,7 +49,7 @@ fn assembled(events: &[Event]) -> Record {
     assembly.told().encode_apart(&mut detail);
     let sides = [BodySide::Request, BodySide::Response];
     let bodies = sides.into_iter().zip(assembly.bodies.each()).map(|(side, (_, body))| {
-        (body.inline.clone(), body.hash(), !body.inline.is_empty() && assembly.is_plain(side))
+        (body.inline.to_vec(), body.hash(), !body.inline.is_empty() && assembly.is_plain(side))
     });
     (format!("{:?}", Columns::from(&summary)), detail, bodies.collect())
 }
