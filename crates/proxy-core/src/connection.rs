@@ -82,7 +82,7 @@ struct Found {
 
 /// How a connection goes on: gives the layer below when there is one. Each way is in a box of its own, so that a connection
 /// holds what it rests in, and not what it might have come to.
-pub(crate) type Way<'c> = BoxFuture<'c, Option<Layer>>;
+pub(crate) type Onward<'c> = BoxFuture<'c, Option<Layer>>;
 
 /// Carries a client connection to its end. Dropping the future cuts it.
 pub(crate) async fn run(engine: Arc<Engine>, mut layer: Layer, mut draining: watch::Receiver<bool>) {
@@ -125,7 +125,7 @@ async fn look(engine: &Engine, layer: Layer, draining: &mut watch::Receiver<bool
 }
 
 /// Goes on with a layer as what it is.
-fn go_on<'c>(engine: &'c Arc<Engine>, found: Found, draining: &'c mut watch::Receiver<bool>) -> Way<'c> {
+fn go_on<'c>(engine: &'c Arc<Engine>, found: Found, draining: &'c mut watch::Receiver<bool>) -> Onward<'c> {
     match &found.layer.tunnel {
         Some(_) => in_the_tunnel(engine, found, draining),
         None => at_the_door(engine, found, draining),
@@ -137,7 +137,7 @@ fn in_the_tunnel<'c>(
     engine: &'c Arc<Engine>,
     Found { mut layer, detection, seen }: Found,
     draining: &'c mut watch::Receiver<bool>,
-) -> Way<'c> {
+) -> Onward<'c> {
     let mut secured = false;
     if let Some(tunnel) = &mut layer.tunnel {
         tunnel.hear(&detection);
@@ -162,7 +162,7 @@ fn at_the_door<'c>(
     engine: &'c Arc<Engine>,
     Found { layer, detection, seen }: Found,
     draining: &'c mut watch::Receiver<bool>,
-) -> Way<'c> {
+) -> Onward<'c> {
     let kind = layer.facts.listener;
     let is_tls = layer.facts.tls.is_some();
     let may_be_socks = matches!(kind, ListenerKind::Explicit | ListenerKind::Socks);
@@ -187,7 +187,7 @@ fn nothing_came<'c>(
     engine: &'c Arc<Engine>,
     layer: Layer,
     draining: &'c mut watch::Receiver<bool>,
-) -> Way<'c> {
+) -> Onward<'c> {
     if layer.may_listen() {
         return Box::pin(tunnel::raw(engine, layer, true, draining));
     }
@@ -196,14 +196,14 @@ fn nothing_came<'c>(
 }
 
 /// Ends a connection that began as TLS does, and did not go on so.
-fn no_hello<'c>(engine: &Engine, layer: &Layer) -> Way<'c> {
+fn no_hello<'c>(engine: &Engine, layer: &Layer) -> Onward<'c> {
     let failure = Failure::new(FailureKind::ClientTls, "no whole and valid ClientHello came");
     note_failure(engine, &layer.facts, layer.opening(), failure);
     nowhere()
 }
 
 /// The way of a connection that is over.
-fn nowhere<'c>() -> Way<'c> {
+fn nowhere<'c>() -> Onward<'c> {
     Box::pin(ready(None))
 }
 

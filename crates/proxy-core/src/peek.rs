@@ -1,9 +1,11 @@
 //! Reads a connection's first bytes, and gives them back.
 
 use std::{
+    future::poll_fn,
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -42,8 +44,9 @@ pub(crate) struct Patience {
 ///
 /// What reading the connection failed with.
 pub(crate) async fn peek<I: Io>(mut io: I, patience: Patience) -> io::Result<(Detection, Rewind<I>)> {
-    let mut buffered = BytesMut::with_capacity(READ_BYTES);
-    let Ok(first) = timeout(patience.silence, io.read_buf(&mut buffered)).await else {
+    let mut buffered = BytesMut::new();
+    let first = poll_fn(|cx| poll_without_room(&mut io, &mut buffered, cx));
+    let Ok(first) = timeout(patience.silence, first).await else {
         return Ok((Detection::Silent, Rewind { buffered, io }));
     };
     let mut eof = first? == 0;
@@ -58,6 +61,19 @@ pub(crate) async fn peek<I: Io>(mut io: I, patience: Patience) -> io::Result<(De
             Err(_) => true,
         };
     }
+}
+
+/// Reads once, and makes room only for what came: who is silent may be so for long.
+fn poll_without_room<I: Io>(
+    io: &mut I,
+    buffered: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut room = [const { MaybeUninit::uninit() }; READ_BYTES];
+    let mut came = ReadBuf::uninit(&mut room);
+    ready!(Pin::new(io).poll_read(cx, &mut came))?;
+    buffered.extend_from_slice(came.filled());
+    Poll::Ready(Ok(came.filled().len()))
 }
 
 /// A connection that gives back first what was peeked at. Writing goes straight through.

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 
 use crate::{
     client_hello::ClientHelloSummary,
-    connection::{Layer, Way, note_failure},
+    connection::{Layer, Onward, note_failure},
     engine::Engine,
     event::{ClientFacts, UpstreamFacts},
     head::Scheme,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// TLS inside a tunnel: passed through where that is asked for, else decrypted.
-pub(crate) fn intercept(engine: &Arc<Engine>, mut layer: Layer, hello: ClientHelloSummary) -> Way<'_> {
+pub(crate) fn intercept(engine: &Arc<Engine>, mut layer: Layer, hello: ClientHelloSummary) -> Onward<'_> {
     match passing(engine, &layer, &hello) {
         Some(why) => {
             Arc::make_mut(&mut layer.facts).tls = Some(tls::facts_of_hello(&hello));

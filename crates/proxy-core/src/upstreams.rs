@@ -227,11 +227,8 @@ struct FailedOpening {
 impl Upstreams {
     /// Begins with what was reached before the first request.
     pub(crate) fn new(engine: &Engine, first: Option<(Destination, Reach)>) -> Self {
-        Self {
-            first: Mutex::new(first.map(Box::new)),
-            shared: engine.roads.shared.clone(),
-            ..Self::own(engine)
-        }
+        let first = Mutex::new(first.map(Box::new));
+        Self { first, shared: engine.roads.shared.clone(), ..Self::own(engine) }
     }
 
     /// Begins with nothing, for somebody who is no client, and never shares with any.

@@ -20,6 +20,9 @@ const COPY_BYTES: usize = 1024;
 /// Bytes put at once up to which the room they took is kept for the next message.
 const KEEP_BYTES: usize = 16 * 1024;
 
+/// As [`KEEP_BYTES`], for a connection at rest: most request heads. Asking for more with each message costs little beside it.
+const KEEP_AT_REST_BYTES: usize = 512;
+
 /// Writes messages to one connection: `put_*`, [`begin`](Self::begin), any number of [`data`](Self::data),
 /// [`end`](Self::end). Interim responses are put and flushed before the final one.
 ///
@@ -30,6 +33,8 @@ pub(crate) struct Writer<W> {
     io: W,
     /// What was put and not yet written.
     out: BytesMut,
+    /// Bytes that were put together for the last write: so much room the next message is likely to need.
+    gathered: usize,
     state: State,
 }
 
@@ -48,7 +53,7 @@ enum State {
 impl<W> Writer<W> {
     /// Makes a writer of a connection nothing was written to yet.
     pub(crate) fn new(io: W) -> Self {
-        Self { io, out: BytesMut::new(), state: State::Clean }
+        Self { io, out: BytesMut::new(), gathered: 0, state: State::Clean }
     }
 
     /// Puts a request head: its size in bytes. Nothing is written yet.
@@ -58,7 +63,7 @@ impl<W> Writer<W> {
     /// was not ended.
     pub(crate) fn put_request(&mut self, head: &RequestHead, form: TargetForm) -> Result<u64, WireError> {
         self.check_between_messages()?;
-        let before = self.out.len();
+        let before = self.make_room();
         encode::request(head, form, &mut self.out)?;
         self.state = State::Head;
         Ok((self.out.len() - before) as u64)
@@ -71,7 +76,7 @@ impl<W> Writer<W> {
     /// before it was not ended.
     pub(crate) fn put_response(&mut self, head: &ResponseHead) -> Result<u64, WireError> {
         self.check_between_messages()?;
-        let before = self.out.len();
+        let before = self.make_room();
         encode::response(head, &mut self.out)?;
         if !head.status.is_informational() || head.status == http::StatusCode::SWITCHING_PROTOCOLS {
             self.state = State::Head;
@@ -115,10 +120,26 @@ impl<W> Writer<W> {
         }
     }
 
-    /// Gives up the room that messages took, where nothing waits in it: the connection may be at rest for long.
+    /// Gives up the room that a message took, where it was much and nothing waits in it: the connection may be at rest
+    /// for long.
     pub(crate) fn rest(&mut self) {
-        if self.out.is_empty() {
+        if self.out.is_empty() && self.gathered > KEEP_AT_REST_BYTES {
             self.out = BytesMut::new();
+        }
+    }
+
+    /// Makes room at once for as much as was gathered last; gives how many bytes were put already.
+    fn make_room(&mut self) -> usize {
+        if self.out.is_empty() {
+            self.out.reserve(self.gathered.min(KEEP_BYTES));
+        }
+        self.out.len()
+    }
+
+    /// Takes note of what was gathered, before it is written.
+    fn note_gathered(&mut self) {
+        if !self.out.is_empty() {
+            self.gathered = self.out.len();
         }
     }
 
@@ -202,6 +223,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             self.out.extend_from_slice(&data);
             self.out.extend_from_slice(tail);
         } else {
+            self.note_gathered();
             self.io.write_all_buf(&mut (&mut self.out).chain(data).chain(tail)).await?;
         }
         self.write_out().await
@@ -224,6 +246,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     async fn write_out(&mut self) -> io::Result<()> {
         let large = self.out.len() > KEEP_BYTES;
+        self.note_gathered();
         self.io.write_all_buf(&mut self.out).await?;
         if large {
             self.out = BytesMut::new();
@@ -248,4 +271,23 @@ fn put_end(encoding: Encoding, trailers: Option<&Headers>, out: &mut BytesMut) -
 
 fn misuse(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_at_rest_keeps_the_room_of_small_messages_only() {
+        for (body_bytes, keeps) in [(0, true), (100, true), (1_000, false), (COPY_BYTES + 1, true)] {
+            let mut writer = Writer::new(Vec::new());
+            for _ in 0..2 {
+                writer.put_response(&ResponseHead::new(http::StatusCode::OK)).unwrap();
+                writer.begin(Encoding::Length(body_bytes as u64));
+                writer.last(vec![b'a'; body_bytes].into(), None).await.unwrap();
+                writer.rest();
+                assert_eq!(writer.out.try_reclaim(1), keeps, "{body_bytes}");
+            }
+        }
+    }
 }
