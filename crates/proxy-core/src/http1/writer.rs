@@ -33,8 +33,10 @@ pub(crate) struct Writer<W> {
     io: W,
     /// What was put and not yet written.
     out: BytesMut,
-    /// Bytes that were put together for the last write: so much room the next message is likely to need.
-    gathered: usize,
+    /// Bytes there was room for in `out`, as far as was seen; 0 where it is new.
+    room_bytes: usize,
+    /// Bytes that were put together for one write at most since then: what is likely to be needed next.
+    gathered_bytes: usize,
     state: State,
 }
 
@@ -53,7 +55,7 @@ enum State {
 impl<W> Writer<W> {
     /// Makes a writer of a connection nothing was written to yet.
     pub(crate) fn new(io: W) -> Self {
-        Self { io, out: BytesMut::new(), gathered: 0, state: State::Clean }
+        Self { io, out: BytesMut::new(), room_bytes: 0, gathered_bytes: 0, state: State::Clean }
     }
 
     /// Puts a request head: its size in bytes. Nothing is written yet.
@@ -120,27 +122,26 @@ impl<W> Writer<W> {
         }
     }
 
-    /// Gives up the room that a message took, where it was much and nothing waits in it: the connection may be at rest
+    /// Gives up the room that messages took, where it was much and nothing waits in it: the connection may be at rest
     /// for long.
     pub(crate) fn rest(&mut self) {
-        if self.out.is_empty() && self.gathered > KEEP_AT_REST_BYTES {
-            self.out = BytesMut::new();
+        if self.room_bytes > KEEP_AT_REST_BYTES && self.out.is_empty() {
+            (self.out, self.room_bytes) = (BytesMut::new(), 0);
         }
     }
 
-    /// Makes room at once for as much as was gathered last; gives how many bytes were put already.
+    /// Makes room at once for as much as was gathered before; gives how many bytes were put already.
     fn make_room(&mut self) -> usize {
-        if self.out.is_empty() {
-            self.out.reserve(self.gathered.min(KEEP_BYTES));
+        if self.room_bytes == 0 && self.out.is_empty() {
+            self.out.reserve(mem::take(&mut self.gathered_bytes));
         }
         self.out.len()
     }
 
-    /// Takes note of what was gathered, before it is written.
+    /// Takes note of what was gathered, before it is written: what is read to its end no longer tells.
     fn note_gathered(&mut self) {
-        if !self.out.is_empty() {
-            self.gathered = self.out.len();
-        }
+        self.room_bytes = self.room_bytes.max(self.out.capacity());
+        self.gathered_bytes = self.gathered_bytes.max(self.out.len());
     }
 
     /// Gives back the connection. What was put and not flushed is lost.
@@ -249,7 +250,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.note_gathered();
         self.io.write_all_buf(&mut self.out).await?;
         if large {
-            self.out = BytesMut::new();
+            (self.out, self.room_bytes, self.gathered_bytes) = (BytesMut::new(), 0, 0);
         }
         self.io.flush().await
     }
@@ -279,15 +280,42 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_at_rest_keeps_the_room_of_small_messages_only() {
-        for (body_bytes, keeps) in [(0, true), (100, true), (1_000, false), (COPY_BYTES + 1, true)] {
+        // Pieces above what is copied take no room.
+        let cases: [(&[usize], bool); 6] = [
+            (&[], true),
+            (&[100], true),
+            (&[COPY_BYTES + 1], true),
+            (&[1_000], false),
+            (&[1_000, 10], false),
+            (&[100, 1_000, COPY_BYTES + 1], false),
+        ];
+        for (pieces, keeps) in cases {
             let mut writer = Writer::new(Vec::new());
             for _ in 0..2 {
                 writer.put_response(&ResponseHead::new(http::StatusCode::OK)).unwrap();
-                writer.begin(Encoding::Length(body_bytes as u64));
-                writer.last(vec![b'a'; body_bytes].into(), None).await.unwrap();
+                writer.begin(Encoding::Chunked);
+                for bytes in pieces {
+                    writer.data(vec![b'a'; *bytes].into()).await.unwrap();
+                }
+                writer.end(None).await.unwrap();
                 writer.rest();
-                assert_eq!(writer.out.try_reclaim(1), keeps, "{body_bytes}");
+                assert_eq!(writer.out.try_reclaim(1), keeps, "{pieces:?}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_small_message_does_not_hide_the_room_of_the_one_before() {
+        let mut writer = Writer::new(Vec::new());
+        for bytes in [1_000, 10] {
+            writer.put_response(&ResponseHead::new(http::StatusCode::OK)).unwrap();
+            writer.begin(Encoding::Length(bytes as u64));
+            writer.last(vec![b'a'; bytes].into(), None).await.unwrap();
+        }
+        writer.rest();
+        assert!(!writer.out.try_reclaim(1));
+        // As much is made at once for the next one.
+        writer.put_response(&ResponseHead::new(http::StatusCode::OK)).unwrap();
+        assert!(writer.out.capacity() >= 1_000, "{}", writer.out.capacity());
     }
 }
