@@ -17,7 +17,7 @@ use crate::{
     detect::Detection,
     engine::{Engine, SETUP_HOST},
     event::{ClientFacts, ListenerKind, Outcome},
-    exchange::run::error_status,
+    exchange::local::error_status,
     failure::{Failure, FailureKind},
     head::split_authority,
     listener,

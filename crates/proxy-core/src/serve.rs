@@ -20,8 +20,8 @@ use crate::{
     event::{ClientFacts, Outcome},
     exchange::{
         forward::Shape,
-        local::{self, Answer},
-        run::{Afterwards, Arrived, Ended, error_status, run},
+        local::{self, Answer, error_status},
+        run::{Afterwards, Arrived, Ended, run},
     },
     failure::{Failure, FailureKind, Side},
     head::{Headers, RequestHead, Scheme},

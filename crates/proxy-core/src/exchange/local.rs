@@ -10,11 +10,11 @@ use super::{
     flow::{Flow, Unwritten},
     forward,
     ledger::Ledger,
-    run::{Afterwards, Ended, error_status},
+    run::{Afterwards, Ended},
 };
 use crate::{
     event::{Outcome, ResponseSource},
-    failure::{Failure, Side},
+    failure::{Failure, FailureKind, Side},
     head::{RequestHead, ResponseHead},
     http1::Encoding,
     leg::{BodyReader, Responder, Writer, code},
@@ -173,5 +173,22 @@ async fn swallow(ledger: &Ledger, body: &mut BodyReader<'_>) -> bool {
             }
             Err(_) => return false,
         }
+    }
+}
+
+/// The status of the error page for a failure.
+pub(crate) fn error_status(failure: &Failure) -> StatusCode {
+    if let Some(status) = failure.status {
+        return status;
+    }
+    match failure.kind {
+        FailureKind::ConnectTimeout | FailureKind::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        FailureKind::Loop => StatusCode::LOOP_DETECTED,
+        FailureKind::BlockedAddress => StatusCode::FORBIDDEN,
+        FailureKind::ClientMalformed => StatusCode::BAD_REQUEST,
+        FailureKind::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
+        FailureKind::ClientUnauthenticated => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        FailureKind::ClientNotAllowed => StatusCode::FORBIDDEN,
+        _ => StatusCode::BAD_GATEWAY,
     }
 }

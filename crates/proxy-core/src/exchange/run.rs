@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, StatusCode};
+use http::Method;
 use tokio::time::timeout;
 
 use super::{
@@ -381,21 +381,4 @@ async fn settled(state: &Upload, mut up: Pin<&mut impl Future<Output = Broken>>)
         Poll::Pending => Poll::Pending,
     })
     .await
-}
-
-/// The status of the error page for a failure.
-pub(crate) fn error_status(failure: &Failure) -> StatusCode {
-    if let Some(status) = failure.status {
-        return status;
-    }
-    match failure.kind {
-        FailureKind::ConnectTimeout | FailureKind::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-        FailureKind::Loop => StatusCode::LOOP_DETECTED,
-        FailureKind::BlockedAddress => StatusCode::FORBIDDEN,
-        FailureKind::ClientMalformed => StatusCode::BAD_REQUEST,
-        FailureKind::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
-        FailureKind::ClientUnauthenticated => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-        FailureKind::ClientNotAllowed => StatusCode::FORBIDDEN,
-        _ => StatusCode::BAD_GATEWAY,
-    }
 }
