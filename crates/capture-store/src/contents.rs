@@ -71,6 +71,12 @@ impl Contents {
         (self.packing, self.room) = (packing, PACKED_BYTES);
     }
 
+    /// Gives back the memory of what is done.
+    pub(crate) fn rest(&mut self) {
+        self.packer = Packer::new();
+        self.shared.shrink_to_fit();
+    }
+
     /// Counts what the transaction's bodies share; before anything that counts down, and before it is committed.
     pub(crate) fn count(&mut self, tx: &Tx<'_>) -> Result<(), DbError> {
         for (_, Sharing { file, uncounted }) in self.shared.drain() {

@@ -53,10 +53,7 @@ impl Recorder {
     /// # Errors
     /// When the store is read-only, another process records into it, or it cannot be written.
     pub fn start(store: &Store, session: SessionSpec, config: RecorderConfig) -> Result<Self, Error> {
-        let parts = store.recording_parts()?;
-        parts.db.set_sync(config.sync)?;
-        parts.packing_db.set_sync(config.sync)?;
-        parts.checkpoint_db.set_sync(config.sync)?;
+        let parts = store.recording_parts(config.sync)?;
         let shared = Arc::new(Shared::new(&config));
         let indexes = config.index == IndexPolicy::WhenIdle;
         let mut writer = Writer::new(shared.clone(), parts, config);

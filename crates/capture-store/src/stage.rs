@@ -238,13 +238,23 @@ impl Shard {
         self.batch.queued_bytes
     }
 
+    /// Gives back memory that nothing lies in.
+    pub(crate) fn rest(&mut self) {
+        self.spare = Vec::new();
+        self.numbers.shrink_to_fit();
+        self.exchanges.shrink_to_fit();
+        if self.batch.len() == 0 {
+            self.batch = Batch::default();
+        }
+    }
+
     /// Takes what was packed, if there is anything, and goes on with an empty batch.
     pub(crate) fn take_batch(&mut self, empty: impl FnOnce() -> Option<Batch>) -> Option<Batch> {
         if self.batch.len() == 0 {
             return None;
         }
         let mut next = empty().unwrap_or_default();
-        next.reserve();
+        next.reserve_like(&self.batch);
         Some(mem::replace(&mut self.batch, next))
     }
 

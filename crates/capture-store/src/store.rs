@@ -10,7 +10,7 @@ use crate::{
     answer,
     bulk::{self, Batch},
     copy,
-    db::{Connection, DbError, Mode, Tx},
+    db::{Connection, DbError, Mode, Opener, Tx},
     error::{Error, ErrorKind},
     files::BodyFiles,
     filter::Candidate,
@@ -21,6 +21,7 @@ use crate::{
     query::{Page, Query, Tail},
     readers::Readers,
     record::{Body, BodySide, Exchange, StoredMessage},
+    recorder::SyncPolicy,
     recovery,
     reserve::{self, with_reserve},
     retrieve,
@@ -61,9 +62,8 @@ struct Inner {
 /// What a recorder takes over from the store it records into.
 pub(crate) struct RecordingParts {
     pub(crate) db: Connection,
-    /// Of the thread that packs body files.
-    pub(crate) packing_db: Connection,
-    pub(crate) checkpoint_db: Connection,
+    /// Opens more connections.
+    pub(crate) another: Opener,
     pub(crate) files: BodyFiles,
     pub(crate) locks: (Lock, Lock),
 }
@@ -359,22 +359,21 @@ impl Store {
     }
 
     /// Takes the recorder's lock and what else a recorder needs.
-    pub(crate) fn recording_parts(&self) -> Result<RecordingParts, Error> {
+    pub(crate) fn recording_parts(&self, sync: SyncPolicy) -> Result<RecordingParts, Error> {
         self.check_writable()?;
         let directory = &self.inner.directory;
         let _opening = lock::opening(directory)?;
         let Some(recorder) = lock::try_recorder(directory)? else {
             return Err(Error::new(ErrorKind::Locked(directory.clone())));
         };
-        let db = Connection::open(&directory.join(DATABASE), Mode::Write)?;
+        let another = Opener::new(directory.join(DATABASE), sync);
+        let db = another.open()?;
         // A recorder may have died since this store was opened.
         recovery::recover(directory, &db, &self.inner.files)?;
         let bodies = lock::bodies(directory)?;
         reserve::keep(directory);
-        let another = || Connection::open(&directory.join(DATABASE), Mode::Write);
-        let (packing_db, checkpoint_db) = (another()?, another()?);
         let files = self.inner.files.clone();
-        Ok(RecordingParts { db, packing_db, checkpoint_db, files, locks: (recorder, bodies) })
+        Ok(RecordingParts { db, another, files, locks: (recorder, bodies) })
     }
 
     /// The body files.

@@ -36,6 +36,8 @@ const PARTS: usize = Part::ResponseBody as usize + 1;
 
 /// What a block is made for: some dozens of exchanges of the usual size.
 const BATCH_BYTES: usize = 64 * 1024;
+/// What it is made for where there are few.
+const LEAST_BATCH_BYTES: usize = 4 * 1024;
 /// Exchanges in one at most.
 const BATCH_EXCHANGES: usize = 64;
 
@@ -89,9 +91,10 @@ impl Batch {
         self.heads.len()
     }
 
-    /// Has room for what it is made for, so that it does not grow step by step.
-    pub(crate) fn reserve(&mut self) {
-        self.block.reserve_exact(BATCH_BYTES);
+    /// Has room for about what came last, so that it does not grow step by step: while little comes, little is taken.
+    pub(crate) fn reserve_like(&mut self, last: &Self) {
+        let about = last.block.len().saturating_mul(2).next_power_of_two();
+        self.block.reserve_exact(about.clamp(LEAST_BATCH_BYTES, BATCH_BYTES));
     }
 
     /// Whether another exchange that takes so much is to go elsewhere.

@@ -1,5 +1,5 @@
 //! Measures a store: `cargo run --release -p capture-store --example bench -- [--exchanges N] [--keep DIR] [--no-large]`, or
-//! `--packing`, or `--bodies BYTES`.
+//! `--packing`, `--bodies BYTES`, or `--rest`.
 //! `cargo xtask bench store` runs it. What is wanted stands beside each figure, and whether it was met; the exit code
 //! says nothing about that, for figures of a busy machine say little.
 #![expect(clippy::print_stdout, reason = "its result is a table")]
@@ -9,6 +9,7 @@ mod ingest;
 mod large;
 mod packing;
 mod questions;
+mod rest;
 mod table;
 mod traffic;
 
@@ -30,6 +31,8 @@ struct Arguments {
     packing: bool,
     /// Bodies of this size alone.
     bodies: Option<usize>,
+    /// What a recorder holds at rest alone.
+    rest: bool,
 }
 
 fn main() -> Outcomes {
@@ -38,6 +41,9 @@ fn main() -> Outcomes {
         return packing::run(&mut Table::default());
     }
     let temporary = tempfile::tempdir()?;
+    if arguments.rest {
+        return rest::run(&mut Table::default(), temporary.path());
+    }
     if let Some(bytes) = arguments.bodies {
         return bodies::run(&mut Table::default(), temporary.path(), bytes);
     }
@@ -74,7 +80,8 @@ fn is_there(directory: &std::path::Path, exchanges: u64) -> bool {
 
 impl Arguments {
     fn read() -> Result<Self, Box<dyn Error>> {
-        let mut read = Self { exchanges: 1_000_000, keep: None, large: true, packing: false, bodies: None };
+        let mut read =
+            Self { exchanges: 1_000_000, keep: None, large: true, packing: false, bodies: None, rest: false };
         let mut given = std::env::args().skip(1);
         while let Some(argument) = given.next() {
             let mut value = || given.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -83,6 +90,7 @@ impl Arguments {
                 "--keep" => read.keep = Some(value()?.into()),
                 "--no-large" => read.large = false,
                 "--packing" => read.packing = true,
+                "--rest" => read.rest = true,
                 "--bodies" => read.bodies = Some(value()?.parse()?),
                 other => return Err(format!("unknown argument {other}").into()),
             }

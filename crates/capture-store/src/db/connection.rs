@@ -1,6 +1,10 @@
 //! Opening the database, and transactions.
 
-use std::{cell::RefCell, path::Path, time::Duration};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rusqlite::{OpenFlags, config::DbConfig};
 
@@ -12,6 +16,11 @@ use crate::{
 
 /// The page size; 16 KiB pages took twice the rows of 4 KiB ones at 2 KB each.
 const PAGE_BYTES: u32 = 16 * 1024;
+/// Pages that a writing connection keeps once they are written, in KiB, and how many while much is written.
+const SMALL_CACHE_KIB: u32 = 1024;
+const LARGE_CACHE_KIB: u32 = 16 * 1024;
+/// Pages that a transaction may change before some are written to make room: 16 MiB, whatever is kept.
+const SPILL_PAGES: u32 = 1024;
 /// How long one statement waits for another process's transaction before it says busy.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// Statements kept prepared per connection; there are fewer different ones than this.
@@ -60,7 +69,8 @@ impl Connection {
             // The page size and the vacuum mode take effect on a new database only.
             Mode::Write => connection.execute_batch(&format!(
                 "PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
-                 PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 67108864;"
+                 PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{SMALL_CACHE_KIB}; PRAGMA cache_spill = {SPILL_PAGES};
+                 PRAGMA journal_size_limit = 67108864;"
             ))?,
         }
         Ok(Self { sql: connection, faults: DiskFaults::default() })
@@ -134,6 +144,17 @@ impl Connection {
         Ok(self.sql.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 
+    /// Keeps more pages from here on: much is written, and reading them again would cost a fifth of that.
+    pub(crate) fn keep_more(&self) -> Result<(), DbError> {
+        Ok(self.sql.execute_batch(&format!("PRAGMA cache_size = -{LARGE_CACHE_KIB}"))?)
+    }
+
+    /// Gives back the memory that pages are kept in, and keeps few from here on.
+    pub(crate) fn rest(&self) -> Result<(), DbError> {
+        let text = format!("PRAGMA cache_size = -{SMALL_CACHE_KIB}; PRAGMA shrink_memory");
+        Ok(self.sql.execute_batch(&text)?)
+    }
+
     /// Gives pages of deleted rows back to the file system, at most `pages` of them, and says how many are left.
     pub(crate) fn shrink(&self, pages: u32) -> Result<u64, DbError> {
         // Each step frees one page, so the statement is stepped to its end.
@@ -141,6 +162,26 @@ impl Connection {
         let mut steps = vacuum.query([])?;
         while steps.next()?.is_some() {}
         Ok(uint(self.sql.query_row("PRAGMA freelist_count", [], |row| row.get(0))?))
+    }
+}
+
+/// Opens connections that write, for those who need one seldom: each takes some hundred kilobytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Opener {
+    path: PathBuf,
+    sync: SyncPolicy,
+}
+
+impl Opener {
+    pub(crate) fn new(path: PathBuf, sync: SyncPolicy) -> Self {
+        Self { path, sync }
+    }
+
+    /// Opens one.
+    pub(crate) fn open(&self) -> Result<Connection, DbError> {
+        let db = Connection::open(&self.path, Mode::Write)?;
+        db.set_sync(self.sync)?;
+        Ok(db)
     }
 }
 

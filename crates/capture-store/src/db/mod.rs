@@ -30,7 +30,7 @@ mod views;
 mod write;
 
 use codes::{int, uint};
-pub(crate) use connection::{Connection, Mode, Tx};
+pub(crate) use connection::{Connection, Mode, Opener, Tx};
 pub(crate) use delete::Excess;
 pub(crate) use error::DbError;
 pub(crate) use facts::FactsPlace;

@@ -3,7 +3,7 @@
 use crate::{
     assemble::INLINE_BYTES,
     charset,
-    db::{BodyRow, BodySource, Connection, Content, DbError},
+    db::{BodyRow, BodySource, Connection, Content, DbError, Tx},
     detail::Detail,
     error::Error,
     id::Seq,
@@ -286,11 +286,16 @@ fn gather_messages(
     Ok(Some(bytes))
 }
 
+/// Whether something is left of segments that are none any more.
+pub(crate) fn is_untidy(tx: &Tx<'_>) -> Result<bool, DbError> {
+    Ok(tx.has_empty_segments()? || tx.orphaned_segment()?.is_some())
+}
+
 /// Removes what is left of segments that are none any more, in small transactions.
 pub(crate) fn tidy(db: &Connection) -> Result<(), DbError> {
     loop {
         let tx = db.snapshot()?;
-        let stale = tx.has_empty_segments()? || tx.orphaned_segment()?.is_some();
+        let stale = is_untidy(&tx)?;
         tx.commit()?;
         if !stale {
             return Ok(());

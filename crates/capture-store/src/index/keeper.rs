@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Limits, Progress, step, tidy};
+use super::{Limits, Progress, is_untidy, step, tidy};
 use crate::{error::Error, id::Seq, recorder::Shared, scan::Next, store::Store};
 
 /// How often it looks whether there is something to do.
@@ -132,7 +132,10 @@ impl Keeping {
     /// Builds what can be built, and says how that ended.
     fn keep(&mut self) -> Result<Progress, Error> {
         let (store, limits) = (self.store.clone(), self.limits);
-        store.write(|db| Ok(tidy(db)?))?;
+        // Most often there is nothing to tidy up, and no connection to be opened for that.
+        if store.read(is_untidy)? {
+            store.write(|db| Ok(tidy(db)?))?;
+        }
         loop {
             let mut worked = Instant::now();
             let mut pause = || {

@@ -15,7 +15,7 @@ mod segment;
 mod tests;
 
 pub use build::IndexStatus;
-pub(crate) use build::{Limits, Progress, step, tidy};
+pub(crate) use build::{Limits, Progress, is_untidy, step, tidy};
 pub(crate) use keeper::Keeper;
 pub(crate) use narrow::Narrow;
 pub(crate) use segment::{Class, Docs, Segment, Written};

@@ -123,6 +123,13 @@ impl Queue {
         }
     }
 
+    /// Gives back the memory that is kept for what comes next.
+    pub(crate) fn rest(&self) {
+        self.stage.all().for_each(|mut shard| shard.rest());
+        *self.batches.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+        self.lock().items.shrink_to_fit();
+    }
+
     /// Puts in the events that were gathered of an exchange.
     fn put_staged(&self, staged: Staged) {
         let Staged { begun, events, bytes } = staged;

@@ -29,6 +29,11 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
+    /// Lets go of the connections; their certificates stay known by hash.
+    pub(super) fn rest(&mut self) {
+        self.connections = HashMap::new();
+    }
+
     /// The numbers of a connection's certificates, which are stored where they are not yet.
     pub(super) fn numbers(
         &mut self,

@@ -10,7 +10,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::db::Connection;
+use super::rest::Seldom;
+use crate::db::{Connection, Opener};
 
 /// What the log holds by estimate when it is taken in.
 const LOG_BYTES: u64 = 16 * 1024 * 1024;
@@ -30,10 +31,12 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Starts the thread with a connection of its own; where that cannot be, the writer's does as it always did.
-    pub(super) fn start(writer: &Connection, own: Connection) -> Self {
+    /// Starts the thread, which opens a connection of its own when it is asked; where there is none, the writer's does as it always
+    /// did.
+    pub(super) fn start(writer: &Connection, another: Opener) -> Self {
         let (ask, asked) = sync_channel(1);
-        let thread = thread::Builder::new().name("capture-log".to_owned()).spawn(move || run(&own, &asked));
+        let work = move || run(Seldom::new(another), &asked);
+        let thread = thread::Builder::new().name("capture-log".to_owned()).spawn(work);
         let left = match &thread {
             Ok(_) => writer.checkpoint_beyond(MOST_LOG_BYTES).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -72,10 +75,10 @@ impl Drop for Checkpoints {
     }
 }
 
-fn run(db: &Connection, asked: &Receiver<()>) {
-    for () in asked {
+fn run(mut own: Seldom, asked: &Receiver<()>) {
+    while let Some(()) = own.next(asked) {
         for _ in 0..PASSES {
-            match db.checkpoint_beside() {
+            match own.open().and_then(Connection::checkpoint_beside) {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(error) => {
@@ -97,6 +100,7 @@ mod tests {
         db::{BodyContent, Mode},
         id::Seq,
         record::BodySide,
+        recorder::SyncPolicy,
     };
 
     #[test]
@@ -115,7 +119,7 @@ mod tests {
             tx.commit().unwrap();
         };
         let length = |name: &str| fs::metadata(directory.path().join(name)).unwrap().len();
-        let mut checkpoints = Checkpoints::start(&db, Connection::open(&file, Mode::Write).unwrap());
+        let mut checkpoints = Checkpoints::start(&db, Opener::new(file, SyncPolicy::Normal));
         write(0);
         assert!(length("store.db") < LOG_BYTES, "the writer took it in by itself");
         checkpoints.note(LOG_BYTES - COMMIT_BYTES - 1);

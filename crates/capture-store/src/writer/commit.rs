@@ -120,6 +120,7 @@ impl Writer {
         self.waiting_since = None;
         self.overdue = false;
         self.last_commit = Some(now);
+        self.disk.committed(now, outcome.added_bytes);
         self.age_due = outcome.oldest_due.map(|left| now + left.max(AGE_PAUSE));
         tell_if_slow(now.elapsed());
         self.open_due = next_due(self.open.values(), self.config.open_after, now);

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     patience::{Patience, Refused, Stage},
+    rest::LULL,
     session::Recording,
 };
 use crate::{
@@ -25,6 +26,9 @@ const BUFFER_BYTES: usize = 4096;
 /// [`FIRST_BYTES`](crate::assemble::FIRST_BYTES); the queue's bound if that is less.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
 
+/// What is committed from one lull to the next that is much.
+const MUCH_BYTES: u64 = 4 * 1024 * 1024;
+
 /// The writer's hold on the disk. Database and files fail, and recover, each by itself: a disk without room for new
 /// files may have pages free in the database.
 pub(super) struct Disk {
@@ -38,6 +42,10 @@ pub(super) struct Disk {
     buffers: Vec<Vec<u8>>,
     /// What bodies in memory take.
     pub(super) waiting: Waiting,
+    /// When memory is given back, if nothing comes until then.
+    pub(super) rest_due: Option<Instant>,
+    /// What was committed since it last was; `None` where that was much.
+    little: Option<u64>,
 }
 
 impl Disk {
@@ -59,6 +67,8 @@ impl Disk {
             numbers: 0..0,
             buffers: Vec::new(),
             waiting: Waiting::new(MAX_WAITING.min(config.max_queued_bytes)),
+            rest_due: Some(Instant::now() + LULL),
+            little: Some(0),
         }
     }
 
@@ -107,6 +117,28 @@ impl Disk {
         if (1..=BUFFER_BYTES).contains(&buffer.capacity()) && self.buffers.len() < BUFFERS {
             buffer.clear();
             self.buffers.push(buffer);
+        }
+    }
+
+    /// Notes a commit of so many bytes. While few come the database keeps few pages.
+    pub(super) fn committed(&mut self, at: Instant, bytes: u64) {
+        self.rest_due = Some(at + LULL);
+        let Some(little) = &mut self.little else { return };
+        *little += bytes;
+        if *little >= MUCH_BYTES {
+            self.little = None;
+            if let Err(error) = self.db.keep_more() {
+                tracing::debug!(%error, "the database keeps few pages");
+            }
+        }
+    }
+
+    /// Gives back what memory is kept for the next; once.
+    pub(super) fn rest(&mut self) {
+        (self.rest_due, self.little) = (None, Some(0));
+        self.buffers = Vec::new();
+        if let Err(error) = self.db.rest() {
+            tracing::debug!(%error, "the database's memory is kept");
         }
     }
 

@@ -51,6 +51,13 @@ impl Facts {
         self.is_checked = false;
     }
 
+    /// Lets go of the connections; their facts stay known by content.
+    pub(super) fn rest(&mut self) {
+        self.connections.clear();
+        self.connections.shrink_to_fit();
+        self.memory = Vec::new();
+    }
+
     /// Forgets all numbers: those given in a transaction that was rolled back are none.
     pub(super) fn forget(&mut self) {
         self.connections.clear();

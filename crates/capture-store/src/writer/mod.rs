@@ -2,7 +2,8 @@
 //!
 //! Start at [`thread`]; a commit is in [`commit`], [`transaction`] and [`settle`], what
 //! comes whole in [`staged`], what the disk does to us in [`disk`], [`patience`] and
-//! [`stall`], what it makes us drop in [`unwritten`], and what is done beside it in [`checkpoint`] and [`press`].
+//! [`stall`], what it makes us drop in [`unwritten`], what is done beside it in [`checkpoint`] and [`press`], and what is
+//! given back when there is nothing to do in [`rest`].
 
 mod certificates;
 mod checkpoint;
@@ -11,6 +12,7 @@ mod disk;
 mod facts;
 mod patience;
 mod press;
+mod rest;
 mod session;
 mod settle;
 mod staged;

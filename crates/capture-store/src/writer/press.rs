@@ -15,8 +15,9 @@ use std::{
     time::Duration,
 };
 
+use super::rest::Seldom;
 use crate::{
-    db::Connection,
+    db::Opener,
     error::Error,
     files::{BodyFiles, private_file},
     packing::{is_texty, pack_stream},
@@ -50,7 +51,7 @@ pub(super) struct Press {
 
 /// What the thread has.
 struct Work {
-    db: Connection,
+    db: Seldom,
     files: BodyFiles,
     shared: Arc<Shared>,
     sync: SyncPolicy,
@@ -59,10 +60,10 @@ struct Work {
 
 impl Press {
     /// Starts the thread; where that cannot be, nothing is packed.
-    pub(super) fn start(db: Connection, files: BodyFiles, shared: Arc<Shared>, sync: SyncPolicy) -> Self {
+    pub(super) fn start(another: Opener, files: BodyFiles, shared: Arc<Shared>, sync: SyncPolicy) -> Self {
         let (sender, receiver) = sync_channel(WAITING);
         let stop = Arc::new(AtomicBool::new(false));
-        let work = Work { db, files, shared, sync, stop: stop.clone() };
+        let mut work = Work { db: Seldom::new(another), files, shared, sync, stop: stop.clone() };
         let thread =
             thread::Builder::new().name("capture-packing".to_owned()).spawn(move || work.run(&receiver));
         if let Err(error) = &thread {
@@ -93,8 +94,8 @@ impl Drop for Press {
 }
 
 impl Work {
-    fn run(&self, files: &Receiver<Packable>) {
-        for packable in files {
+    fn run(&mut self, files: &Receiver<Packable>) {
+        while let Some(packable) = self.db.next(files) {
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
@@ -116,7 +117,7 @@ impl Work {
     /// Makes the row say that the frame holds, and removes the file. Once the row does the frame stays, whatever becomes
     /// of the file: one that cannot be removed is one too many, and no loss.
     fn put_in_place(&self, file: u64, stored: u64) -> Result<(), Error> {
-        let tx = self.db.begin()?;
+        let tx = self.db.open()?.begin()?;
         let known = tx.note_packed(file, stored)?;
         tx.commit()?;
         if !known {
@@ -185,15 +186,15 @@ mod tests {
     fn a_frame_stays_although_the_file_it_replaces_cannot_be_removed() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), StoreConfig::default()).unwrap();
-        let parts = store.recording_parts().unwrap();
+        let parts = store.recording_parts(SyncPolicy::Normal).unwrap();
         let work = Work {
-            db: parts.packing_db,
+            db: Seldom::new(parts.another),
             files: parts.files,
             shared: Arc::new(Shared::new(&RecorderConfig::default())),
             sync: SyncPolicy::Normal,
             stop: Arc::default(),
         };
-        let tx = work.db.begin().unwrap();
+        let tx = work.db.open().unwrap().begin().unwrap();
         tx.put_file(7, 1_000, Some(&[1; 32])).unwrap();
         tx.commit().unwrap();
         // A directory in the file's place is no file that could be removed, whoever runs the test.
@@ -203,7 +204,7 @@ mod tests {
         assert!(work.files.remove_unpacked(7).is_err());
         work.put_in_place(7, 7).unwrap();
         assert!(frame.exists());
-        let tx = work.db.snapshot().unwrap();
+        let tx = work.db.open().unwrap().snapshot().unwrap();
         assert_eq!(
             tx.file_length(7).unwrap().map(|on_disk| (on_disk.bytes, on_disk.is_frame)),
             Some((7, true))

@@ -51,6 +51,7 @@ impl Writer {
     /// Has exchanges that are gathered put in, once they go on for so long that they are soon to be written as open. Looks
     /// for such also while others are to be written: who sleeps until then does not hear of one that begins.
     pub(super) fn look_at_stage(&mut self) {
+        self.rest_when_due();
         let queue = &self.shared.queue;
         let quarter = (self.config.open_after / 4).max(LEAST_LOOK);
         if self.stage_due.is_some_and(|due| due <= Instant::now()) {

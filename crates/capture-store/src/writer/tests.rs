@@ -13,6 +13,7 @@ use proxy_core::{
 
 use super::{
     Command, Writer,
+    rest::LULL,
     thread::{Include, MANY_UNSYNCED, MUCH_PENDING, Next},
 };
 use crate::{
@@ -42,7 +43,7 @@ impl Bench {
         });
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), StoreConfig::default()).unwrap();
-        let parts = store.recording_parts().unwrap();
+        let parts = store.recording_parts(config.sync).unwrap();
         let mut writer = Writer::new(Arc::new(Shared::new(&config)), parts, config);
         writer.begin_with(&spec).unwrap();
         Self { writer, refused, store, _directory: directory }
@@ -254,6 +255,27 @@ fn the_wire_goes_on_after_a_session_that_could_not_be_begun() {
     assert!(bench.writer.shared.queue.is_full());
     bench.writer.hold_or_let_go();
     assert!(!bench.writer.shared.queue.is_full());
+}
+
+#[test]
+fn memory_is_given_back_once_after_a_lull_and_recording_goes_on() {
+    let mut bench = Bench::scratch(RecorderConfig::default());
+    for round in 0..3_u64 {
+        let ids = round * 1_000..round * 1_000 + 1_000;
+        // Beyond what is little, so that pages are kept.
+        bench.tell(ids.flat_map(|id| [request(id), body(id, 6_000), end(id)]));
+        bench.commit();
+        let due = bench.writer.disk.rest_due.expect("something came");
+        assert!(due > Instant::now() && due <= Instant::now() + LULL);
+        bench.writer.rest_when_due();
+        assert_eq!(bench.writer.disk.rest_due, Some(due), "it waits for a lull");
+        bench.writer.disk.rest_due = Some(Instant::now());
+        bench.writer.rest_when_due();
+        assert_eq!(bench.writer.disk.rest_due, None, "and then for nothing");
+        assert_eq!((bench.writer.ended.capacity(), bench.writer.open.capacity()), (0, 0));
+    }
+    assert_eq!(bench.states().len(), 3_000);
+    assert!(bench.store.verify(None).unwrap().is_whole());
 }
 
 fn files(bench: &Bench) -> usize {

@@ -118,9 +118,9 @@ pub(super) enum Include {
 impl Writer {
     /// Makes a session and a writer that records into it.
     pub(crate) fn new(shared: Arc<Shared>, parts: RecordingParts, config: RecorderConfig) -> Self {
-        let RecordingParts { db, packing_db, checkpoint_db, files, locks } = parts;
-        let press = Press::start(packing_db, files.clone(), shared.clone(), config.sync);
-        let checkpoints = Checkpoints::start(&db, checkpoint_db);
+        let RecordingParts { db, another, files, locks } = parts;
+        let press = Press::start(another.clone(), files.clone(), shared.clone(), config.sync);
+        let checkpoints = Checkpoints::start(&db, another);
         Self {
             disk: Disk::new(db, files, shared.clone(), &config),
             shared,
@@ -176,7 +176,7 @@ impl Writer {
         }
         if self.batch.is_empty() {
             let mut items = Vec::from(mem::take(&mut self.batch));
-            let until = [self.deadline(), self.stage_due].into_iter().flatten().min();
+            let until = [self.deadline(), self.stage_due, self.disk.rest_due].into_iter().flatten().min();
             self.shared.queue.take(&mut items, self.sleep(), until);
             self.batch = items.into();
             self.note_refused();

@@ -38,6 +38,13 @@ impl Known {
         self.contents.begin(packing);
     }
 
+    /// Gives back what keeps connections alive, and memory to pack in. What was put down is known all the same.
+    pub(super) fn rest(&mut self) {
+        self.certificates.rest();
+        self.facts.rest();
+        self.contents.rest();
+    }
+
     /// Forgets the numbers that were given in a transaction that was rolled back.
     pub(super) fn forget(&mut self) {
         self.certificates.forget();
