@@ -193,6 +193,11 @@ impl Queue {
             }
             state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        drop(state);
+        // While all parts are locked nothing is on its way from one of them into the queue, so what ended before something
+        // that is taken is taken too.
+        let mut parts: Vec<_> = self.stage.all().collect();
+        let mut state = self.lock();
         if items.is_empty() {
             mem::swap(&mut state.items, items);
         } else {
@@ -204,7 +209,7 @@ impl Queue {
         self.gate.note(&state, self.refuse_bytes);
         drop(state);
         // What is packed by now was told after any command that is in `items`.
-        self.pull(items);
+        self.pull_out_of(&mut parts, items);
     }
 
     /// Takes back the memory of whole exchanges.
@@ -573,6 +578,36 @@ mod tests {
             });
         }
         assert!(!queue.has_staged());
+    }
+
+    #[test]
+    fn what_ended_before_something_that_is_taken_is_taken_too() {
+        const PAIRS: u64 = 3_000;
+        let queue = Queue::new(1024 * 1024);
+        let body = Bytes::from(vec![0; 40_000]);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..PAIRS {
+                    // One is gathered, and the other, which ends later, comes event by event.
+                    let (small, large) = (ExchangeId(number * 2), ExchangeId(number * 2 + 1));
+                    queue.push(request_of(small.0));
+                    queue.push(Event { exchange: small, ..ended() });
+                    queue.push(request_of(large.0));
+                    let piece = EventKind::ResponseBody(body.clone());
+                    queue.push(Event { exchange: large, ..event(piece) });
+                    queue.push(Event { exchange: large, ..ended() });
+                    // As whoever asks for something does.
+                    queue.put_older(Duration::ZERO);
+                }
+            });
+            let (mut small, mut large) = (0, 0);
+            while small < PAIRS as usize || large < PAIRS as usize {
+                let items = taken(&queue);
+                small += wholes(&items);
+                large += items.iter().filter(|item| matches!(item, Item::Ended(..))).count();
+                assert!(small >= large, "{small} of {large}");
+            }
+        });
     }
 
     #[test]

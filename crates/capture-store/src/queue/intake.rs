@@ -116,7 +116,11 @@ impl Queue {
     /// Takes what was packed out of all parts, which nobody uses meanwhile: what ended before something that is taken is
     /// taken too.
     pub(super) fn pull(&self, items: &mut Vec<Item>) {
-        let mut parts: Vec<Held<'_>> = self.stage.all().collect();
+        self.pull_out_of(&mut self.stage.all().collect::<Vec<_>>(), items);
+    }
+
+    /// As [`pull`](Self::pull), by who has locked all parts.
+    pub(super) fn pull_out_of(&self, parts: &mut [Held<'_>], items: &mut Vec<Item>) {
         for batch in parts.iter_mut().filter_map(|shard| shard.take_batch(|| self.empty_batch())) {
             self.body_bytes.fetch_add(batch.queued_bytes, Ordering::Relaxed);
             items.push(Item::Batch(batch));
