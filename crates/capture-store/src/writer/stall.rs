@@ -5,12 +5,12 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use proxy_core::FailureKind;
+use proxy_core::{Ending, Failure, FailureKind, Outcome, Sizes, Timings};
 
 use super::{
     disk::Disk,
     patience::{Refused, Stage},
-    thread::{Command, Include, Next, Writer, unknown_ending},
+    thread::{Command, Include, Next, Writer},
 };
 use crate::{
     db::{Connection, DbError},
@@ -156,4 +156,10 @@ fn end_session(db: &Connection, id: SessionId) -> Result<Option<SessionInfo>, Db
     let info = tx.session(id)?;
     tx.commit()?;
     Ok(info)
+}
+
+/// The ending of an exchange whose end was never told.
+pub(super) fn unknown_ending(kind: FailureKind) -> Box<Ending> {
+    let outcome = Outcome::Failed(Failure::new(kind, ""));
+    Box::new(Ending::new(outcome, Timings::default(), Sizes::default()))
 }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proxy_core::{Ending, Event, EventKind, ExchangeId, Failure, FailureKind, Outcome, Sizes, Timings};
+use proxy_core::{Event, EventKind, ExchangeId, FailureKind};
 
 use super::{
     checkpoint::Checkpoints,
@@ -21,6 +21,7 @@ use super::{
     press::Press,
     session::{Admission, Recording},
     staged::Finished,
+    stall::unknown_ending,
     transaction::Known,
     unwritten::Unwritten,
 };
@@ -378,12 +379,6 @@ impl Writer {
             self.waiting_since.get_or_insert_with(Instant::now);
         }
     }
-}
-
-/// The ending of an exchange whose end was never told.
-pub(super) fn unknown_ending(kind: FailureKind) -> Box<Ending> {
-    let outcome = Outcome::Failed(Failure::new(kind, ""));
-    Box::new(Ending::new(outcome, Timings::default(), Sizes::default()))
 }
 
 /// Lets the engine go on when the writer is gone, also when it panicked.
