@@ -53,6 +53,8 @@ mod serve;
 mod server_hello;
 mod serving;
 mod setup_page;
+#[cfg(test)]
+mod sizes;
 mod socks;
 mod targets;
 mod tls;

@@ -9,16 +9,13 @@ use std::{
 
 use bytes::Bytes;
 use capture_store::{IndexPolicy, Recorder, RecorderConfig, SessionSpec, Store, StoreConfig};
-use proxy_core::{
-    ClientFacts, ConnectionId, Ending, Event, EventKind, ExchangeId, Observer as _, Outcome, ResponseHead,
-    ResponseSource, Sizes, Timings,
-};
+use proxy_core::{ClientFacts, EventKind, Observer as _, ResponseHead, ResponseSource};
 
 use crate::{
     Outcomes,
     ingest::stored_bytes,
     table::{Table, Wanted, processor_time, thread_time},
-    traffic::{Noise, request, text},
+    traffic::{Noise, client, ended, request, tell, text},
 };
 
 /// How a proxy hands bodies on: a record of TLS each.
@@ -61,8 +58,7 @@ fn record(
     let mut config = RecorderConfig::default();
     config.index = IndexPolicy::Never;
     let recorder = Recorder::start(&store, session, config)?;
-    let client =
-        Arc::new(ClientFacts::new(ConnectionId(1), "127.0.0.1:50000".parse()?, "127.0.0.1:8080".parse()?));
+    let client = client();
     let mut noise = Noise(11);
     let exchanges = if paced { EXCHANGES / 4 } else { EXCHANGES };
     // Copied before, so that the recorder is measured and not this.
@@ -112,9 +108,7 @@ fn tell_one(
     (pieces, unique): (&[Bytes], bool),
     noise: &mut Noise,
 ) {
-    let tell = |kind| {
-        recorder.observe(&Event { exchange: ExchangeId(number), at: Duration::from_millis(3), kind });
-    };
+    let tell = |kind| tell(recorder, number, kind);
     let head = Arc::new(request(number, noise));
     tell(EventKind::Request { client: client.clone(), head, started_at: SystemTime::now() });
     tell(EventKind::RequestEnd);
@@ -130,6 +124,5 @@ fn tell_one(
     for piece in &pieces[1..] {
         tell(EventKind::ResponseBody(piece.clone()));
     }
-    let ending = Ending::new(Outcome::Response, Timings::default(), Sizes::default());
-    tell(EventKind::Ended(Box::new(ending)));
+    tell(ended());
 }

@@ -1,14 +1,14 @@
 //! How fast the recorder takes exchanges.
 
-use std::{fs, path::Path, sync::Arc, thread, time::Duration, time::Instant};
+use std::{fs, path::Path, thread, time::Duration, time::Instant};
 
 use capture_store::{IndexPolicy, Recorder, RecorderConfig, SessionSpec, Store, StoreConfig};
-use proxy_core::{ClientFacts, ConnectionId, Observer as _};
+use proxy_core::Observer as _;
 
 use crate::{
     Outcomes,
     table::{Table, Wanted, processor_time, thread_time},
-    traffic::Traffic,
+    traffic::{Traffic, client},
 };
 
 /// Fills a store.
@@ -19,9 +19,7 @@ pub(crate) fn run(table: &mut Table, directory: &Path, exchanges: u64) -> Outcom
     // It is built and measured by itself.
     config.index = IndexPolicy::Never;
     let recorder = Recorder::start(&store, session, config)?;
-    let client =
-        Arc::new(ClientFacts::new(ConnectionId(1), "127.0.0.1:50000".parse()?, "127.0.0.1:8080".parse()?));
-    let mut traffic = Traffic::new(client);
+    let mut traffic = Traffic::new(client());
     let (began, worked) = (Instant::now(), processor_time());
     for number in 0..exchanges {
         traffic.tell(&recorder, number);

@@ -11,15 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use capture_store::{Recorder, RecorderConfig, SessionSpec, Store, StoreConfig};
-use proxy_core::{
-    ClientFacts, ConnectionId, Ending, Event, EventKind, ExchangeId, Observer as _, Outcome, ResponseHead,
-    ResponseSource, Sizes, Timings,
-};
+use proxy_core::{EventKind, Observer as _, ResponseHead, ResponseSource};
 
 use crate::{
     Outcomes,
     table::{Table, Wanted},
-    traffic::{Noise, request},
+    traffic::{Noise, client, ended, request, tell},
 };
 
 /// Bytes of one body, and how many there are.
@@ -37,13 +34,10 @@ pub(crate) fn run(table: &mut Table, directory: &Path) -> Outcomes {
     let store = Store::open(directory.join("store"), StoreConfig::default())?;
     let session = SessionSpec::Named { name: "large".to_owned(), max_bytes: None };
     let recorder = Recorder::start(&store, session, RecorderConfig::default())?;
-    let client =
-        Arc::new(ClientFacts::new(ConnectionId(1), "127.0.0.1:50000".parse()?, "127.0.0.1:8080".parse()?));
+    let client = client();
     let began = Instant::now();
     for number in 0..LARGE as u64 {
-        let tell = |kind| {
-            recorder.observe(&Event { exchange: ExchangeId(number), at: Duration::from_millis(3), kind });
-        };
+        let tell = |kind| tell(&recorder, number, kind);
         tell(EventKind::Request {
             client: client.clone(),
             head: Arc::new(request(number, &mut noise)),
@@ -59,8 +53,7 @@ pub(crate) fn run(table: &mut Table, directory: &Path) -> Outcomes {
                 thread::sleep(Duration::from_micros(200));
             }
         }
-        let ending = Ending::new(Outcome::Response, Timings::default(), Sizes::default());
-        tell(EventKind::Ended(Box::new(ending)));
+        tell(ended());
     }
     recorder.flush()?;
     let rate = (LARGE * LARGE_BYTES) as f64 / 1e6 / began.elapsed().as_secs_f64();

@@ -3,21 +3,19 @@
 use std::{
     fs,
     path::Path,
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use capture_store::{Recorder, RecorderConfig, SessionSpec, Store, StoreConfig};
-use proxy_core::{ClientFacts, ConnectionId};
 
 use crate::{
     Outcomes,
     table::{Table, Wanted},
-    traffic::Traffic,
+    traffic::{Traffic, client},
 };
 
-/// Exchanges that are recorded, each of a connection of its own, in so many bursts.
+/// Exchanges that are recorded, in so many bursts.
 const EXCHANGES: u64 = 1_000;
 const BURSTS: u64 = 20;
 /// How long nothing comes.
@@ -25,12 +23,8 @@ const LULL: Duration = Duration::from_secs(5);
 
 /// Records some exchanges and says what is left in memory of that.
 pub(crate) fn run(table: &mut Table, directory: &Path) -> Outcomes {
-    let client = |number: u64| -> Result<_, Box<dyn std::error::Error>> {
-        let (address, own) = ("127.0.0.1:50000".parse()?, "127.0.0.1:8080".parse()?);
-        Ok(Arc::new(ClientFacts::new(ConnectionId(number), address, own)))
-    };
     // What it takes to make traffic is there before.
-    let mut traffic = Traffic::new(client(0)?);
+    let mut traffic = Traffic::new(client());
     let before = memory();
     let store = Store::open(directory, StoreConfig::default())?;
     let recorder =

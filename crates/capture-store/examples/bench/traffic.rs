@@ -1,6 +1,7 @@
 //! Exchanges to record: the same in every run.
 
 use std::{
+    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -8,8 +9,8 @@ use std::{
 use bytes::Bytes;
 use capture_store::Recorder;
 use proxy_core::{
-    ClientFacts, Ending, Event, EventKind, ExchangeId, Headers, Observer as _, Outcome, RequestHead,
-    ResponseHead, ResponseSource, Scheme, Sizes, Timings,
+    ClientFacts, ConnectionId, Ending, Event, EventKind, ExchangeId, Headers, Observer as _, Outcome,
+    RequestHead, ResponseHead, ResponseSource, Scheme, Sizes, Timings,
 };
 
 /// Bytes of a small body.
@@ -77,9 +78,7 @@ impl Traffic {
         }
         let head = request(number, &mut self.noise);
         let luck = self.noise.next(1_000);
-        let tell = |kind| {
-            recorder.observe(&Event { exchange: ExchangeId(number), at: Duration::from_millis(3), kind });
-        };
+        let tell = |kind| tell(recorder, number, kind);
         tell(EventKind::Request {
             client: self.client.clone(),
             head: Arc::new(head),
@@ -99,9 +98,24 @@ impl Traffic {
         head.headers.push("Server", "nginx");
         tell(EventKind::Response { head: Arc::new(head), source: ResponseSource::Upstream });
         tell(EventKind::ResponseBody(text.into()));
-        let ending = Ending::new(Outcome::Response, Timings::default(), Sizes::default());
-        tell(EventKind::Ended(Box::new(ending)));
+        tell(ended());
     }
+}
+
+/// The client all of it comes from.
+pub(crate) fn client() -> Arc<ClientFacts> {
+    let at = |port| (Ipv4Addr::LOCALHOST, port).into();
+    Arc::new(ClientFacts::new(ConnectionId(1), at(50_000), at(8_080)))
+}
+
+/// Tells a recorder what happens to an exchange.
+pub(crate) fn tell(recorder: &Recorder, number: u64, kind: EventKind) {
+    recorder.observe(&Event { exchange: ExchangeId(number), at: Duration::from_millis(3), kind });
+}
+
+/// The end of an exchange that was answered.
+pub(crate) fn ended() -> EventKind {
+    EventKind::Ended(Box::new(Ending::new(Outcome::Response, Timings::default(), Sizes::default())))
 }
 
 /// JSON of words and numbers.

@@ -6,7 +6,6 @@ use rusqlite::{Row, params, params_from_iter, types::ValueRef};
 
 use super::{DbError, Filter, Tx, int, uint};
 use crate::{
-    assemble::INLINE_BYTES,
     id::Seq,
     needle::Needle,
     packing::Unpacker,
@@ -202,14 +201,13 @@ impl<'n> Work<'n> {
 
     /// Whether stored bytes, or the content of this length where they are its frame, can hold a text.
     fn is_in_stored(&mut self, data: &[u8], frame: Option<i64>) -> bool {
-        match frame.map(|length| usize::try_from(length).unwrap_or(0)) {
+        match frame {
             None => self.needle.is_in(data, &mut self.scratch),
             // Longer ones stand in files. A damaged one is told of by who looks properly.
-            Some(length) if length <= INLINE_BYTES => {
-                let content = self.unpacker.unpack(data, length);
+            Some(length) => {
+                let content = self.unpacker.unpack_stored(data, uint(length));
                 content.is_none_or(|content| self.needle.is_in(content, &mut self.scratch))
             }
-            Some(_) => true,
         }
     }
 

@@ -1,7 +1,6 @@
 //! Making segments of what was recorded.
 
 use crate::{
-    assemble::INLINE_BYTES,
     charset,
     db::{BodyRow, BodySource, Connection, Content, DbError, Tx},
     detail::Detail,
@@ -169,14 +168,12 @@ impl Reading {
     /// A body with what is here of it taken out of its frame; one that is damaged is told of by who opens it.
     fn unpacked(&mut self, row: BodyRow) -> BodyRow {
         let BodyRow { length, source } = row;
-        let source = match (source, usize::try_from(length)) {
-            (BodySource::Frame(frame), Ok(bytes)) if bytes <= INLINE_BYTES => {
-                match self.unpacker.unpack(&frame, bytes) {
-                    Some(content) => BodySource::Inline(content.to_vec()),
-                    None => BodySource::Frame(frame),
-                }
-            }
-            (source, _) => source,
+        let source = match source {
+            BodySource::Frame(frame) => match self.unpacker.unpack_stored(&frame, length) {
+                Some(content) => BodySource::Inline(content.to_vec()),
+                None => BodySource::Frame(frame),
+            },
+            source => source,
         };
         BodyRow { length, source }
     }

@@ -324,7 +324,8 @@ fn write_exchange(
     Ok(Written::Row(Row { seq, bytes, content_bytes, written_at: *now }))
 }
 
-/// Writes a body, if there is one, and more of it than is there, or all that will be. Of a file whose content another file has already, only that one is kept.
+/// Writes a body where there is one: all that will be of it, or more than its row has. Of a file whose content another file
+/// has already, only that one is kept.
 fn write_body(
     tx: &Tx<'_>,
     assembly: &Assembly,

@@ -286,26 +286,22 @@ fn go_deeper(engine: Arc<Engine>, layer: Layer, draining: watch::Receiver<bool>)
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The bytes of what an asynchronous function returns.
-    fn future_bytes<A, B, F: Future>(_function: impl Fn(A, B) -> F) -> usize {
-        size_of::<F>()
-    }
+    use crate::sizes::future_bytes;
 
     /// Each exchange has one of its own, which is moved into its place and passes through the caches with it.
     #[test]
     fn the_state_of_an_exchange_is_small() {
-        let bytes = future_bytes(stream);
+        let bytes = future_bytes(|(cx, arrival)| stream(cx, arrival));
         assert!(bytes <= 8 * 1024, "{bytes} bytes");
     }
 
     /// Each connection has one of its own for as long as it lasts, however little happens on it.
     #[test]
     fn the_state_of_a_connection_is_small() {
-        let carried = |(engine, draining): (&'static Arc<Engine>, &'static mut _), layer| {
+        let serving = |(engine, layer, draining): (&'static Arc<Engine>, _, &'static mut _)| {
             http2(engine, layer, draining)
         };
-        let bytes = future_bytes(carried);
+        let bytes = future_bytes(serving);
         assert!(bytes <= 1_792, "{bytes} bytes");
     }
 }
